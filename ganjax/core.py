@@ -1,0 +1,89 @@
+"""The three contracts everything stands on: `Game`, `Dynamics` and `GameState`.
+
+A *game* says what each player wants, a *dynamics* says how the players move. The update rule that makes
+`v(a, b) = ab` circle is the same object that trains a pair of networks.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+from flax import struct
+
+Array = jax.Array
+Key = jax.Array  # a typed PRNG key, jax.random.key(seed)
+PyTree = Any
+PerPlayer = Mapping[str, PyTree]  # one tree for each player's name
+Metrics = dict[str, Array]
+
+
+class Batch(NamedTuple):
+    """A slice of real data. All leaves share the leading (batch) axis."""
+
+    x: Array  # [B, ...] float32; images are scaled to [-1, 1]
+    label: Array | None  # [B] int32, None for data without classes
+    index: Array  # [B] int32, the example's position in the *global* batch of this step
+
+
+class Outcome(NamedTuple):
+    """What a cost returns beside its value."""
+
+    net_state: PyTree  # the player's own, after this evaluation
+    metrics: Metrics  # scalars
+
+
+class Cost(Protocol):
+    """What one player minimises: `(params, net_state, batch, key) -> (scalar, Outcome)`."""
+
+    def __call__(
+        self, params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key
+    ) -> tuple[Array, Outcome]: ...
+
+
+class Game(NamedTuple):
+    """A differentiable game: each player owns parameters and minimises a cost of everybody's."""
+
+    init: Callable[[Key, PyTree], tuple[dict, dict]]  # (key, batch) -> (params, net_state), keyed by player
+    costs: Mapping[str, Cost]  # keyed by player, in the order of play
+
+    @property
+    def players(self) -> tuple[str, ...]:
+        return tuple(self.costs)
+
+
+@struct.dataclass
+class GameState:
+    """All that a checkpoint holds: a run is a pure function of this, the step's batch and the base key."""
+
+    step: Array  # scalar int32, steps taken
+    params: dict  # keyed by player
+    net_state: dict  # keyed by player: BatchNorm statistics, power-iteration vectors, ...
+    dynamics_state: PyTree  # optimiser states and whatever the dynamics remembers
+    averages: dict  # keyed by the average's name
+    skipped: Array  # scalar int32, steps rejected because a value was not finite
+
+
+class Dynamics(NamedTuple):
+    """How the players move: a pair of pure functions."""
+
+    init: Callable[[PerPlayer], PyTree]  # params -> dynamics_state
+    # (game, state, batch, key) -> (state, metrics): new params, net_state and dynamics_state; the rest is kept.
+    step: Callable[[Game, GameState, PyTree, Key], tuple[GameState, Metrics]]
+    slices: int = 1  # the equal parts of a batch that one step consumes, one per turn
+
+
+def noise(sample: Callable[[Key], PyTree], key: Key, index: Array) -> PyTree:
+    """One draw per example: example i of the global batch gets `sample(fold_in(key, i))`.
+
+    The draw depends on the global position alone, so it does not change with the number of devices that share
+    the batch, nor with the batch size.
+
+    Args:
+        sample: draws for one example from a key.
+        key: the key of the step.
+        index: [B] integer positions in the global batch.
+
+    Returns:
+        What `sample` returns, with a leading axis of length B.
+    """
+    return jax.vmap(lambda i: sample(jax.random.fold_in(key, i)))(index)

@@ -1,0 +1,19 @@
+"""Sources of real samples, and the order in which training sees them."""
+
+from ganjax.data.catalogue import KNOWN, load
+from ganjax.data.dataset import Dataset
+from ganjax.data.order import positions, positions_of_steps
+from ganjax.data.points import grid, grid_centres, ring, ring_centres, swiss_roll
+
+__all__ = [
+    "KNOWN",
+    "Dataset",
+    "grid",
+    "grid_centres",
+    "load",
+    "positions",
+    "positions_of_steps",
+    "ring",
+    "ring_centres",
+    "swiss_roll",
+]

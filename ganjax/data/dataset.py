@@ -1,0 +1,178 @@
+"""The one form that every source of real samples takes: four arrays in memory, checked when they are made."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ganjax.errors import DataError
+
+MAX_BYTES = 8 * 2**30  # more than this is refused before it is allocated: data sets live in memory
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Training examples, and where there are any, labels and held-out test examples.
+
+    Raises:
+        DataError: an array has the wrong type, rank, dtype or length, or holds NaN; names the field.
+    """
+
+    x_train: np.ndarray  # [N, H, W, C] uint8 for images, [N, D] float32 for points
+    y_train: np.ndarray | None = None  # [N] int32, the class
+    x_test: np.ndarray | None = None  # [M, ...] like x_train
+    y_test: np.ndarray | None = None  # [M] int32
+    name: str = "unnamed"
+    licence: str = "unknown"
+    class_names: tuple[str, ...] | None = None  # position = label
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example: (H, W, C) or (D,)."""
+        return self.x_train.shape[1:]
+
+    @property
+    def classes(self) -> int | None:
+        """The number of classes: of the names where there are any, else one more than the largest label."""
+        if self.class_names is not None:
+            return len(self.class_names)
+        labels = [int(y.max()) for y in (self.y_train, self.y_test) if y is not None]
+        return max(labels) + 1 if labels else None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 in hex over name, dtype, shape and C-order bytes of each array that is there."""
+        total = hashlib.sha256()
+        for field in ARRAYS:
+            value = getattr(self, field)
+            if value is not None:
+                total.update(f"{field} {value.dtype.str} {value.shape}\n".encode())
+                total.update(np.ascontiguousarray(value).data)
+        return total.hexdigest()
+
+    def __repr__(self) -> str:
+        test = 0 if self.x_test is None else len(self.x_test)
+        what = f"{len(self.x_train)} train, {test} test, {self.x_train.dtype} {self.shape}"
+        return f"Dataset({self.name}: {what}, {self.classes or 'no'} classes)"
+
+
+def validate(data: Dataset) -> None:
+    """Check every field of a data set.
+
+    Raises:
+        DataError: one sentence naming data set and field, what was got, what is expected and what to do.
+    """
+    _check_examples(data, "x_train")
+    if data.x_test is not None:
+        _check_examples(data, "x_test")
+        _check_same_kind(data)
+    if data.x_train.ndim == 4 and data.x_train.min() == data.x_train.max():
+        _fail(
+            data, "x_train", f"is constant (every pixel is {data.x_train.flat[0]}), expected different images"
+        )
+    for split in ("train", "test"):
+        _check_labels(data, split)
+
+
+def integer_labels(value: np.ndarray) -> np.ndarray:
+    """Integer labels of any width as int32; anything else is returned as it is, for `validate` to refuse."""
+    if value.dtype.kind not in "iu" or value.size == 0:
+        return value
+    limits = np.iinfo(np.int32)
+    fits = limits.min <= value.min() and value.max() <= limits.max
+    return value.astype(np.int32) if fits else value
+
+
+def check_size(where: object, size: int) -> None:
+    """Raise DataError if the uncompressed data set `where`, of `size` bytes, is too large for memory."""
+    if size > MAX_BYTES:
+        raise DataError(
+            f"{where}: the data set takes {size:,} bytes uncompressed, more than the limit of {MAX_BYTES:,}; "
+            "use fewer or smaller images"
+        )
+
+
+def _fail(data: Dataset, field: str, problem: str) -> None:
+    raise DataError(f"data set {data.name}: {field} {problem}")
+
+
+def _check_examples(data: Dataset, field: str) -> None:
+    x = getattr(data, field)
+    if not isinstance(x, np.ndarray):
+        _fail(data, field, f"is a {type(x).__name__}, expected a numpy array")
+    if x.size == 0:
+        _fail(data, field, f"is empty (shape {x.shape}), expected at least one example")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        _fail(data, field, f"holds {np.sum(~np.isfinite(x))} NaN or infinite values; remove those examples")
+    if x.ndim == 2:
+        _check_points(data, field, x)
+    elif x.ndim == 4:
+        _check_images(data, field, x)
+    else:
+        hint = "; add the channel axis with x[..., None]" if x.ndim == 3 else ""
+        expected = "expected images [N, H, W, C] or points [N, D]"
+        _fail(data, field, f"has rank {x.ndim} (shape {x.shape}), {expected}{hint}")
+
+
+def _check_points(data: Dataset, field: str, x: np.ndarray) -> None:
+    if x.dtype != np.float32:
+        _fail(
+            data, field, f"has dtype {x.dtype}, expected float32 for points [N, D]; use x.astype('float32')"
+        )
+
+
+def _check_images(data: Dataset, field: str, x: np.ndarray) -> None:
+    if x.dtype != np.uint8:
+        _fail(
+            data,
+            field,
+            f"has dtype {x.dtype}, expected uint8 for images; store the pixels as uint8, 0 to 255",
+        )
+    if x.shape[-1] not in (1, 3):
+        hint = "; move the channels last with x.transpose(0, 2, 3, 1)" if x.shape[1] in (1, 3) else ""
+        _fail(data, field, f"has {x.shape[-1]} channels (shape {x.shape}), expected [N, H, W, 1 or 3]{hint}")
+
+
+def _check_same_kind(data: Dataset) -> None:
+    train, test = data.x_train, data.x_test
+    if test is not None and test.shape[1:] != train.shape[1:]:
+        _fail(
+            data,
+            "x_test",
+            f"has examples of shape {test.shape[1:]}, expected {train.shape[1:]} as in x_train",
+        )
+
+
+def _check_labels(data: Dataset, split: str) -> None:
+    field, x, y = f"y_{split}", getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
+    if y is None:
+        return
+    if x is None:
+        _fail(data, field, f"is given without x_{split}; give both or neither")
+    if not isinstance(y, np.ndarray) or y.dtype.kind not in "iu":
+        kind = f"dtype {y.dtype}" if isinstance(y, np.ndarray) else f"type {type(y).__name__}"
+        _fail(data, field, f"has {kind}, expected integer labels [N] int32")
+    if y.dtype != np.int32:
+        _fail(data, field, f"has dtype {y.dtype}, expected int32; use y.astype('int32')")
+    if y.shape != (len(x),):
+        _fail(
+            data, field, f"has shape {y.shape}, expected ({len(x)},): one label for each example of x_{split}"
+        )
+    _check_range(data, field, y)
+
+
+def _check_range(data: Dataset, field: str, y: np.ndarray) -> None:
+    if y.min() < 0:
+        _fail(data, field, f"holds the label {y.min()}, expected labels from 0 up")
+    names = data.class_names
+    if names is not None and y.max() >= len(names):
+        _fail(
+            data,
+            field,
+            f"holds the label {y.max()}, expected less than {len(names)}, the number of class_names",
+        )

@@ -1,0 +1,145 @@
+"""Prepared TensorFlow Datasets, read without TensorFlow. Nothing is downloaded: preparing is a step before."""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from ganjax.data.dataset import Dataset, check_size, integer_labels
+from ganjax.data.names import did_you_mean
+from ganjax.errors import DataError
+
+# set, set/config, either with :1.0.0; TFDS would look for "hub:set" on the network
+_NAME = re.compile(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?")
+_FORMAT = "array_record"  # parquet loses examples in TFDS 4.9.10, tfrecord needs TensorFlow
+
+
+def load_tfds(name: str, data_dir: str | None = None) -> Dataset:
+    """Read the splits `train` and, where it is there, `test` of a prepared image data set into memory.
+
+    Args:
+        name: as TFDS spells it: `mnist`, `emnist/letters`.
+        data_dir: where it was prepared; None for TFDS's own default, `~/tensorflow_datasets`.
+
+    Raises:
+        DataError: TFDS is missing, does not know the name, or the set is not prepared as array_record, has no
+            `train` split, is damaged, or its images are of several sizes.
+    """
+    builder = _builder(name, data_dir)
+    _check_prepared(builder, name, data_dir)
+    info = builder.info
+    if "train" not in info.splits:
+        found = ", ".join(info.splits) or "none"
+        raise DataError(f"tfds:{name}: there is no split train, found {found}; use another data set")
+    image, label = _image_feature(info, name), _label_feature(info)
+    x_train, y_train = _split(builder, "train", image, label, name)
+    x_test, y_test = _split(builder, "test", image, label, name) if "test" in info.splits else (None, None)
+    return Dataset(
+        x_train,
+        y_train,
+        x_test,
+        y_test,
+        name=f"tfds:{name}",
+        licence=info.redistribution_info.license or "unknown",
+        class_names=tuple(info.features[label].names) if label else None,
+    )
+
+
+def _builder(name: str, data_dir: str | None) -> Any:
+    if not _NAME.fullmatch(name):
+        raise DataError(
+            f'tfds:{name}: not a name; expected for example "tfds:mnist" or "tfds:emnist/letters"'
+        )
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise DataError(
+            f"tfds:{name}: tensorflow_datasets cannot be imported ({error}); pip install tensorflow-datasets"
+        ) from error
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        known = tfds.list_builders(with_community_datasets=False)
+        hint = did_you_mean(re.split("[/:]", name)[0], known) or "; see tensorflow.org/datasets"
+        raise DataError(f"tfds:{name}: TFDS knows no such data set{hint}") from None
+    except Exception as error:  # a builder may fail in its own constructor, say for an unknown config
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"tfds:{name}: TFDS cannot open it ({reason}); see tensorflow.org/datasets"
+        ) from error
+
+
+def _check_prepared(builder: Any, name: str, data_dir: str | None) -> None:
+    where = "" if data_dir is None else f', data_dir="{data_dir}"'
+    command = f'tfds.builder("{name}", file_format="{_FORMAT}"{where}).download_and_prepare()'
+    python = f"python -c 'import tensorflow_datasets as tfds; {command}'"
+    how = f'prepare it once: pip install "ganjax[prepare]" && {python}'
+    if not builder.is_prepared():
+        raise DataError(f"tfds:{name}: not prepared, nothing in {builder.data_path}; {how}")
+    formats = {found.value for found in builder.info.available_file_formats()}
+    if _FORMAT not in formats:
+        found = ", ".join(sorted(formats))
+        raise DataError(
+            f"tfds:{name}: {builder.data_path} is prepared as {found}, expected {_FORMAT}; remove it and {how}"
+        )
+
+
+def _image_feature(info: Any, name: str) -> str:
+    import tensorflow_datasets as tfds
+
+    found = [key for key, feature in info.features.items() if isinstance(feature, tfds.features.Image)]
+    if "image" in found:
+        return "image"
+    if len(found) != 1:
+        names = ", ".join(found) or "none"
+        raise DataError(
+            f"tfds:{name}: image features {names}, expected one, or one named image; use another data set"
+        )
+    return found[0]
+
+
+def _label_feature(info: Any) -> str | None:
+    import tensorflow_datasets as tfds
+
+    return "label" if isinstance(info.features.get("label"), tfds.features.ClassLabel) else None
+
+
+def _split(
+    builder: Any, split: str, image: str, label: str | None, name: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+    where = f"tfds:{name} {split}"
+    try:
+        source = builder.as_data_source(split=split, file_format=_FORMAT)
+        return _arrays(source, image, label, where)
+    except DataError:
+        raise
+    except Exception as error:  # array_record, protobuf and Pillow raise their own kinds on damaged bytes
+        raise DataError(
+            f"{where}: cannot be read ({error}); remove {builder.data_path} and prepare it again"
+        ) from error
+
+
+def _arrays(source: Any, image: str, label: str | None, where: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """All of a split: x [N, H, W, C] uint8 and y [N] int32 or None."""
+    from tqdm import tqdm
+
+    first = source[0][image]
+    check_size(where, len(source) * first.size)
+    x, y = np.empty((len(source), *first.shape), np.uint8), np.zeros(len(source), np.int64)
+    for i in tqdm(range(len(source)), desc=where, delay=2.0, disable=None):
+        example = source[i]
+        _check_example(example[image], first.shape, f"{where} example {i}")
+        x[i] = example[image]
+        if label:
+            y[i] = example[label]
+    return x, integer_labels(y) if label else None
+
+
+def _check_example(image: np.ndarray, shape: tuple[int, ...], where: str) -> None:
+    if image.dtype != np.uint8:
+        raise DataError(f"{where}: the image has dtype {image.dtype}, expected uint8; use another data set")
+    if image.shape != shape:
+        raise DataError(
+            f"{where}: the image has shape {image.shape}, the first {shape}; expected images of one size: "
+            "resize them into a folder and give its path"
+        )

@@ -1,0 +1,24 @@
+"""Pictures of a run: sample grids, panels by step, nearest neighbours, learning curves, phase planes.
+
+Everything here reads arrays or a run directory, never the trainer. The first figure loads matplotlib.
+"""
+
+from ganjax.report.history import read_metrics
+from ganjax.report.images import grid, save_image
+from ganjax.report.learning import curves
+from ganjax.report.neighbours import Neighbours, nearest_neighbours
+from ganjax.report.plane import phase_plane
+from ganjax.report.points import scatter
+from ganjax.report.progress import panel
+
+__all__ = [
+    "Neighbours",
+    "curves",
+    "grid",
+    "nearest_neighbours",
+    "panel",
+    "phase_plane",
+    "read_metrics",
+    "save_image",
+    "scatter",
+]

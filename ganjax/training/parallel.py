@@ -1,0 +1,94 @@
+"""The only module that knows about devices: `pmap` over those of one process or of many.
+
+Without a second device everything is a plain `jit`. With n devices the global batch is dealt like cards: device d
+takes the examples d, d + n, d + 2n, ... of each step. So every contiguous slice of the global batch (a turn of an
+alternating dynamics) is shared evenly too, and its example i sees the noise of i wherever it is computed.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import jax_utils
+
+from ganjax.core import PyTree
+from ganjax.errors import ConfigError
+
+AXIS = "data"
+
+
+def join(coordinator: str, process_count: int, process_id: int) -> None:
+    """Join a run of several processes; call it before any other use of JAX.
+
+    Args:
+        coordinator: `host:port` of process 0, the same for all.
+        process_count: how many processes there are.
+        process_id: which one this is, from 0.
+    """
+    jax.distributed.initialize(coordinator, process_count, process_id)
+
+
+def axis_name() -> str | None:
+    """The mapped axis to average over: None on one device."""
+    return AXIS if jax.device_count() > 1 else None
+
+
+def is_primary() -> bool:
+    """Whether this process writes the run directory."""
+    return jax.process_index() == 0
+
+
+def check_batch(batch_size: int) -> None:
+    """Raise `ConfigError` unless the devices can share the batch evenly."""
+    if batch_size % jax.device_count():
+        raise ConfigError(
+            f"a batch of {batch_size} examples per step cannot be shared by {jax.device_count()} devices; "
+            f"use a multiple of {jax.device_count()} for --batch-size"
+        )
+
+
+def compile_chunk(function: Callable) -> Callable:
+    """Compile `(state, data, positions, key, i) -> (state, ...)`, donating the state."""
+    if jax.device_count() == 1:
+        return jax.jit(function, donate_argnums=0)
+    return jax.pmap(function, AXIS, in_axes=(0, 0, 0, None, None), donate_argnums=0)
+
+
+def replicate(tree: PyTree) -> PyTree:
+    """Place a host tree on every local device."""
+    return jax.device_put(tree) if jax.device_count() == 1 else jax_utils.replicate(tree)
+
+
+def fetch(tree: PyTree) -> PyTree:
+    """The host copy (NumPy) of a replicated tree, from one local device.
+
+    Always a copy: on a CPU the plain view would share memory with a buffer that the next step is given to reuse.
+    """
+    if jax.device_count() == 1:
+        return jax.tree.map(np.array, tree)
+    return jax.tree.map(lambda leaf: np.array(leaf.addressable_shards[0].data)[0], tree)
+
+
+def deal(positions: np.ndarray) -> jax.Array:
+    """Deal the global batch to this process's devices.
+
+    Args:
+        positions: [steps, batch] integers, the same on every process.
+
+    Returns:
+        [steps, batch] on one device, else [local devices, steps, batch / devices].
+    """
+    if jax.device_count() == 1:
+        return jnp.asarray(positions)
+    everyone = jax.devices()
+    mine = [everyone.index(device) for device in jax.local_devices()]
+    return jnp.asarray(np.stack([positions[:, place :: len(everyone)] for place in mine]))
+
+
+def global_index(size: int) -> jax.Array:
+    """Positions in the global batch of a device's `size` examples, [size] int32; inside the compiled chunk."""
+    index = jnp.arange(size, dtype=jnp.int32)
+    if jax.device_count() == 1:
+        return index
+    return index * jax.device_count() + jax.lax.axis_index(AXIS)

@@ -1,0 +1,64 @@
+"""Samples of a run's generator, from its raw or its averaged weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ganjax.core import GameState, Key, PyTree
+from ganjax.errors import ConfigError
+from ganjax.training.loop import Setup
+
+BATCH = 64  # latents per compiled call
+
+
+def weights_of(setup: Setup, state: GameState, player: str, weights: str = "default") -> tuple[PyTree, PyTree]:
+    """`(params, net_state)` of a player.
+
+    Args:
+        setup: what was trained.
+        state: its state.
+        player: whose weights.
+        weights: "raw", the name of an average, or "default": the first average that is kept of the player, raw
+            where there is none. An average that has seen no step yet gives the raw weights.
+
+    Raises:
+        ConfigError: there is no average of that name.
+    """
+    names = [name for name, kept in setup.averages.items() if kept.player == player]
+    raw = state.params[player], state.net_state[player]
+    if weights == "default":
+        weights = names[0] if names else "raw"
+    if weights == "raw":
+        return raw
+    if weights not in names:
+        raise ConfigError(f"--weights is {weights!r}, expected one of {['default', 'raw', *names]}")
+    average = state.averages[weights]
+    return setup.averages[weights].average.value(average) if int(average.count) else raw
+
+
+def draw(
+    setup: Setup, state: GameState, key: Key, count: int, *, weights: str = "default", player: str = "generator"
+) -> np.ndarray:
+    """`count` samples in evaluation mode; sample i depends on the key and i alone. Classes take turns.
+
+    Returns:
+        [count, ...]: uint8 images where the data are images, else float32.
+    """
+    if setup.sample is None:
+        raise ConfigError("this experiment has no generator to sample from")
+    params, net_state = weights_of(setup, state, player, weights)
+    classes = setup.dataset.classes if setup.labelled else None
+    sample = jax.jit(setup.sample)
+    parts = []
+    for start in range(0, count, BATCH):
+        index = jnp.arange(start, start + BATCH, dtype=jnp.int32)
+        labels = None if classes is None else index % classes
+        parts.append(np.asarray(sample(params, net_state, key, index, labels)))
+    return as_data(np.concatenate(parts)[:count], setup.dataset.x_train.dtype)
+
+
+def as_data(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Undo the scaling of images to [-1, 1]; other data stay as they are."""
+    if dtype != np.uint8:
+        return x
+    return np.clip(np.round((x + 1) * 127.5), 0, 255).astype(np.uint8)

@@ -1,0 +1,40 @@
+"""One step of training: the dynamics' move, the averages after it, and the guard around both."""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from ganjax.core import Array, Dynamics, Game, GameState, Key, Metrics, PyTree
+from ganjax.training.state import Averaged
+
+Step = Callable[[GameState, PyTree, Key], tuple[GameState, Metrics]]
+
+
+def train_step(game: Game, dynamics: Dynamics, averages: Mapping[str, Averaged] | None = None) -> Step:
+    """`(state, batch, base_key) -> (state, metrics)`, a pure function to compile.
+
+    The key of step k is `fold_in(base_key, k)`. A step after which any value is not finite is rejected whole:
+    parameters, optimiser states, statistics and averages stay as they were, `skipped` counts it, and the metric
+    `finite` is 0.
+    """
+
+    def step(state: GameState, batch: PyTree, base_key: Key) -> tuple[GameState, Metrics]:
+        new, metrics = dynamics.step(game, state, batch, jax.random.fold_in(base_key, state.step))
+        updated = {
+            name: kept.average.update((new.params[kept.player], new.net_state[kept.player]), state.averages[name])
+            for name, kept in (averages or {}).items()
+        }
+        new = new.replace(averages=updated)
+        finite = all_finite((new, metrics))
+        new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
+        new = new.replace(step=state.step + 1, skipped=state.skipped + (1 - finite.astype(jnp.int32)))
+        return new, metrics | {"finite": finite.astype(jnp.float32)}
+
+    return step
+
+
+def all_finite(tree: PyTree) -> Array:
+    """Whether every floating leaf is finite everywhere, a boolean scalar."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()

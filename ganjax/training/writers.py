@@ -1,0 +1,70 @@
+"""What a run writes while it trains: `metrics.jsonl` and TensorBoard events."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+
+def rewind(path: Path, step: int) -> None:
+    """Drop the records after `step`, and a last line that was cut short, so that a continued run repeats none."""
+    if not path.exists():
+        return
+    kept = [line for line in path.read_text().splitlines(keepends=True) if _step_of(line) <= step]
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join(kept))
+    os.replace(temporary, path)
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"] if line.endswith("\n") else math.inf
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+class Writers:
+    """Metrics and pictures of one run, to `metrics.jsonl` and TensorBoard's event files.
+
+    Args:
+        workdir: the run directory.
+        step: the step the run continues from; records after it are dropped.
+    """
+
+    def __init__(self, workdir: Path, step: int):
+        from tensorboardX import SummaryWriter
+
+        rewind(workdir / "metrics.jsonl", step)
+        self._lines = open(workdir / "metrics.jsonl", "a")
+        self._events = SummaryWriter(str(workdir), purge_step=step + 1 if step else None, write_to_disk=True)
+        self._began = time.perf_counter()
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """One record: `{"step": ..., "time": seconds since this process began, name: value, ...}`.
+
+        A value that is not finite is written as null, which keeps every line valid JSON.
+        """
+        record = {name: float(value) for name, value in values.items()}
+        finite = {name: value if math.isfinite(value) else None for name, value in record.items()}
+        seconds = round(time.perf_counter() - self._began, 3)
+        self._lines.write(json.dumps({"step": step, "time": seconds, **finite}) + "\n")
+        for name, value in record.items():
+            self._events.add_scalar(name, value, step)
+
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
+        """A picture, [H, W, 3] uint8."""
+        self._events.add_image(name, image, step, dataformats="HWC")
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        self._lines.flush()
+        self._events.flush()
+
+    def close(self) -> None:
+        """Flush and close the files."""
+        self._lines.close()
+        self._events.close()

@@ -1,0 +1,173 @@
+"""The game of two networks: what each cost sees, moves and leaves alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from ganjax.core import Batch, noise
+from ganjax.dynamics import alternating, simultaneous, vector_field
+from ganjax.games import gan, normal_prior, sampler, uniform_prior
+from ganjax.losses import LOSSES
+from ganjax.spectral import spectral_norm
+from ganjax.training import init_state
+
+
+class Generator(nn.Module):
+    """z, [B, 3] -> [B, 2], with BatchNorm."""
+
+    @nn.compact
+    def __call__(self, z, labels=None, *, train):
+        z = z if labels is None else z + nn.Embed(4, z.shape[-1])(labels)
+        return nn.Dense(2)(nn.BatchNorm(use_running_average=not train, momentum=0.9)(nn.Dense(5)(z)))
+
+
+class Discriminator(nn.Module):
+    """x, [B, 2] -> logits [B], with BatchNorm."""
+
+    @nn.compact
+    def __call__(self, x, labels=None, *, train):
+        h = nn.tanh(nn.BatchNorm(use_running_average=not train, momentum=0.9)(nn.Dense(6)(x)))
+        h = h if labels is None else h + nn.Embed(4, 6)(labels)
+        return nn.Dense(1)(h)[:, 0]
+
+
+PRIOR = normal_prior(3)
+
+
+def _batch(size=8, labelled=False):
+    x = jax.random.normal(jax.random.key(9), (size, 2)) + 1
+    label = jnp.arange(size, dtype=jnp.int32) % 4 if labelled else None
+    return Batch(x, label, jnp.arange(size, dtype=jnp.int32))
+
+
+def _start(game, batch, dynamics=None):
+    dynamics = dynamics or simultaneous({p: optax.sgd(0.1) for p in game.players})
+    return dynamics, init_state(game, dynamics, jax.random.key(1), batch)
+
+
+def _same(a, b):
+    return all(jax.tree.leaves(jax.tree.map(lambda x, y: bool((x == y).all()), a, b)))
+
+
+def test_costs_are_the_losses_of_the_two_networks():
+    """By hand, with stock Flax calls on the same variables and noise."""
+    game, batch, key = gan(Generator(), Discriminator(), LOSSES["non_saturating"], prior=PRIOR), _batch(), jax.random.key(5)
+    _, state = _start(game, batch)
+    g = {"params": state.params["generator"], **state.net_state["generator"]}
+    d = {"params": state.params["discriminator"], **state.net_state["discriminator"]}
+    z = jnp.stack([jax.random.normal(jax.random.fold_in(key, i), (3,)) for i in range(8)])
+    fake, g_new = Generator().apply(g, z, train=True, mutable="batch_stats")
+    real_logits, d_new = Discriminator().apply(d, batch.x, train=True, mutable="batch_stats")
+    fake_logits, d_new = Discriminator().apply(d | d_new, fake, train=True, mutable="batch_stats")
+
+    cost, outcome = game.costs["discriminator"](state.params, state.net_state, batch, key)
+    np.testing.assert_allclose(cost, (nn.softplus(-real_logits) + nn.softplus(fake_logits)).mean(), rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), outcome.net_state, d_new)
+    cost, outcome = game.costs["generator"](state.params, state.net_state, batch, key)
+    np.testing.assert_allclose(cost, nn.softplus(-fake_logits).mean(), rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), outcome.net_state, g_new)
+
+
+def test_a_turn_moves_its_own_player_alone():
+    game, batch = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral=spectral_norm()), _batch()
+    _, state = _start(game, batch)
+    for player, other in (("discriminator", "generator"), ("generator", "discriminator")):
+        field = vector_field(game, state.params, state.net_state, batch, jax.random.key(2), players=(player,))
+        assert set(field.gradients) == {player}
+        assert not _same(field.net_state[player]["batch_stats"], state.net_state[player]["batch_stats"])
+        assert _same(field.net_state[other], state.net_state[other])
+
+
+def test_u_moves_once_per_discriminator_step():
+    """One update, shared by the real and the fake pass; the generator's step and sampling read it only."""
+    norm = spectral_norm()
+    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral=norm)
+    batch, turns = _batch(24), 2
+    dynamics, state = _start(
+        game, batch, alternating({p: optax.sgd(0.0) for p in game.players}, turns={"discriminator": turns})
+    )
+    before = state.net_state["discriminator"]["spectral"]
+    after = dynamics.step(game, state, batch, jax.random.key(3))[0].net_state["discriminator"]["spectral"]
+    expected = before
+    for _ in range(turns):  # the learning rate is 0, so the kernels stay
+        expected = norm.update(state.params["discriminator"], expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), after, expected)
+    assert not _same(after, norm.update(state.params["discriminator"], before))
+
+
+def test_spectral_norm_is_in_the_forward_pass_and_leaves_kernels_alone():
+    """Scaling a normalised kernel changes nothing; a step of size 0 rewrites nothing."""
+    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral=spectral_norm(steps=50))
+    batch, key = _batch(), jax.random.key(3)
+    _, state = _start(game, batch)
+    cost = game.costs["discriminator"](state.params, state.net_state, batch, key)[0]
+    params = dict(state.params)
+    params["discriminator"] = jax.tree.map(lambda w: 7 * w if w.ndim == 2 else w, params["discriminator"])
+    np.testing.assert_allclose(game.costs["discriminator"](params, state.net_state, batch, key)[0], cost, rtol=1e-4)
+    plain = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR)
+    stats = {p: {"batch_stats": s["batch_stats"]} for p, s in state.net_state.items()}
+    assert abs(plain.costs["discriminator"](state.params, stats, batch, key)[0] - cost) > 1e-3
+
+
+def test_labels_reach_both_networks():
+    game, batch, key = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR), _batch(labelled=True), jax.random.key(4)
+    _, state = _start(game, batch)
+    assert "Embed_0" in state.params["generator"] and "Embed_0" in state.params["discriminator"]
+    other = batch._replace(label=(batch.label + 1) % 4)
+    for player in game.players:
+        costs = [game.costs[player](state.params, state.net_state, b, key)[0] for b in (batch, other)]
+        assert abs(costs[0] - costs[1]) > 1e-6
+
+
+@pytest.mark.parametrize("prior", [normal_prior(3), uniform_prior(3), lambda key: jax.random.gamma(key, 2.0, (3,))])
+def test_noise_depends_on_the_global_position_alone(prior):
+    key, index = jax.random.key(6), jnp.arange(12)
+    whole = noise(prior, key, index)
+    np.testing.assert_array_equal(whole[5:9], noise(prior, key, index[5:9]))
+    np.testing.assert_array_equal(whole[7], prior(jax.random.fold_in(key, 7)))
+    assert len(np.unique(whole[:, 0])) == 12
+
+
+def test_simultaneous_play_shares_the_generators_forward_pass():
+    """Both costs see the same fakes, so the compiled step draws the noise once, not twice."""
+    game, batch, key = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR), _batch(), jax.random.key(4)
+    _, state = _start(game, batch)
+
+    def dots(players):
+        field = jax.jit(lambda p, s: vector_field(game, p, s, batch, key, players=players).gradients)
+        return field.lower(state.params, state.net_state).compile().cost_analysis()["flops"]
+
+    both, apart = dots(None), dots(("discriminator",)) + dots(("generator",))
+    assert both < 0.9 * apart
+
+
+def test_sampling_is_in_evaluation_mode_and_draws_each_sample_by_itself():
+    game, batch = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR), _batch()
+    _, state = _start(game, batch)
+    sample, key = sampler(Generator(), PRIOR), jax.random.key(7)
+    g, s = state.params["generator"], state.net_state["generator"]
+    whole = sample(g, s, key, jnp.arange(10), None)
+    np.testing.assert_allclose(sample(g, s, key, jnp.arange(3, 6), None), whole[3:6], rtol=1e-5)
+    z = noise(PRIOR, key, jnp.arange(10))
+    np.testing.assert_allclose(whole, Generator().apply({"params": g, **s}, z, train=False), rtol=1e-6)
+
+
+def test_a_module_without_train_works():
+    class Line(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(2)(x)
+
+    game, batch = gan(Line(), Line(), LOSSES["wasserstein"], prior=PRIOR), _batch()
+    dynamics, state = _start(game, batch)
+    assert np.isfinite(dynamics.step(game, state, batch, jax.random.key(0))[1]["generator/cost"])
+
+
+def test_wrong_generator_shape_is_an_error():
+    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR)
+    batch = Batch(jnp.zeros((4, 3)), None, jnp.arange(4))
+    with pytest.raises(ValueError, match=r"generator makes \(2,\) and the data are \(3,\)"):
+        game.init(jax.random.key(0), batch)

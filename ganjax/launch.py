@@ -27,8 +27,8 @@ class Experiment(NamedTuple):
     doc: str  # the module's docstring: claim, paper, command, expected time and figure
     config: Any  # a frozen dataclass with the defaults; of TrainConfig if the experiment trains
     smoke: Mapping[str, Any]  # the fields that make it run in seconds
-    build: Callable[[Any, Any, str | None], Any] | None = None  # (config, Dataset, axis_name) -> training.Setup
-    compute: Callable[[Any, Path], list[str]] | None = None  # (config, workdir) -> lines
+    build: Any = None  # (config, Dataset, axis_name) -> training.Setup
+    compute: Any = None  # (config, workdir) -> lines
 
 
 def main(experiment: Experiment, args: list[str] | None = None) -> None:
@@ -87,7 +87,6 @@ class Compute:
         found = read_run(self.workdir)
         if found is not None:
             check_continues(self.workdir, found, run)
-        assert experiment.compute is not None
         write_run(self.workdir, run)
         print("\n".join(experiment.compute(config, self.workdir)))
 
@@ -193,7 +192,6 @@ def _setup(experiment: Experiment, config: TrainConfig):
     from ganjax.data import load
     from ganjax.training import parallel
 
-    assert experiment.build is not None
     return experiment.build(config, load(config.data, config.data_dir), parallel.axis_name())
 
 

@@ -27,11 +27,13 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.linear import canonicalize_padding
 from jax import lax
 
 from ganjax.core import Array
 
 _CANONICAL = ("NHWC", "HWIO", "NHWC")
+_CANONICAL_NUMBERS = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 _FEW_CHANNELS = 4  # up to here copying the windows costs less than a convolution that is narrow
 
 Pair = tuple[int, int]
@@ -199,3 +201,130 @@ def _tap(w: Array, y: Array, row: Any, column: Any) -> Array:
     if 0 in w.shape:  # the stride jumps over this phase
         return jnp.zeros((y.shape[0], row[2], column[2], w.shape[3]), y.dtype)
     return lax.conv_general_dilated(y, w, (1, 1), (row[1], column[1]), dimension_numbers=_CANONICAL)
+
+
+def conv_general_dilated(
+    lhs: Array,
+    rhs: Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[Pair],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+) -> Array:
+    """`jax.lax.conv_general_dilated` by the trio where that applies: NHWC and HWIO, one group, no rhs dilation,
+    and not both strides and lhs dilation. Everything else, and every other backend, goes to the stock function.
+
+    For `flax.linen.Conv(conv_general_dilated=...)`; the arguments are those of the stock function.
+
+    Returns:
+        [N, P, Q, O] in the dtype of the inputs.
+    """
+    stock = partial(
+        lax.conv_general_dilated,
+        lhs,
+        rhs,
+        window_strides,
+        padding,
+        lhs_dilation,
+        rhs_dilation,
+        dimension_numbers,
+        feature_group_count,
+        batch_group_count,
+        precision,
+        preferred_element_type,
+    )
+    ones = (1, 1)
+    strides = tuple(window_strides)
+    dilation = tuple(lhs_dilation or ones)
+    if not (
+        use_trio()
+        and lhs.ndim == rhs.ndim == 4
+        and lhs.dtype == rhs.dtype
+        and lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) == _CANONICAL_NUMBERS
+        and feature_group_count == batch_group_count == 1
+        and lhs.shape[3] == rhs.shape[2]
+        and tuple(rhs_dilation or ones) == ones
+        and ones in (strides, dilation)
+        and not (isinstance(padding, str) and dilation != ones)
+        and precision is None
+        and preferred_element_type is None
+    ):
+        return stock()
+    x_size, w_size = lhs.shape[1:3], rhs.shape[:2]
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(x_size, w_size, strides, padding)
+    if dilation == ones:
+        geometry = Geometry.create(x_size, w_size, strides, padding)
+        return convolution(lhs, rhs, geometry) if min(geometry.y_size) > 0 else stock()
+    geometry = Geometry.create_transposed(x_size, w_size, dilation, padding)
+    return _transposed(lhs, rhs, geometry) if min(geometry.x_size) > 0 else stock()
+
+
+def conv_transpose(lhs: Array, rhs: Array, strides: Sequence[int], padding: str | Sequence[Pair]) -> Array:
+    """`jax.lax.conv_transpose` of two spatial axes by the trio.
+
+    Args:
+        lhs: [N, P, Q, I] input.
+        rhs: [h, w, I, O] kernel, which slides unflipped over the dilated input.
+        strides: the factors by which the two sides grow.
+        padding: 'SAME' (sides grow by exactly `strides`), 'VALID', or (low, high) of the dilated input.
+
+    Returns:
+        [N, H, W, O].
+    """
+    sizes = lhs.shape[1:3], rhs.shape[:2], tuple(strides)
+    if isinstance(padding, str):
+        padding = [_transposed_padding(k, s, padding) for k, s in zip(*sizes[1:], strict=True)]
+    return _transposed(lhs, rhs, Geometry.create_transposed(*sizes, padding))
+
+
+def _transposed(lhs: Array, rhs: Array, geometry: Geometry) -> Array:
+    return input_gradient(rhs[::-1, ::-1].swapaxes(2, 3), lhs, geometry)
+
+
+def _transposed_padding(k: int, s: int, padding: str) -> Pair:
+    """(low, high) that `jax.lax.conv_transpose` means by 'SAME' and 'VALID'."""
+    if padding == "VALID":
+        return k - 1, max(k, s) - 1
+    low = k - 1 if s > k - 1 else -(-(k + s - 2) // 2)
+    return low, k + s - 2 - low
+
+
+class Conv(nn.Conv):
+    """`flax.linen.Conv` with fast derivatives: same arguments, parameters and outputs."""
+
+    conv_general_dilated: Any = conv_general_dilated
+
+
+class ConvTranspose(nn.ConvTranspose):
+    """`flax.linen.ConvTranspose` with fast derivatives: same arguments, parameters and outputs.
+
+    Where an argument has no fast form (circular padding, dilated or masked kernels, other than two spatial
+    axes), it is the stock layer.
+    """
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        """[N, P, Q, I] to [N, H, W, features]."""
+        padding = canonicalize_padding(self.padding, 2) if inputs.ndim == 4 else None
+        stock = self.mask, self.precision, self.preferred_element_type, self.kernel_dilation
+        if not use_trio() or padding in (None, "CIRCULAR") or any(option is not None for option in stock):
+            return super().__call__(inputs)
+        shape = [inputs.shape[-1], self.features]
+        if self.transpose_kernel:
+            shape.reverse()
+        w = self.param("kernel", self.kernel_init, (*self.kernel_size, *shape), self.param_dtype)
+        bias = None
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+        inputs, w, bias = self.promote_dtype(inputs, w, bias, dtype=self.dtype)
+        if self.transpose_kernel:
+            w = w[::-1, ::-1].swapaxes(2, 3)
+        strides = self.strides or 1
+        y = conv_transpose(inputs, w, (strides, strides) if isinstance(strides, int) else strides, padding)
+        return y if bias is None else y + bias.reshape(1, 1, 1, -1)

@@ -1,0 +1,131 @@
+"""DCGAN (Radford, Metz & Chintala 2016, section 3), for images of any height and width divisible by four.
+
+The published guidelines: strided and fractionally strided convolutions instead of pooling; BatchNorm in both
+networks, but not at the generator's output nor the discriminator's input layer; no hidden dense layers; ReLU and
+a tanh output in the generator, LeakyReLU(0.2) in the discriminator; kernels from N(0, 0.02).
+"""
+
+from functools import partial
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ganjax.core import Array
+from ganjax.errors import ConfigError
+from ganjax.layers.convolution import Conv, ConvTranspose
+from ganjax.models.mlp import check_labels, leaky_relu
+
+_kernel_init = nn.initializers.normal(0.02)
+
+
+def _scale_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    return 1 + 0.02 * jax.random.normal(key, shape, dtype)
+
+
+# 4x4 kernels of stride 2 halve or double a side exactly; before BatchNorm a bias has no effect.
+_down = partial(Conv, kernel_size=(4, 4), strides=(2, 2), padding=1, kernel_init=_kernel_init)
+_up = partial(ConvTranspose, kernel_size=(4, 4), strides=(2, 2), padding="SAME", kernel_init=_kernel_init)
+# Flax's momentum 0.99 looks back 100 steps, which is far in a game whose players move; 0.9 is the common choice
+# of GAN code. The fast variance E[x^2] - E[x]^2 takes one pass over x and one all-reduce.
+_batch_norm = partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5, scale_init=_scale_init)
+
+
+def check_image_shape(shape: tuple[int, ...]) -> None:
+    """Raises `ConfigError` for a shape that DCGAN cannot halve twice.
+
+    Args:
+        shape: (height, width, channels) of one image.
+    """
+    if len(shape) != 3 or min(shape) < 1 or shape[0] % 4 or shape[1] % 4:
+        raise ConfigError(
+            f"image shape: got {tuple(shape)}, expected (height, width, channels) with height and width "
+            "divisible by 4. Crop, pad or resize the images (30 -> 28 or 32), or use the MLP."
+        )
+
+
+def doublings(height: int, width: int) -> int:
+    """How often the base map is doubled: while both sides stay whole and at least 4, but twice at least."""
+    n = 2
+    while height % 2 ** (n + 1) == width % 2 ** (n + 1) == 0 and min(height, width) >= 4 * 2 ** (n + 1):
+        n += 1
+    return n
+
+
+class Generator(nn.Module):
+    """`G: z -> image`, from a base map of height / 2^n by width / 2^n with `width * 2^(n - 1)` channels.
+
+    With classes, a learned embedding of the label is concatenated to `z` (Mirza & Osindero 2014). Without
+    (`num_classes = 0`), labels are ignored, so that labelled data can train an unconditional model.
+    """
+
+    shape: tuple[int, ...]  # (height, width, channels)
+    width: int = 64  # channels of the last hidden map
+    output: Callable[[Array], Array] = jnp.tanh
+    num_classes: int = 0
+    embedding: int = 64  # length of a label's vector
+    axis_name: str | None = None  # of the devices that share BatchNorm statistics
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, z: Array, labels: Array | None = None, *, train: bool) -> Array:
+        """[B, Z] latents and [B] int32 labels to images [B, H, W, C]."""
+        check_image_shape(self.shape)
+        check_labels(labels, self.num_classes)
+        if self.num_classes:
+            label = nn.Embed(self.num_classes, self.embedding, dtype=self.dtype)(labels)
+            z = jnp.concatenate([z, label.astype(z.dtype)], axis=-1)
+        norm = partial(
+            _batch_norm, use_running_average=not train, axis_name=self.axis_name, dtype=self.dtype
+        )
+        height, width, channels = self.shape
+        n = doublings(height, width)
+        x_BxHxWxC = ConvTranspose(
+            self.width * 2 ** (n - 1),
+            kernel_size=(height // 2**n, width // 2**n),
+            padding="VALID",
+            use_bias=False,
+            kernel_init=_kernel_init,
+            dtype=self.dtype,
+        )(z[:, None, None])
+        x_BxHxWxC = nn.relu(norm()(x_BxHxWxC))
+        for i in reversed(range(n - 1)):
+            x_BxHxWxC = _up(self.width * 2**i, use_bias=False, dtype=self.dtype)(x_BxHxWxC)
+            x_BxHxWxC = nn.relu(norm()(x_BxHxWxC))
+        return self.output(_up(channels, dtype=self.dtype)(x_BxHxWxC))
+
+
+class Discriminator(nn.Module):
+    """`D: image -> logits`, the generator mirrored; the last convolution covers the whole base map.
+
+    With classes, it is a projection discriminator: the logit gains `<embed(y), h(x)>` for the features `h`, the
+    last map summed over positions (Miyato & Koyama 2018, equation 3).
+    """
+
+    width: int = 64  # channels of the first map
+    num_classes: int = 0
+    axis_name: str | None = None  # of the devices that share BatchNorm statistics
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array, labels: Array | None = None, *, train: bool) -> Array:
+        """[B, H, W, C] images and [B] int32 labels to logits [B]."""
+        check_image_shape(x.shape[1:])
+        check_labels(labels, self.num_classes)
+        norm = partial(
+            _batch_norm, use_running_average=not train, axis_name=self.axis_name, dtype=self.dtype
+        )
+        h_BxHxWxC = leaky_relu(_down(self.width, dtype=self.dtype)(x))
+        for i in range(1, doublings(*x.shape[1:3])):
+            h_BxHxWxC = _down(self.width * 2**i, use_bias=False, dtype=self.dtype)(h_BxHxWxC)
+            h_BxHxWxC = leaky_relu(norm()(h_BxHxWxC))
+        logits_B = Conv(
+            1, kernel_size=h_BxHxWxC.shape[1:3], padding="VALID", kernel_init=_kernel_init, dtype=self.dtype
+        )(h_BxHxWxC).reshape(-1)
+        if self.num_classes:
+            h_BxC = h_BxHxWxC.sum(axis=(1, 2))
+            label_BxC = nn.Embed(self.num_classes, h_BxC.shape[-1], dtype=self.dtype)(labels)
+            logits_B += (label_BxC * h_BxC).sum(axis=-1)
+        return logits_B

@@ -1,0 +1,243 @@
+"""The trio against autodiff of the stock convolution, in float64."""
+
+import itertools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from ganjax.layers import convolution as trio
+from ganjax.layers.convolution import Conv, ConvTranspose, conv_general_dilated, conv_transpose
+
+NUMBERS = ("NHWC", "HWIO", "NHWC")
+CANONICAL = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+
+# (height, width), (kernel), (strides), padding; with channels both below and above the few-channel rule
+CASES = [
+    ((8, 8), (4, 4), (2, 2), ((1, 1), (1, 1))),
+    ((7, 9), (3, 3), (2, 2), "SAME"),
+    ((7, 8), (4, 3), (2, 3), "VALID"),
+    ((6, 5), (3, 2), (1, 1), "SAME"),
+    ((9, 10), (2, 3), (3, 2), ((0, 2), (1, 0))),  # asymmetric, and the last rows are never read
+    ((5, 6), (1, 1), (2, 2), "VALID"),  # the stride jumps over phases
+    ((5, 5), (5, 5), (1, 1), "VALID"),  # one window: a matrix product
+    ((4, 4), (5, 5), (2, 2), ((2, 2), (2, 2))),
+    ((6, 6), (3, 3), (2, 2), ((-1, 2), (0, -1))),  # negative padding crops
+]
+CHANNELS = [(2, 3), (6, 5)]
+
+
+def normal(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
+
+
+def close(a, b, tolerance=1e-10):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), a, b)
+
+
+def data(size, kernel, c, o):
+    return normal(0, 3, *size, c), normal(1, *kernel, c, o)
+
+
+def pair(strides, padding, **kwargs):
+    """The same convolution twice: by the trio and by the stock function."""
+    return tuple(
+        lambda x, w, f=f: f(x, w, strides, padding, dimension_numbers=NUMBERS, **kwargs)
+        for f in (conv_general_dilated, lax.conv_general_dilated)
+    )
+
+
+def derivatives(f, x, w):
+    """Value, all first derivatives, and all second ones along fixed directions."""
+    y = f(x, w)
+    v, dx, dw = normal(2, *y.shape), normal(3, *x.shape), normal(4, *w.shape)
+
+    def cost(x, w):
+        y = f(x, w)
+        return jnp.vdot(v, y) + (y**2).sum()  # linear and quadratic: mixed second derivatives do not vanish
+
+    def slope(x, w):
+        gx, gw = jax.grad(cost, (0, 1))(x, w)
+        return jnp.vdot(gx, dx) + jnp.vdot(gw, dw) + (gx**2).sum()
+
+    first = jax.grad(cost, (0, 1))
+    return jax.jit(lambda x, w: (f(x, w), first(x, w), jax.grad(slope, (0, 1))(x, w)))(x, w)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize(("size", "kernel", "strides", "padding"), CASES)
+def test_value_and_derivatives_of_two_orders_equal_autodiff_of_lax(
+    float64, size, kernel, strides, padding, channels
+):
+    x, w = data(size, kernel, *channels)
+    fast, stock = pair(strides, padding)
+    close(derivatives(fast, x, w), derivatives(stock, x, w))
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 2), (0, 3))])
+@pytest.mark.parametrize(
+    ("size", "kernel", "strides"),
+    [((4, 4), (4, 4), (2, 2)), ((1, 1), (4, 3), (1, 1)), ((3, 5), (3, 3), (2, 3)), ((3, 4), (1, 2), (2, 3))],
+)
+def test_transposed_convolution_equals_autodiff_of_lax(float64, size, kernel, strides, padding, channels):
+    x, w = data(size, kernel, *channels)
+    stock = derivatives(lambda x, w: lax.conv_transpose(x, w, strides, padding), x, w)
+    close(derivatives(lambda x, w: conv_transpose(x, w, strides, padding), x, w), stock)
+    if not isinstance(padding, str) and max(strides) > 1:
+        fast, _ = pair((1, 1), padding, lhs_dilation=strides)
+        close(derivatives(fast, x, w), stock)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"feature_group_count": 2},
+        {"rhs_dilation": (2, 1)},
+        {"lhs_dilation": (2, 2)},  # beside a stride
+        {"precision": "highest"},
+        {"preferred_element_type": "float64"},
+    ],
+)
+def test_what_the_trio_does_not_cover_goes_to_lax(float64, options):
+    x, w = data((8, 8), (3, 3), 4 // options.get("feature_group_count", 1), 6)
+    x = normal(0, 3, 8, 8, 4)
+    fast, stock = pair((2, 2), ((1, 1), (1, 1)), **options)
+    np.testing.assert_array_equal(fast(x, w), stock(x, w))
+
+
+def test_other_layouts_and_ranks_go_to_lax(float64):
+    x, w = normal(0, 2, 3, 8, 8), normal(1, 4, 3, 3, 3)
+    np.testing.assert_array_equal(
+        conv_general_dilated(x, w, (1, 1), "SAME"), lax.conv_general_dilated(x, w, (1, 1), "SAME")
+    )
+    x, w, numbers = normal(0, 2, 8, 3), normal(1, 3, 3, 4), ("NHC", "HIO", "NHC")
+    np.testing.assert_array_equal(
+        conv_general_dilated(x, w, (2,), "SAME", dimension_numbers=numbers),
+        lax.conv_general_dilated(x, w, (2,), "SAME", dimension_numbers=numbers),
+    )
+
+
+def test_the_switch_gives_the_stock_form(float64, monkeypatch):
+    x, w = data((8, 8), (4, 4), 6, 5)
+    fast, stock = pair((2, 2), "SAME")
+    monkeypatch.setattr(trio, "use_trio", lambda: False)
+    assert "custom_vjp" not in str(jax.make_jaxpr(lambda x: fast(x, w))(x))
+    np.testing.assert_array_equal(fast(x, w), stock(x, w))
+    layer = ConvTranspose(3, (4, 4), (2, 2))
+    variables = layer.init(jax.random.key(0), x)
+    assert "custom_vjp" not in str(jax.make_jaxpr(lambda x: layer.apply(variables, x))(x))
+
+
+@pytest.mark.parametrize("c", [2, 6])
+def test_vmap_over_inputs_kernels_and_both(float64, c):
+    xs, ws = normal(0, 4, 2, 8, 8, c), normal(1, 4, 4, 4, c, 5)
+    fast, stock = pair((2, 2), ((1, 1), (1, 1)))
+    up_fast = lambda x, w: conv_transpose(x, w, (2, 2), "SAME")  # noqa: E731
+    up_stock = lambda x, w: lax.conv_transpose(x, w, (2, 2), "SAME")  # noqa: E731
+
+    def gradients(f):
+        return jax.grad(lambda x, w: (f(x, w) ** 3).sum(), (0, 1))
+
+    for f, g in ((fast, stock), (up_fast, up_stock)):
+        for axes in ((0, None), (None, 0), (0, 0)):
+            x, w = (a[0] if axis is None else a for a, axis in zip((xs, ws), axes, strict=True))
+            close(jax.vmap(f, axes)(x, w), jax.vmap(g, axes)(x, w))
+            close(jax.vmap(gradients(f), axes)(x, w), jax.vmap(gradients(g), axes)(x, w), 1e-9)
+
+
+def convolutions(jaxpr):
+    """All convolution equations of a jaxpr and of the jaxprs inside it."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "conv_general_dilated":
+            yield eqn
+        for inner in jax.tree.leaves(eqn.params, is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr")):
+            if hasattr(inner, "jaxpr"):
+                inner = inner.jaxpr
+            if hasattr(inner, "eqns"):
+                yield from convolutions(inner)
+
+
+def penalty(f):
+    """A cost with the gradient of a gradient in it, inside a scan."""
+
+    def cost(x, w):
+        def body(total, x):
+            slope = jax.grad(lambda x: (f(x, w) ** 2).sum())(x)
+            return total + (slope**2).sum(), None
+
+        return lax.scan(body, 0.0, x)[0]
+
+    return jax.grad(cost, 1)
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_a_penalty_inside_a_scan_meets_only_canonical_convolutions(up):
+    x, w = jnp.ones((2, 3, 8, 8, 6)), jnp.ones((4, 4, 6, 5))
+
+    def numbers(f):
+        found = list(convolutions(jax.make_jaxpr(penalty(f))(x, w).jaxpr))
+        assert len(found) >= 5  # output, both gradients and theirs
+        return {eqn.params["dimension_numbers"] for eqn in found}
+
+    fast, stock = pair((2, 2), ((1, 1), (1, 1)))
+    if up:
+        fast = lambda x, w: conv_transpose(x, w, (2, 2), "SAME")  # noqa: E731
+        stock = lambda x, w: lax.conv_transpose(x, w, (2, 2), "SAME")  # noqa: E731
+    assert numbers(fast) == {CANONICAL}
+    assert numbers(stock) != {CANONICAL}  # else this test would see nothing
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_dtypes_are_kept(dtype):
+    x, w = (a.astype(dtype) for a in data((8, 8), (4, 4), 6, 5))
+    fast, stock = pair((2, 2), "SAME")
+    gradient = jax.grad(lambda x, w: (fast(x, w).astype("float32") ** 2).sum(), (0, 1))
+    assert {a.dtype.name for a in (fast(x, w), conv_transpose(x, w, (2, 2), "SAME"), *gradient(x, w))} == {dtype}
+    tolerance = {"float32": 1e-5, "bfloat16": 3e-2}[dtype]
+    np.testing.assert_allclose(
+        np.float64(fast(x, w)), np.float64(stock(x, w)), rtol=tolerance, atol=20 * tolerance
+    )
+
+
+LAYERS = [
+    dict(kernel_size=k, strides=s, padding=p, use_bias=b)
+    for (k, s), (p, b) in itertools.product(
+        [((4, 4), (2, 2)), ((3, 2), (1, 1)), ((2, 3), (3, 2))],
+        [("SAME", True), ("VALID", False), (1, True), ("CIRCULAR", True)],
+    )
+]
+
+
+@pytest.mark.parametrize("arguments", LAYERS)
+@pytest.mark.parametrize("kind", ["Conv", "ConvTranspose", "ConvTranspose with transposed kernel"])
+def test_layers_share_parameters_and_outputs_with_flax(float64, kind, arguments):
+    arguments = {"features": 5, "param_dtype": jnp.float64} | arguments
+    name, _, transposed = kind.partition(" ")
+    if transposed:
+        arguments |= {"transpose_kernel": True}
+    x = normal(0, 2, 6, 5, 6)
+    fast, stock = (
+        getattr(module, name)(**arguments).init_with_output(jax.random.key(1), x) for module in (trio, nn)
+    )
+    assert jax.tree.structure(fast[1]) == jax.tree.structure(stock[1])
+    close(fast, stock, 1e-12)
+
+
+def test_conv_transpose_keeps_the_stock_options(float64):
+    x = normal(0, 2, 6, 5, 6)
+    for options in (dict(kernel_dilation=(2, 2)), dict(mask=jnp.zeros((3, 3, 6, 4)))):
+        layers = (m.ConvTranspose(4, (3, 3), **options) for m in (trio, nn))
+        fast, stock = (layer.init_with_output(jax.random.key(0), x) for layer in layers)
+        close(fast, stock, 1e-12)
+    line = normal(1, 2, 7, 3)
+    fast, stock = (m.ConvTranspose(4, (3,), (2,)).init_with_output(jax.random.key(0), line) for m in (trio, nn))
+    close(fast, stock, 1e-12)
+
+
+def test_conv_accepts_the_stock_ranks():
+    assert Conv(4, (3,)).init_with_output(jax.random.key(0), jnp.ones((2, 8, 3)))[0].shape == (2, 8, 4)
+    assert Conv(4, (3, 3)).init_with_output(jax.random.key(0), jnp.ones((8, 8, 3)))[0].shape == (8, 8, 4)

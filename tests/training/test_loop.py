@@ -1,0 +1,235 @@
+"""The loop: exact resume, one trace, damage and errors before anything is written."""
+
+import json
+import shutil
+
+import chex
+import jax
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from ganjax.core import Game, Outcome
+from ganjax.data import Dataset
+from ganjax.dynamics import alternating, ema
+from ganjax.errors import CheckpointError, ConfigError, DataError, DivergedError
+from ganjax.games import gan, normal_prior, sampler
+from ganjax.losses import LOSSES
+from ganjax.spectral import spectral_norm
+from ganjax.training import Averaged, Schedule, Setup, digest, draw, load_state, loop, train, weights_of
+
+
+class Generator(nn.Module):
+    @nn.compact
+    def __call__(self, z, labels=None, *, train):
+        h = nn.relu(nn.BatchNorm(use_running_average=not train)(nn.Dense(8)(z)))
+        h = h if labels is None else h + nn.Embed(3, 8)(labels)
+        return nn.tanh(nn.Dense(16)(h)).reshape(-1, 4, 4, 1)
+
+
+class Discriminator(nn.Module):
+    @nn.compact
+    def __call__(self, x, labels=None, *, train):
+        h = nn.leaky_relu(nn.Dense(8)(x.reshape(len(x), -1)))
+        h = nn.BatchNorm(use_running_average=not train)(h)
+        return nn.Dense(1)(h if labels is None else h + nn.Embed(3, 8)(labels))[:, 0]
+
+
+def _dataset(count=40):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (count, 4, 4, 1), dtype=np.uint8)
+    return Dataset(x, rng.integers(0, 3, count).astype(np.int32))
+
+
+def _setup(scan=True, labelled=False, dataset=None, learning_rate=1e-2):
+    prior = normal_prior(5)
+    adam = optax.adam(learning_rate)
+    return Setup(
+        game=gan(Generator(), Discriminator(), LOSSES["hinge"], prior=prior, spectral=spectral_norm()),
+        dynamics=alternating({"discriminator": adam, "generator": adam}, turns={"discriminator": 2}),
+        dataset=_dataset() if dataset is None else dataset,
+        batch_size=4,
+        averages={"ema": Averaged("generator", ema(0.9))},
+        sample=sampler(Generator(), prior),
+        labelled=labelled,
+        scan=scan,
+    )
+
+
+def _schedule(steps, **kwargs):
+    return Schedule(steps, **{"log_every": 1, "sample_every": 7, "checkpoint_every": 5, "chunk": 4, **kwargs})
+
+
+def _train(workdir, steps, setup=None, seed=0, **kwargs):
+    return train(setup or _setup(), workdir, seed=seed, schedule=_schedule(steps, **kwargs), progress=False)
+
+
+@pytest.mark.parametrize("scan", [True, False])
+def test_resume_is_bitwise(tmp_path, scan):
+    setup = _setup(scan)
+    whole = _train(tmp_path / "whole", 23, setup).state
+    for stop in (5, 11, 23):
+        part = _train(tmp_path / "part", stop, setup)
+    assert part.began == 11
+    assert digest(part.state) == digest(whole)
+    records = [
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("whole", "part")
+    ]
+    for a, b in zip(*records, strict=True):
+        assert a.keys() == b.keys() and all(a[k] == b[k] for k in a if k != "time")
+    assert [r["step"] for r in records[0]] == list(range(1, 24))
+
+
+def test_scan_and_dispatch_take_the_same_steps(tmp_path):
+    a, b = (_train(tmp_path / str(scan), 6, _setup(scan)).state for scan in (True, False))
+    chex.assert_trees_all_close(a.params, b.params, rtol=1e-4, atol=1e-5)
+
+
+def test_seeds_differ_and_repeat(tmp_path):
+    digests = [digest(_train(tmp_path / str(i), 5, seed=seed).state) for i, seed in enumerate((0, 0, 1))]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_chunks_and_events_change_nothing(tmp_path):
+    a = _train(tmp_path / "a", 12).state
+    b = _train(tmp_path / "b", 12, chunk=5, sample_every=100, checkpoint_every=3).state
+    assert digest(a) == digest(b)
+
+
+@pytest.mark.parametrize("scan", [True, False])
+def test_the_step_is_traced_once(tmp_path, scan, monkeypatch):
+    traces = []
+    plain = loop.train_step
+
+    def counted(*args):
+        step = plain(*args)
+        return lambda *a: traces.append(1) or step(*a)
+
+    monkeypatch.setattr(loop, "train_step", counted)
+    train(_setup(scan), tmp_path, seed=0, schedule=_schedule(23), observe=lambda *a: None, progress=False)
+    assert len(traces) == 1
+
+
+def test_a_finished_run_changes_nothing(tmp_path):
+    first = _train(tmp_path, 6)
+    files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
+    again = _train(tmp_path, 6)
+    assert (first.began, again.began) == (0, 6) and digest(first.state) == digest(again.state)
+    assert files == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
+
+
+def test_every_epoch_sees_every_example_once_and_each_turn_its_own(tmp_path):
+    """The noise and the examples of a step: 2 + 1 turns of 4 take 12 positions, all different."""
+    setup, seen = _setup(), []
+    order = loop._order(setup, 3)
+    for k in range(3):
+        seen.append(order(k, 1)[0])
+    assert setup.examples == 12 and len(set(np.concatenate(seen))) == 36
+    np.testing.assert_array_equal(order(0, 3), np.stack(seen))
+
+
+def test_images_are_scaled_to_plus_minus_one():
+    x = np.array([[[[0]]], [[[255]]], [[[51]]]], np.uint8)
+    index = np.arange(3)
+    batch = loop.gather({"x": jax.numpy.asarray(x), "label": None}, index, index)
+    np.testing.assert_allclose(batch.x.ravel(), [-1, 1, -0.6], atol=1e-6)
+
+
+def test_samples_of_raw_and_averaged_weights(tmp_path):
+    setup = _setup(labelled=True)
+    state = _train(tmp_path, 6, setup).state
+    loaded = load_state(setup, tmp_path)
+    assert digest(loaded) == digest(state)
+    key = jax.random.key(0)
+    ema_, raw, default = (draw(setup, state, key, 70, weights=w) for w in ("ema", "raw", "default"))
+    assert raw.shape == (70, 4, 4, 1) and raw.dtype == np.uint8
+    np.testing.assert_array_equal(ema_, default)
+    assert (ema_ != raw).any()
+    np.testing.assert_array_equal(draw(setup, state, key, 5, weights="raw"), raw[:5])
+    value = weights_of(setup, state, "generator", "ema")
+    expected = jax.tree.map(lambda total: total / state.averages["ema"].weight, state.averages["ema"].total)
+    chex.assert_trees_all_close(value, expected, rtol=1e-6)
+    with pytest.raises(ConfigError, match=r"--weights is 'eam', expected one of \['default', 'raw', 'ema'\]"):
+        draw(setup, state, key, 1, weights="eam")
+
+
+def test_an_average_without_a_step_gives_raw_weights(tmp_path):
+    setup = _setup()
+    state = loop.initial_state(setup, jax.random.key(0))
+    params, _ = weights_of(setup, state, "generator", "ema")
+    chex.assert_trees_all_equal(params, state.params["generator"])
+
+
+def test_checkpoints_keep_what_was_saved_while_training_goes_on(tmp_path):
+    """The save is asynchronous and the state is donated; what lies on disk is the state of its step."""
+    setup = _setup(scan=False)
+    _train(tmp_path / "whole", 11, setup, checkpoint_every=5)
+    shutil.rmtree(tmp_path / "whole/checkpoints/11")
+    saved = load_state(setup, tmp_path / "whole")
+    assert int(saved.step) == 10
+    assert digest(saved) == digest(_train(tmp_path / "ten", 10, setup).state)
+
+
+def test_metrics_after_the_checkpoint_are_dropped_and_repeated(tmp_path):
+    """A run that died after step 10 was saved and 13 was logged, its last line cut in half."""
+    setup = _setup()
+    whole = _train(tmp_path, 13, setup)
+    shutil.rmtree(tmp_path / "checkpoints/13")
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 14, "ti')
+    again = _train(tmp_path, 15, setup)
+    assert again.began == 10 and int(whole.state.step) == 13
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 16))
+
+
+def test_tensorboard_reads_the_metrics(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    observed = []
+
+    def observe(step, state, writers):
+        observed.append(step)
+        writers.image(step, "samples", np.full((8, 8, 3), step, np.uint8))
+
+    train(_setup(), tmp_path, seed=0, schedule=_schedule(9), observe=observe, progress=False)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert observed == [0, 7, 9]
+    assert [e.step for e in events.Images("samples")] == observed
+    jsonl = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    values = {e.step: e.value for e in events.Scalars("generator/cost")}
+    assert values == pytest.approx({r["step"]: r["generator/cost"] for r in jsonl})
+
+
+def test_divergence_ends_the_run_with_its_metrics_on_disk(tmp_path):
+    def cost(params, net_state, batch, key):
+        return params["one"] * batch.x.mean() + jax.numpy.where(params["one"] < -0.5, jax.numpy.nan, 0.0), Outcome({}, {})
+
+    game = Game(lambda key, batch: ({"one": jax.numpy.zeros(())}, {"one": {}}), {"one": cost})
+    dataset = Dataset(np.ones((20, 2), np.float32) * np.array([1, 3], np.float32))
+    setup = Setup(game, alternating({"one": optax.sgd(0.1)}), dataset, batch_size=4)
+    with pytest.raises(DivergedError, match=r"step 8: 5 steps in a row .*one/cost.* step 3 is kept"):
+        _train(tmp_path, 50, setup)
+    last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 8 and last["one/cost"] is None
+
+
+def test_bad_setups_fail_before_anything_is_written(tmp_path):
+    workdir = tmp_path / "run"
+    with pytest.raises(DataError, match="10 training examples, fewer than the 12 of a step"):
+        _train(workdir, 5, _setup(dataset=_dataset(10)))
+    unlabelled = Dataset(_dataset().x_train)
+    with pytest.raises(DataError, match="has no labels"):
+        _train(workdir, 5, _setup(labelled=True, dataset=unlabelled))
+    assert not workdir.exists()
+
+
+def test_another_model_cannot_continue(tmp_path):
+    _train(tmp_path, 5)
+    with pytest.raises(CheckpointError, match="checkpoint 5 .*cannot be continued|expected"):
+        _train(tmp_path, 9, _setup(labelled=True))
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        load_state(_setup(), tmp_path / "nowhere")

@@ -12,6 +12,7 @@ Points work as well: --data ring shows which of eight modes the generator finds.
 from dataclasses import dataclass
 from typing import Literal
 
+import jax.numpy as jnp
 import optax
 
 from ganjax import launch
@@ -54,8 +55,9 @@ class Config(TrainConfig):
 
 def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
     """Two perceptrons, one loss, one update rule."""
-    generator = mlp.Generator(shape=dataset.shape, hidden=config.generator_hidden, axis_name=axis_name)
-    discriminator = mlp.Discriminator(hidden=config.discriminator_hidden, axis_name=axis_name)
+    output = mlp.identity if len(dataset.shape) == 1 else jnp.tanh
+    generator = mlp.Generator(dataset.shape, config.generator_hidden, output=output, axis_name=axis_name)
+    discriminator = mlp.Discriminator(config.discriminator_hidden)
     prior = normal_prior(config.latent)
     adam = optax.adam(config.learning_rate, b1=config.beta1)
     optimizers = {"discriminator": adam, "generator": adam}

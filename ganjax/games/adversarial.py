@@ -115,10 +115,11 @@ def gan(
         return noise(prior, key, batch.index)
 
     def init(key: Key, batch: Batch) -> tuple[dict, dict]:
-        d_key, g_key = jax.random.split(key)
+        d_key, g_key, z_key = jax.random.split(key, 3)
+        z = latents(batch, z_key)
         d_params, d_state = d.init(d_key, batch.x, batch.label)
-        g_params, g_state = g.init(g_key, latents(batch, key), batch.label)
-        x_fake, _ = g.apply(g_params, g_state, latents(batch, key), batch.label, train=True, key=key)
+        g_params, g_state = g.init(g_key, z, batch.label)
+        x_fake, _ = g.apply(g_params, g_state, z, batch.label, train=False)
         if x_fake.shape != batch.x.shape:
             raise ValueError(
                 f"gan: the generator makes {x_fake.shape[1:]} and the data are {batch.x.shape[1:]}; "

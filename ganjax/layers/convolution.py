@@ -8,18 +8,18 @@ weight-gradient are the three contractions of this one form, so the derivatives 
     w = weight_gradient(x, y)     dx = input_gradient(dw, y)    dy = convolution(x, dw)
 
 Why write them out? XLA on a CPU has fast loops for one layout only, NHWC times HWIO gives NHWC. Autodiff of
-`jax.lax.conv_general_dilated` permutes dimension numbers instead of data, and XLA puts them right in a program's
-outermost computation alone: inside `scan`, `fori_loop` or `while_loop` a weight-gradient is up to 100 times
-slower (https://github.com/jax-ml/jax/issues/12868), and so are the weight-gradient of a transposed convolution
-and the second derivatives that gradient penalties need, everywhere. Here every contraction is written in the fast
-layout with explicit transposes, and the derivatives stay inside the trio.
+`jax.lax.conv_general_dilated` permutes dimension numbers instead of data, and XLA puts them right in a
+program's outermost computation alone: inside `scan`, `fori_loop` or `while_loop` a weight-gradient is up to
+100 times slower (https://github.com/jax-ml/jax/issues/12868). So are, by a smaller factor but everywhere, the
+weight-gradient of a transposed convolution and the second derivatives that gradient penalties need. Here
+every contraction is written in the fast layout with explicit transposes, and the derivatives stay inside the
+trio.
 
 The price: `jax.custom_vjp` knows reverse mode only. Hessian-vector products are reverse over reverse.
 
-On other backends the stock form is the fast one; `use_trio` is the switch.
+On other backends the stock form is used; `use_trio` is the switch.
 """
 
-import itertools
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -32,11 +32,10 @@ from jax import lax
 
 from ganjax.core import Array
 
-_CANONICAL = ("NHWC", "HWIO", "NHWC")
-_CANONICAL_NUMBERS = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
-_FEW_CHANNELS = 4  # up to here copying the windows costs less than a convolution that is narrow
+Size = tuple[int, ...]  # one number for each of the two spatial axes
+Padding = Sequence[tuple[int, int]]  # (low, high) for each; negative ones crop
 
-Pair = tuple[int, int]
+_CANONICAL = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))  # NHWC, HWIO, NHWC
 
 
 def use_trio() -> bool:
@@ -45,36 +44,48 @@ def use_trio() -> bool:
 
 
 class Geometry(NamedTuple):
-    """The static half of a convolution: `y[i] = sum_k x[stride * i + k - low] w[k]`, for each spatial axis."""
+    """The static half of a convolution, `y[i] = sum_k x[stride * i + k - low] w[k]` along both spatial axes.
 
-    strides: Pair
-    padding: tuple[Pair, Pair]  # (low, high); exact: x_size + low + high = stride * (y_size - 1) + w_size
-    x_size: Pair
-    w_size: Pair
-    y_size: Pair
+    The padding is exact: `x_size + low + high = stride * (y_size - 1) + w_size`. Rows that no window reads
+    are cropped by a smaller, perhaps negative, high.
+    """
 
-    @classmethod
-    def create(cls, x_size: Pair, w_size: Pair, strides: Pair, padding: Sequence[Pair]) -> "Geometry":
-        """Counts the outputs and trims the padding, so that the last window ends where the padded input does."""
-        y_size = tuple((n + lo + hi - k) // s + 1 for n, k, s, (lo, hi) in zip(x_size, w_size, strides, padding))
-        return cls._exact(x_size, w_size, y_size, strides, [lo for lo, _ in padding])
+    strides: Size
+    padding: tuple[tuple[int, int], ...]
+    x_size: Size
+    w_size: Size
+    y_size: Size
 
     @classmethod
-    def create_transposed(cls, y_size: Pair, w_size: Pair, strides: Pair, padding: Sequence[Pair]) -> "Geometry":
-        """The convolution whose input-gradient is that of `y` dilated by `strides`, under `padding`, stride 1."""
-        x_size = tuple((n - 1) * s + 2 + lo + hi - k for n, k, s, (lo, hi) in zip(y_size, w_size, strides, padding))
-        return cls._exact(x_size, w_size, y_size, strides, [k - 1 - lo for k, (lo, _) in zip(w_size, padding)])
+    def create(cls, x_size: Size, w_size: Size, strides: Size, padding: Padding) -> "Geometry":
+        """That of a convolution of `x` under any padding."""
+        axes = zip(x_size, w_size, strides, padding, strict=True)
+        y_size = tuple((n + low + high - k) // s + 1 for n, k, s, (low, high) in axes)
+        return cls._exact(strides, [low for low, _ in padding], x_size, w_size, y_size)
 
     @classmethod
-    def _exact(cls, x_size: Any, w_size: Any, y_size: Any, strides: Any, lows: Any) -> "Geometry":
-        axes = zip(x_size, w_size, y_size, strides, lows)
-        padding = tuple((lo, s * (p - 1) + k - n - lo) for n, k, p, s, lo in axes)
-        return cls(tuple(strides), padding, tuple(x_size), tuple(w_size), tuple(y_size))
+    def create_transposed(cls, y_size: Size, w_size: Size, strides: Size, padding: Padding) -> "Geometry":
+        """That whose input-gradient slides over `y` dilated by `strides` and padded by `padding`."""
+        axes = zip(y_size, w_size, strides, padding, strict=True)
+        x_size = tuple((n - 1) * s + low + high - k + 2 for n, k, s, (low, high) in axes)
+        lows = [k - 1 - low for k, (low, _) in zip(w_size, padding, strict=True)]
+        return cls._exact(strides, lows, x_size, w_size, y_size)
+
+    @classmethod
+    def _exact(
+        cls, strides: Size, lows: Sequence[int], x_size: Size, w_size: Size, y_size: Size
+    ) -> "Geometry":
+        axes = zip(strides, lows, x_size, w_size, y_size, strict=True)
+        padding = tuple((low, s * (p - 1) + k - n - low) for s, low, n, k, p in axes)
+        return cls(strides, padding, x_size, w_size, y_size)
 
     @property
     def one_window(self) -> bool:
         """Whether the only window is the whole input: then each contraction is a matrix product."""
         return self.x_size == self.w_size and self.padding == ((0, 0), (0, 0))
+
+
+_conv = partial(lax.conv_general_dilated, dimension_numbers=_CANONICAL)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -91,19 +102,12 @@ def convolution(x: Array, w: Array, geometry: Geometry) -> Array:
     """
     if geometry.one_window:
         return jnp.einsum("nhwc,hwco->no", x, w)[:, None, None]
-    if x.shape[-1] <= _FEW_CHANNELS:
-        return jnp.einsum("npqkc,kco->npqo", _windows(x, geometry), w.reshape(-1, *w.shape[2:]))
-    return lax.conv_general_dilated(
-        x, w, geometry.strides, geometry.padding, dimension_numbers=_CANONICAL
-    )
+    return _conv(x, w, geometry.strides, geometry.padding)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def input_gradient(w: Array, y: Array, geometry: Geometry) -> Array:
     """The contraction over `w` and `y`, which is also the transposed (fractionally strided) convolution.
-
-    A stride s interleaves s outputs per axis; each is a convolution of stride 1 with every s-th tap of the
-    kernel. Nothing is multiplied by the zeros of a dilated `y`.
 
     Args:
         w: [h, w, C, O] kernel.
@@ -115,16 +119,14 @@ def input_gradient(w: Array, y: Array, geometry: Geometry) -> Array:
     """
     if geometry.one_window:
         return jnp.einsum("hwco,nijo->nhwc", w, y)
-    if w.shape[2] <= _FEW_CHANNELS:
-        windows = jnp.einsum("kco,npqo->npqkc", w.reshape(-1, *w.shape[2:]), y)
-        x = jax.ShapeDtypeStruct((y.shape[0], *geometry.x_size, w.shape[2]), y.dtype)
-        return jax.linear_transpose(partial(_windows, geometry=geometry), x)(windows)[0]
-    return _phases(w, y, geometry)
+    axes = zip(geometry.w_size, geometry.padding, strict=True)
+    padding = [(k - 1 - low, k - 1 - high) for k, (low, high) in axes]
+    return _conv(y, w[::-1, ::-1].swapaxes(2, 3), (1, 1), padding, lhs_dilation=geometry.strides)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def weight_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
-    """The contraction over `x` and `y`: a convolution whose channels are the batch.
+    """The contraction over `x` and `y`: a convolution that has the batch for its input channels.
 
     Args:
         x: [N, H, W, C] input.
@@ -136,18 +138,8 @@ def weight_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
     """
     if geometry.one_window:
         return jnp.einsum("nhwc,nijo->hwco", x, y)
-    if x.shape[-1] <= _FEW_CHANNELS:
-        w = jnp.einsum("npqkc,npqo->kco", _windows(x, geometry), y)
-        return w.reshape(*geometry.w_size, *w.shape[1:])
-    w = lax.conv_general_dilated(
-        x.transpose(3, 1, 2, 0),
-        y.transpose(1, 2, 0, 3),
-        (1, 1),
-        geometry.padding,
-        rhs_dilation=geometry.strides,
-        dimension_numbers=_CANONICAL,
-    )
-    return w.transpose(1, 2, 0, 3)
+    x, y = x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3)
+    return _conv(x, y, (1, 1), geometry.padding, rhs_dilation=geometry.strides).transpose(1, 2, 0, 3)
 
 
 convolution.defvjp(
@@ -164,50 +156,11 @@ weight_gradient.defvjp(
 )
 
 
-def _windows(x: Array, geometry: Geometry) -> Array:
-    """[N, P, Q, h * w, C]: what each tap of the kernel sees."""
-    (sh, sw), (p, q) = geometry.strides, geometry.y_size
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((lo, hi, 0) for lo, hi in geometry.padding), (0, 0, 0)])
-    taps = itertools.product(*map(range, geometry.w_size))
-    ends = ((i, j, i + sh * (p - 1) + 1, j + sw * (q - 1) + 1) for i, j in taps)
-    return jnp.stack([x[:, i:k:sh, j:l:sw] for i, j, k, l in ends], axis=3)
-
-
-def _phases(w: Array, y: Array, geometry: Geometry) -> Array:
-    """The input-gradient, one convolution of stride 1 for each residue of the input's position modulo the stride."""
-    axes = zip(geometry.strides, geometry.padding, geometry.x_size, geometry.w_size, geometry.y_size)
-    rows, columns = (
-        [_phase(b, s, lo, n, k, p) for b in range(s)] for s, (lo, _), n, k, p in axes
-    )
-    w = w.swapaxes(2, 3)
-    x = jnp.stack([jnp.stack([_tap(w, y, r, c) for c in columns], 3) for r in rows], 2)
-    n, a, _, b, _, c = x.shape
-    height, width = geometry.x_size
-    return x.reshape(n, a * len(rows), b * len(columns), c)[:, :height, :width]
-
-
-def _phase(b: int, s: int, lo: int, x_size: int, w_size: int, y_size: int) -> tuple[slice, Pair, int]:
-    """For x[s * j + b] = sum_t w[a + s * t] y[j + shift - t]: the taps in order, the padding of y, the range of j."""
-    shift, a = divmod(b + lo, s)
-    taps = len(range(a, w_size, s))
-    count = -(-x_size // s)
-    last = a + s * (taps - 1)
-    taken = slice(last, a - 1 if a else None, -s) if taps else slice(0, 0)
-    return taken, (taps - 1 - shift, count + shift - y_size), count
-
-
-def _tap(w: Array, y: Array, row: Any, column: Any) -> Array:
-    w = w[row[0], column[0]]
-    if 0 in w.shape:  # the stride jumps over this phase
-        return jnp.zeros((y.shape[0], row[2], column[2], w.shape[3]), y.dtype)
-    return lax.conv_general_dilated(y, w, (1, 1), (row[1], column[1]), dimension_numbers=_CANONICAL)
-
-
 def conv_general_dilated(
     lhs: Array,
     rhs: Array,
     window_strides: Sequence[int],
-    padding: str | Sequence[Pair],
+    padding: str | Padding,
     lhs_dilation: Sequence[int] | None = None,
     rhs_dilation: Sequence[int] | None = None,
     dimension_numbers: Any = None,
@@ -216,10 +169,10 @@ def conv_general_dilated(
     precision: Any = None,
     preferred_element_type: Any = None,
 ) -> Array:
-    """`jax.lax.conv_general_dilated` by the trio where that applies: NHWC and HWIO, one group, no rhs dilation,
-    and not both strides and lhs dilation. Everything else, and every other backend, goes to the stock function.
+    """`jax.lax.conv_general_dilated` with fast derivatives, for `flax.linen.Conv(conv_general_dilated=...)`.
 
-    For `flax.linen.Conv(conv_general_dilated=...)`; the arguments are those of the stock function.
+    The trio covers NHWC and HWIO, one group, no rhs dilation, not strides and lhs dilation together, default
+    precision. All else, and every other backend, goes to the stock function, whose arguments these are.
 
     Returns:
         [N, P, Q, O] in the dtype of the inputs.
@@ -245,7 +198,7 @@ def conv_general_dilated(
         use_trio()
         and lhs.ndim == rhs.ndim == 4
         and lhs.dtype == rhs.dtype
-        and lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) == _CANONICAL_NUMBERS
+        and lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) == _CANONICAL
         and feature_group_count == batch_group_count == 1
         and lhs.shape[3] == rhs.shape[2]
         and tuple(rhs_dilation or ones) == ones
@@ -265,7 +218,7 @@ def conv_general_dilated(
     return _transposed(lhs, rhs, geometry) if min(geometry.x_size) > 0 else stock()
 
 
-def conv_transpose(lhs: Array, rhs: Array, strides: Sequence[int], padding: str | Sequence[Pair]) -> Array:
+def conv_transpose(lhs: Array, rhs: Array, strides: Sequence[int], padding: str | Padding) -> Array:
     """`jax.lax.conv_transpose` of two spatial axes by the trio.
 
     Args:
@@ -287,7 +240,7 @@ def _transposed(lhs: Array, rhs: Array, geometry: Geometry) -> Array:
     return input_gradient(rhs[::-1, ::-1].swapaxes(2, 3), lhs, geometry)
 
 
-def _transposed_padding(k: int, s: int, padding: str) -> Pair:
+def _transposed_padding(k: int, s: int, padding: str) -> tuple[int, int]:
     """(low, high) that `jax.lax.conv_transpose` means by 'SAME' and 'VALID'."""
     if padding == "VALID":
         return k - 1, max(k, s) - 1
@@ -318,13 +271,17 @@ class ConvTranspose(nn.ConvTranspose):
         shape = [inputs.shape[-1], self.features]
         if self.transpose_kernel:
             shape.reverse()
-        w = self.param("kernel", self.kernel_init, (*self.kernel_size, *shape), self.param_dtype)
-        bias = None
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
-        inputs, w, bias = self.promote_dtype(inputs, w, bias, dtype=self.dtype)
+        height, width = self.kernel_size  # type: ignore[misc]
+        kernel = self.param("kernel", self.kernel_init, (height, width, *shape), self.param_dtype)
+        bias = (
+            self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
+        )
+        x: Any
+        w: Any
+        b: Any
+        x, w, b = self.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
         if self.transpose_kernel:
             w = w[::-1, ::-1].swapaxes(2, 3)
         strides = self.strides or 1
-        y = conv_transpose(inputs, w, (strides, strides) if isinstance(strides, int) else strides, padding)
-        return y if bias is None else y + bias.reshape(1, 1, 1, -1)
+        y = conv_transpose(x, w, (strides, strides) if isinstance(strides, int) else strides, padding)
+        return y if b is None else y + b.reshape(1, 1, 1, -1)

@@ -57,7 +57,11 @@ class Generator(nn.Module):
             x_BxF = nn.Dense(width, use_bias=not self.batch_norm, dtype=self.dtype)(x_BxF)
             if self.batch_norm:
                 x_BxF = nn.BatchNorm(
-                    use_running_average=not train, momentum=0.9, axis_name=self.axis_name, dtype=self.dtype
+                    use_running_average=not train,
+                    momentum=0.9,  # as in dcgan.py, and so is the variance
+                    use_fast_variance=False,
+                    axis_name=self.axis_name,
+                    dtype=self.dtype,
                 )(x_BxF)
             x_BxF = leaky_relu(x_BxF)
         x_BxF = nn.Dense(math.prod(self.shape), dtype=self.dtype)(x_BxF)
@@ -67,8 +71,8 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """`D: x -> logits`, hidden layers with LeakyReLU(0.2).
 
-    With classes, it is a projection discriminator: `logit = <embed(y), h(x)> + psi(h(x))` for the last features
-    `h` (Miyato & Koyama 2018, equation 3).
+    With classes, it is a projection discriminator: `logit = <embed(y), h(x)> + psi(h(x))` for the last
+    features `h` (Miyato & Koyama 2018, equation 3).
     """
 
     hidden: Sequence[int] = (512, 256)  # widths, from x to the logit

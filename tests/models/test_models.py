@@ -1,0 +1,188 @@
+"""Shapes, parameter counts and published guidelines of the first models."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from ganjax.errors import ConfigError
+from ganjax.models import dcgan, mlp
+
+Z, W, B = 10, 8, 4
+# image shape -> base map and number of doublings
+IMAGES = {
+    (28, 28, 1): ((7, 7), 2),
+    (32, 32, 3): ((4, 4), 3),
+    (8, 8, 1): ((2, 2), 2),
+    (48, 32, 4): ((6, 4), 3),
+    (64, 64, 3): ((4, 4), 4),
+    (4, 12, 1): ((1, 3), 2),
+}
+MODELS = {
+    "mlp": (mlp.Generator(shape=(8, 8, 1), hidden=(16, 16)), mlp.Discriminator(hidden=(16, 16))),
+    "dcgan": (dcgan.Generator(shape=(8, 8, 1), width=W), dcgan.Discriminator(width=W)),
+}
+
+
+def count(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@functools.lru_cache
+def dcgan_variables(shape):
+    g, d = dcgan.Generator(shape=shape, width=W), dcgan.Discriminator(width=W)
+    z, x = jnp.ones((B, Z)), jnp.ones((B, *shape))
+    return tuple(
+        jax.jit(lambda key, inputs, m=m: m.init_with_output(key, inputs, train=True))(
+            jax.random.key(0), inputs
+        )
+        for m, inputs in ((g, z), (d, x))
+    )
+
+
+@pytest.mark.parametrize("shape", IMAGES)
+def test_dcgan_maps_latents_to_images_and_images_to_logits(shape):
+    (x, _), (logits, _) = dcgan_variables(shape)
+    assert x.shape == (B, *shape)
+    assert logits.shape == (B,)
+
+
+@pytest.mark.parametrize("shape", IMAGES)
+def test_dcgan_parameter_counts(shape):
+    ((a, b), n), c = IMAGES[shape], shape[2]
+    (_, g), (_, d) = dcgan_variables(shape)
+    widths = [W * 2**i for i in range(n)]
+    between = sum(16 * i * o for i, o in itertools.pairwise(widths))  # 4x4 kernels, no bias
+    g_norms, d_norms = 2 * sum(widths), 2 * sum(widths[1:])  # scale and bias
+    assert count(g["params"]) == a * b * Z * widths[-1] + between + 16 * W * c + c + g_norms
+    assert count(d["params"]) == 16 * c * W + W + between + a * b * widths[-1] + 1 + d_norms
+
+
+@pytest.mark.parametrize("shape", IMAGES)
+def test_dcgan_follows_the_guidelines(shape):
+    n = IMAGES[shape][1]
+    for (_, variables), kind, norms in zip(
+        dcgan_variables(shape), ("ConvTranspose", "Conv"), (n, n - 1), strict=True
+    ):
+        params = variables["params"]
+        layers = {name for name in params if name.startswith(f"{kind}_")}
+        batch_norms = {name for name in params if name.startswith("BatchNorm_")}
+        assert layers | batch_norms == set(params)  # no dense layer, no pooling, nothing else
+        assert (len(layers), len(batch_norms)) == (n + 1, norms)
+        biased = {name for name in layers if "bias" in params[name]}
+        ends = {f"{kind}_{n}"} if kind == "ConvTranspose" else {"Conv_0", f"Conv_{n}"}
+        assert biased == ends  # only those without BatchNorm
+        kernels = np.concatenate([np.ravel(params[name]["kernel"]) for name in layers])
+        np.testing.assert_allclose([kernels.mean(), kernels.std()], [0, 0.02], atol=2e-3)
+        scales = np.concatenate([params[name]["scale"] for name in batch_norms])
+        assert abs(scales.mean() - 1) < 0.02 and 0.01 < scales.std() < 0.03
+
+
+@pytest.mark.parametrize("shape", [(30, 30, 1), (28, 30, 1), (28, 28), (0, 28, 1)])
+def test_an_image_that_cannot_be_halved_twice_is_an_error(shape):
+    with pytest.raises(ConfigError, match=r"image shape: got .*expected .*divisible by 4"):
+        dcgan.check_image_shape(shape)
+
+
+def test_the_networks_check_the_image_themselves():
+    with pytest.raises(ConfigError, match=r"30, 30, 1"):
+        dcgan.Generator(shape=(30, 30, 1)).init(jax.random.key(0), jnp.ones((B, Z)), train=True)
+    with pytest.raises(ConfigError, match=r"30, 30, 1"):
+        dcgan.Discriminator().init(jax.random.key(0), jnp.ones((B, 30, 30, 1)), train=True)
+
+
+@pytest.mark.parametrize(("shape", "output"), [((2,), mlp.identity), ((28, 28, 1), jnp.tanh)])
+def test_mlp_shapes_and_parameter_counts(shape, output):
+    key, hidden, size = jax.random.key(0), (16, 12), int(np.prod(shape))
+    g, d = mlp.Generator(shape=shape, hidden=hidden, output=output), mlp.Discriminator(hidden=hidden)
+    x, g_variables = g.init_with_output(key, jnp.ones((B, Z)), train=True)
+    logits, d_variables = d.init_with_output(key, x, train=True)
+    assert (x.shape, logits.shape) == ((B, *shape), (B,))
+
+    def dense(*widths):
+        return sum(i * o + o for i, o in itertools.pairwise(widths))
+
+    assert count(g_variables) == dense(Z, *hidden, size)
+    assert count(d_variables) == dense(size, *hidden, 1)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_images_lie_in_the_range_of_tanh(name):
+    g, _ = MODELS[name]
+    z = 100 * jax.random.normal(jax.random.key(1), (64, Z))
+    x, variables = g.init_with_output(jax.random.key(0), z, train=True)
+    large = jax.tree.map(lambda w: 20 * w, variables)
+    x = g.apply(large, z, train=True, mutable=["batch_stats"])[0]
+    assert -1 <= x.min() < -0.9 and 0.9 < x.max() <= 1
+
+
+def init(module, inputs, labels=None):
+    return jax.jit(lambda key: module.init(key, inputs, labels, train=True))(jax.random.key(0))
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("player", [0, 1], ids=["generator", "discriminator"])
+def test_labels_change_the_output_of_conditional_models_only(name, player):
+    module = MODELS[name][player]
+    inputs = jax.random.normal(jax.random.key(2), (B, Z) if player == 0 else (B, 8, 8, 1))
+    zeros, ones = jnp.zeros(B, jnp.int32), jnp.ones(B, jnp.int32)
+
+    plain = init(module, inputs)
+    np.testing.assert_array_equal(
+        module.apply(plain, inputs, train=False), module.apply(plain, inputs, ones, train=False)
+    )
+    conditional = module.clone(num_classes=3)
+    variables = init(conditional, inputs, zeros)
+    a, b = (conditional.apply(variables, inputs, y, train=False) for y in (zeros, ones))
+    assert a.shape == b.shape and (jnp.abs(a - b).reshape(B, -1).max(axis=1) > 0).all()
+    with pytest.raises(ConfigError, match=r"labels: got None"):
+        conditional.apply(variables, inputs, train=False)
+
+
+@pytest.mark.parametrize("player", [0, 1], ids=["generator", "discriminator"])
+def test_statistics_move_in_training_only(player):
+    module = MODELS["dcgan"][player]
+    inputs = jax.random.normal(jax.random.key(2), (B, Z) if player == 0 else (B, 8, 8, 1))
+    variables = init(module, inputs)
+    kept = module.apply(variables, inputs, train=False, mutable=["batch_stats"])[1]
+    moved = module.apply(variables, inputs, train=True, mutable=["batch_stats"])[1]
+    jax.tree.map(np.testing.assert_array_equal, kept["batch_stats"], variables["batch_stats"])
+    for path, after in flatten_dict(moved["batch_stats"]).items():
+        assert (after != flatten_dict(variables["batch_stats"])[path]).any(), path
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_dtype_is_the_dtype_of_the_computation_and_not_of_the_parameters(name):
+    for module, shape in zip(MODELS[name], ((B, Z), (B, 8, 8, 1)), strict=True):
+        half = module.clone(dtype=jnp.bfloat16)
+        variables = init(half, jnp.ones(shape))
+        assert half.apply(variables, jnp.ones(shape), train=False).dtype == jnp.bfloat16
+        assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
+
+
+def test_batch_norm_of_the_mlp_is_an_option():
+    g = MODELS["mlp"][0].clone(batch_norm=True)
+    assert "batch_stats" in init(g, jnp.ones((B, Z)))
+    assert "batch_stats" not in init(MODELS["mlp"][0], jnp.ones((B, Z)))
+
+
+@pytest.mark.parametrize("name", ["dcgan", "mlp"])
+def test_statistics_are_of_the_global_batch(name):
+    """Eight parts of a batch with a named axis are one batch."""
+    g = MODELS[name][0].clone(**({"batch_norm": True} if name == "mlp" else {}))
+    z = jax.random.normal(jax.random.key(3), (32, Z))
+    variables = init(g, z)
+
+    def apply(module, z):
+        x, new = module.apply(variables, z, train=True, mutable=["batch_stats"])
+        return x, new["batch_stats"]
+
+    x, stats = apply(g, z)
+    shared = g.clone(axis_name="data")
+    xs, split = jax.vmap(lambda z: apply(shared, z), axis_name="data")(z.reshape(8, 4, Z))
+    np.testing.assert_allclose(xs.reshape(x.shape), x, atol=2e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, rtol=1e-6, atol=1e-7), split, stats)

@@ -1,0 +1,236 @@
+"""The command line of an experiment, as a user types it: exit codes, sentences, and what is left on disk."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganjax import launch
+
+ROOT = Path(__file__).parent.parent
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.py"))
+TRAINED = [name for name in EXPERIMENTS if name != "bilinear"]
+
+
+def load_experiment(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module.EXPERIMENT
+
+
+@pytest.fixture
+def run(capsys):
+    """`run("dcgan", "train", ...)` -> (exit code, stdout, stderr), in this process."""
+
+    def command(name, *args):
+        code = 0
+        try:
+            launch.main(load_experiment(name), [str(a) for a in args])
+        except SystemExit as end:
+            code = end.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return command
+
+
+def _pixels(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _last_line(out):
+    return out.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_runs_in_its_smoke_size(name, tmp_path, run):
+    code, out, err = run(name, "train", "--workdir", tmp_path / "run", "--smoke")
+    assert code == 0, err
+    pictures = [Path(line) for line in out.splitlines() if line.endswith(".png")]
+    assert pictures and all(min(_pixels(path).shape[:2]) > 50 for path in pictures)
+    if name in TRAINED:
+        assert re.fullmatch(r"step \d+ digest [0-9a-f]{64}", _last_line(out))
+        assert {p.stem for p in pictures} >= {"panel", "neighbours", "curves"}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_show_prints_claim_paper_and_config(name, run):
+    code, out, _ = run(name, "show")
+    assert code == 0
+    assert "Claim:" in out and "Paper:" in out and "Command: python experiments/" in out and "steps = " in out
+    assert len(out.splitlines()) > 8, "the docstring keeps its lines"
+
+
+def test_help_teaches(run):
+    code, out, _ = run("dcgan", "train", "--help")
+    assert code == 0
+    for option in ("--workdir", "--steps", "--seed", "--data", "--data-dir", "--smoke", "--ema-decay"):
+        assert option in out
+
+
+STOPPED = {
+    "vanilla_gan": ["--smoke"],
+    "dcgan": ["--smoke", "--spectral-norm", "--steps", 30],
+}
+
+
+@pytest.mark.parametrize("name", STOPPED)
+def test_a_stopped_run_continues_bitwise(name, tmp_path, run):
+    """Three processes' worth of training, stopped off and on a checkpoint, end where one ends."""
+    args = STOPPED[name]
+    _, whole, _ = run(name, "train", "--workdir", tmp_path / "whole", *args)
+    for steps in (13, 20):
+        code, out, err = run(name, "train", "--workdir", tmp_path / "part", *args, "--steps", steps)
+        assert code == 0 and _last_line(out).startswith(f"step {steps} digest"), err
+    _, out, _ = run(name, "train", "--workdir", tmp_path / "part", *args)
+    assert _last_line(out) == _last_line(whole)
+    _, out, _ = run(name, "train", "--workdir", tmp_path / "part", *args)
+    assert "is finished" in out and _last_line(out) == _last_line(whole)
+
+
+def test_150_of_300_steps_in_two_processes(tmp_path):
+    """The contract as a user meets it, in fresh processes."""
+
+    def train(workdir, steps):
+        command = [sys.executable, ROOT / "experiments/vanilla_gan.py", "train", "--smoke", "--quiet"]
+        command += ["--workdir", tmp_path / workdir, "--steps", str(steps), "--checkpoint-every", "100"]
+        return _last_line(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    first = train("part", 150)
+    assert first.startswith("step 150 digest")
+    assert train("part", 300) == train("whole", 300) != first
+
+
+def test_sample_from_raw_and_averaged_weights(tmp_path, run):
+    workdir = tmp_path / "run"
+    assert run("vanilla_gan", "train", "--workdir", workdir, "--smoke", "--quiet")[0] == 0
+    for weights in ("raw", "ema", "default"):
+        code, out, err = run(
+            "vanilla_gan", "sample", "--workdir", workdir, "--count", 9, "--out", tmp_path / f"{weights}.png", "--weights", weights
+        )  # fmt: skip
+        assert code == 0 and out.strip() == str(tmp_path / f"{weights}.png"), err
+    raw, ema, default = (_pixels(tmp_path / f"{w}.png") for w in ("raw", "ema", "default"))
+    assert (raw != ema).any() and (ema == default).all()
+    other = run("vanilla_gan", "sample", "--workdir", workdir, "--count", 9, "--out", tmp_path / "o.png", "--seed", 1)
+    assert other[0] == 0 and (_pixels(tmp_path / "o.png") != ema).any()
+    code, _, err = run("vanilla_gan", "sample", "--workdir", workdir, "--out", tmp_path / "x.png", "--weights", "eam")
+    assert code == 2 and "expected one of" in err and not (tmp_path / "x.png").exists()
+    code, _, err = run("dcgan", "sample", "--workdir", workdir, "--out", tmp_path / "x.png")
+    assert code == 2
+
+
+def test_points_are_trained_and_drawn(tmp_path, run):
+    code, out, err = run("vanilla_gan", "train", "--workdir", tmp_path, "--smoke", "--data", "ring", "--steps", 20)
+    assert code == 0 and "panel.png" in out, err
+
+
+# --- bad input: one sentence, an exit code, nothing created ------------------------------------------------------
+
+
+def _save_npz(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def _images(count=80, shape=(8, 8, 1)):
+    return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def _truncated_png(folder):
+    folder.mkdir()
+    for i in range(3):
+        Image.fromarray(_images(1)[0, :, :, 0]).resize((64, 64)).save(folder / f"{i}.png")
+    whole = (folder / "1.png").read_bytes()
+    (folder / "1.png").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def _empty(folder):
+    folder.mkdir()
+    return folder
+
+
+BAD = {
+    "unknown data set": (5, lambda t: ["--data", "fashon_mnist"], 'unknown data set "fashon_mnist".*did you mean "fashion_mnist"'),
+    "missing npz": (5, lambda t: ["--data", t / "no.npz"], "no.npz"),
+    "image size": (5, lambda t: ["--data", _save_npz(t / "a.npz", x_train=_images(shape=(30, 30, 1)))], r"\(30, 30, 1\).*divisible by 4"),
+    "empty folder": (5, lambda t: ["--data", _empty(t / "photos")], "photos"),
+    "truncated png": (5, lambda t: ["--data", _truncated_png(t / "photos")], "1.png"),
+    "NaN": (5, lambda t: ["--data", _save_npz(t / "a.npz", x_train=np.full((80, 8, 8, 1), np.nan))], "NaN"),
+    "fewer images than the batch": (5, lambda t: ["--data", _save_npz(t / "a.npz", x_train=_images(10))], "10 training examples, fewer than"),
+    "no labels": (5, lambda t: ["--data", _save_npz(t / "a.npz", x_train=_images()), "--conditional"], "no labels"),
+    "not prepared": (5, lambda t: ["--data", "tfds:mnist", "--data-dir", t / "tfds"], "download_and_prepare"),
+    "points for a convolution": (5, lambda t: ["--data", "ring"], r"\(2,\)"),
+    "steps": (2, lambda t: ["--steps", 0], "--steps is 0, expected at least 1"),
+    "a word for a number": (2, lambda t: ["--steps", "many"], "--steps.*many"),
+    "unknown option": (2, lambda t: ["--stesp", 3], "--stesp.*did you mean --steps"),
+    "unknown loss": (2, lambda t: ["--loss", "hinje"], "hinje.*hinge"),
+    "negative seed": (2, lambda t: ["--seed", -1], "--seed is -1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(case, tmp_path, run):
+    expected, make, sentence = BAD[case]
+    workdir = tmp_path / "run"
+    code, out, err = run("dcgan", "train", "--workdir", workdir, "--smoke", *make(tmp_path))
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert code == expected and out == "", err
+    assert len(lines) == 1 and re.search(sentence, lines[0]), err
+    assert lines[0].startswith("error: ") and not workdir.exists()
+
+
+def test_a_batch_that_eight_devices_cannot_share(tmp_path):
+    import os
+
+    command = [sys.executable, ROOT / "experiments/vanilla_gan.py", "train", "--smoke", "--workdir", tmp_path / "run"]
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    done = subprocess.run([*command, "--batch-size", "60"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and "batch of 60 examples per step cannot be shared by 8 devices" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_workdir_of_another_run_is_left_alone(tmp_path, run):
+    workdir = tmp_path / "run"
+    assert run("vanilla_gan", "train", "--workdir", workdir, "--smoke", "--steps", 10)[0] == 0
+    before = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+    for args, sentence in (
+        (("dcgan", "train", "--workdir", workdir, "--smoke"), "experiment 'vanilla_gan', not 'dcgan'"),
+        (("bilinear", "train", "--workdir", workdir), "experiment 'vanilla_gan', not 'bilinear'"),
+        (("vanilla_gan", "train", "--workdir", workdir, "--smoke", "--seed", 1), "--seed 0 -> 1"),
+    ):
+        code, _, err = run(*args)
+        assert code == 2 and sentence in err
+    foreign = tmp_path / "photos"
+    foreign.mkdir()
+    (foreign / "holiday.txt").write_text("mine")
+    code, _, err = run("vanilla_gan", "train", "--workdir", foreign, "--smoke")
+    assert code == 2 and "is not empty" in err and [p.name for p in foreign.iterdir()] == ["holiday.txt"]
+    assert before == {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+
+
+def test_config_json_names_what_was_run(tmp_path, run):
+    assert run("vanilla_gan", "train", "--workdir", tmp_path / "r", "--smoke", "--steps", 10, "--beta1", 0.25)[0] == 0
+    record = json.loads((tmp_path / "r/config.json").read_text())
+    assert record["experiment"] == "vanilla_gan" and record["config"]["beta1"] == 0.25
+    assert record["config"]["data"] == "digits" and len(record["data_digest"]) == 64
+
+
+def test_an_unprepared_tfds_set_fails_at_once(tmp_path):
+    from ganjax.data import load
+    from ganjax.errors import DataError
+
+    began = time.monotonic()
+    with pytest.raises(DataError, match=r"tfds:cifar10.*ganjax\[prepare\]"):
+        load("tfds:cifar10", str(tmp_path))
+    assert time.monotonic() - began < 10, "a retry takes minutes; importing TFDS takes seconds on a slow machine"

@@ -1,0 +1,52 @@
+"""A child process of test_parallel.py: 20 SGD steps of a small DCGAN with everything that devices must agree on.
+
+    python parallel_worker.py OUT.npz [COORDINATOR COUNT ID]
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+
+from ganjax.data import load
+from ganjax.dynamics import alternating, ema
+from ganjax.games import gan, normal_prior, sampler
+from ganjax.losses import LOSSES
+from ganjax.models import dcgan
+from ganjax.spectral import spectral_norm
+from ganjax.training import Averaged, Schedule, Setup, parallel, train
+
+
+def main(out: str, *cluster: str) -> None:
+    if cluster:
+        parallel.join(cluster[0], int(cluster[1]), int(cluster[2]))
+    axis, prior, dataset = parallel.axis_name(), normal_prior(8), load("digits")
+    generator = dcgan.Generator(dataset.shape, width=8, axis_name=axis)
+    discriminator = dcgan.Discriminator(width=8, axis_name=axis)
+    sgd = optax.sgd(0.002)  # at 0.05 this game amplifies rounding tenfold a step
+    setup = Setup(
+        game=gan(generator, discriminator, LOSSES["non_saturating"], prior=prior, spectral=spectral_norm()),
+        dynamics=alternating(
+            {"discriminator": sgd, "generator": sgd}, turns={"discriminator": 2}, axis_name=axis
+        ),
+        dataset=dataset,
+        batch_size=16,
+        averages={"ema": Averaged("generator", ema(0.9))},
+        sample=sampler(generator, prior),
+    )
+    workdir = Path(tempfile.mkdtemp()) if not cluster else Path(out).parent / "cluster"
+    schedule = Schedule(20, log_every=1, sample_every=100, checkpoint_every=10, chunk=10)
+    state, _ = train(setup, workdir, seed=0, schedule=schedule, progress=False)
+    again, began = train(setup, workdir, seed=0, schedule=schedule, progress=False)
+    if began != 20 or not all(jax.tree.leaves(jax.tree.map(np.array_equal, state, again))):
+        raise SystemExit("the finished run was not restored as it was")
+    if parallel.is_primary():
+        leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+        np.savez(out, devices=jax.device_count(), **leaves)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,76 @@
+"""One device, eight devices, and two processes of two devices give the same numbers for the same global batch."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from ganjax.errors import ConfigError
+from ganjax.training import parallel
+
+WORKER = Path(__file__).parent / "parallel_worker.py"
+
+
+def _start(devices, *args):
+    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    return subprocess.Popen(
+        [sys.executable, WORKER, *map(str, args)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def _finish(process):
+    output = process.communicate(timeout=300)[0].decode()
+    assert process.returncode == 0, output
+
+
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory):
+    out = tmp_path_factory.mktemp("one") / "state.npz"
+    _finish(_start(1, out))
+    return dict(np.load(out))
+
+
+def _compare(got, expected, devices):
+    """Each leaf within 1e-6 of its own size, BatchNorm statistics and power-iteration vectors included."""
+    assert got.pop("devices") == devices
+    assert got.keys() == expected.keys() - {"devices"}
+    for path, leaf in got.items():
+        np.testing.assert_allclose(leaf, expected[path], rtol=0, atol=1e-6 * max(np.abs(expected[path]).max(), 1e-3), err_msg=path)
+
+
+def test_the_reference_is_worth_comparing(one_device):
+    assert one_device["devices"] == 1
+    assert any("batch_stats" in path for path in one_device) and any("spectral" in path for path in one_device)
+    assert np.abs(one_device[".params['generator']['ConvTranspose_0']['kernel']"]).max() > 1e-2
+
+
+def test_eight_devices(one_device, tmp_path):
+    _finish(_start(8, tmp_path / "state.npz"))
+    _compare(dict(np.load(tmp_path / "state.npz")), one_device, 8)
+
+
+def test_two_processes_of_two_devices(one_device, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    workers = [_start(2, tmp_path / "state.npz", address, 2, i) for i in range(2)]
+    try:
+        for worker in workers:
+            _finish(worker)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+    _compare(dict(np.load(tmp_path / "state.npz")), one_device, 4)
+
+
+def test_an_indivisible_batch_is_an_error(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    parallel.check_batch(64)
+    with pytest.raises(ConfigError, match="batch of 60 examples per step cannot be shared by 8 devices"):
+        parallel.check_batch(60)

@@ -86,12 +86,13 @@ def compute(config: Config, workdir: Path) -> list[str]:
     z = {name: path - saddle for name, path in paths.items()}
     norm = np.linalg.norm(z["simultaneous"], axis=1)
     growth = norm[1:] / norm[:-1]
-    invariant = alternating_invariant(*z["alternating"].T, eta)
+    invariant = alternating_invariant(z["alternating"][:, 0], z["alternating"][:, 1], eta)
     rows = [
         ("simultaneous: growth per step", growth.mean(), abs(simultaneous_multiplier(eta)), np.ptp(growth)),
         ("simultaneous: final norm", norm[-1], norm[0] * abs(simultaneous_multiplier(eta)) ** config.steps, None),
         ("alternating: a^2 + b^2 - eta ab", invariant.mean(), invariant[0], np.ptp(invariant)),
-        *((f"{name}: path, largest |z - closed form|", np.abs(paths[name] - predicted[name]).max(), 0, None) for name in z),
+        *((f"{name}: path, largest |z - closed form|", np.abs(path - predicted[name]).max(), 0, None)
+          for name, path in paths.items()),
         (f"alternating, closed orbit: |mean of {config.closes_after} steps - saddle|",
          np.abs(closed[:-1].mean(0) - saddle).max(), 0, None),
         ("simultaneous: |mean of the path - saddle|", np.linalg.norm(z["simultaneous"][:-1].mean(0)),

@@ -80,7 +80,6 @@ def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
         averages={"ema": Averaged("generator", ema(config.ema_decay))},
         sample=sampler(generator, prior),
         labelled=config.conditional,
-        scan=False,
     )
 
 

@@ -142,9 +142,15 @@ def read_run(workdir: Path) -> dict[str, Any] | None:
         return None
     try:
         run = json.loads(path.read_text())
-        return {"experiment": str(run["experiment"]), "config": dict(run["config"]), "data_digest": run["data_digest"]}
+        return {
+            "experiment": str(run["experiment"]),
+            "config": dict(run["config"]),
+            "data_digest": run["data_digest"],
+        }
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); it is not a ganjax run, choose another --workdir") from None
+        raise ConfigError(
+            f"{path} cannot be read ({error}); it is not a ganjax run, choose another --workdir"
+        ) from None
 
 
 def write_run(workdir: Path, run: Mapping[str, Any]) -> None:
@@ -159,7 +165,8 @@ def check_continues(workdir: Path, old: Mapping[str, Any], new: Mapping[str, Any
     """Raise `ConfigError` unless `new` continues the run `old` of the same directory."""
     if old["experiment"] != new["experiment"]:
         raise ConfigError(
-            f"{workdir} holds a run of the experiment {old['experiment']!r}, not {new['experiment']!r}; choose another --workdir"
+            f"{workdir} holds a run of the experiment {old['experiment']!r}, not {new['experiment']!r}; "
+            "choose another --workdir"
         )
     before, after = dict(old["config"]), dict(new["config"])
     changes = [

@@ -22,7 +22,7 @@ class Batch(NamedTuple):
 
     x: Array  # [B, ...] float32; images are scaled to [-1, 1]
     label: Array | None  # [B] int32, None for data without classes
-    index: Array  # [B] int32, the example's position in the *global* batch of this step
+    position: Array  # [B] int32, where the example is in the *global* batch of this step
 
 
 class Outcome(NamedTuple):
@@ -35,9 +35,7 @@ class Outcome(NamedTuple):
 class Cost(Protocol):
     """What one player minimises: `(params, net_state, batch, key) -> (scalar, Outcome)`."""
 
-    def __call__(
-        self, params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key
-    ) -> tuple[Array, Outcome]: ...
+    def __call__(self, params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key) -> tuple[Array, Outcome]: ...
 
 
 class Game(NamedTuple):
@@ -72,7 +70,7 @@ class Dynamics(NamedTuple):
     slices: int = 1  # the equal parts of a batch that one step consumes, one per turn
 
 
-def noise(sample: Callable[[Key], PyTree], key: Key, index: Array) -> PyTree:
+def noise(sample: Callable[[Key], PyTree], key: Key, position: Array) -> PyTree:
     """One draw per example: example i of the global batch gets `sample(fold_in(key, i))`.
 
     The draw depends on the global position alone, so it does not change with the number of devices that share
@@ -81,9 +79,9 @@ def noise(sample: Callable[[Key], PyTree], key: Key, index: Array) -> PyTree:
     Args:
         sample: draws for one example from a key.
         key: the key of the step.
-        index: [B] integer positions in the global batch.
+        position: [B] integers, in the global batch.
 
     Returns:
         What `sample` returns, with a leading axis of length B.
     """
-    return jax.vmap(lambda i: sample(jax.random.fold_in(key, i)))(index)
+    return jax.vmap(lambda i: sample(jax.random.fold_in(key, i)))(position)

@@ -3,14 +3,14 @@
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ganjax import __version__
 from ganjax.config import TrainConfig, as_record, check_continues, from_record, parse, read_run, write_run
-from ganjax.errors import CheckpointError, ConfigError, GanjaxError
+from ganjax.errors import ConfigError, GanjaxError
 
 SAMPLE_COUNT = 64  # images of a grid during training
 # Convolutions to Eigen: 1.3 to 2 times faster on two threads than XLA:CPU's default (benchmarks/README.md).
@@ -35,7 +35,12 @@ def main(experiment: Experiment, args: list[str] | None = None) -> None:
     """Run an experiment's command line and exit with the code of what happened."""
     args = sys.argv[1:] if args is None else args
     try:
-        command = parse(_commands(experiment, "--smoke" in args), args, prog=f"{experiment.name}.py", description=experiment.doc)
+        command = parse(
+            _commands(experiment, "--smoke" in args),
+            args,
+            prog=f"{experiment.name}.py",
+            description=experiment.doc,
+        )
         command.run(experiment)
     except GanjaxError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -83,7 +88,12 @@ class Compute:
 
     def run(self, experiment: Experiment) -> None:
         config = self.config  # type: ignore[attr-defined]
-        run = {"experiment": experiment.name, "ganjax": __version__, "config": as_record(config), "data_digest": ""}
+        run = {
+            "experiment": experiment.name,
+            "ganjax": __version__,
+            "config": as_record(config),
+            "data_digest": "",
+        }
         found = read_run(self.workdir)
         if found is not None:
             check_continues(self.workdir, found, run)
@@ -126,7 +136,13 @@ class Train:
             write_run(self.workdir, run)
         observe = None if setup.sample is None else partial(_observe, setup, config.seed, self.workdir)
         state, began = train(
-            setup, self.workdir, seed=config.seed, schedule=_schedule(config), meta=run, observe=observe, progress=not self.quiet
+            setup,
+            self.workdir,
+            seed=config.seed,
+            schedule=_schedule(config),
+            meta=run,
+            observe=observe,
+            progress=not self.quiet,
         )
         if not parallel.is_primary():
             return
@@ -169,7 +185,13 @@ class Sample:
         from ganjax.training import draw, load_state
 
         setup = _setup(experiment, config)
-        x = draw(setup, load_state(setup, self.workdir), jax.random.key(self.seed), self.count, weights=self.weights)
+        x = draw(
+            setup,
+            load_state(setup, self.workdir),
+            jax.random.key(self.seed),
+            self.count,
+            weights=self.weights,
+        )
         self.out.parent.mkdir(parents=True, exist_ok=True)
         _picture(setup, x, self.out)
         print(self.out)
@@ -181,7 +203,7 @@ def _prepare_jax() -> None:
 
     if jax.__version_info__[:2] == (0, 10) and "ynn_fusion_type" not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {CPU_FLAG}".strip()
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.read("jax_compilation_cache_dir") is None:
         base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         jax.config.update("jax_compilation_cache_dir", str(base / "ganjax" / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -102,4 +102,3 @@ def spectral_norm(
         return unflatten_dict(leaves)
 
     return SpectralNorm(init, update, normalise)
-

@@ -1,7 +1,8 @@
 """Cut the small, balanced Fashion-MNIST that the package ships.
 
 Takes the first k images of every class in the order of the original files, then shuffles them with a fixed
-seed; run twice, it writes the same bytes. The IDX files come with Debian's package `dataset-fashion-mnist` (MIT):
+seed; run twice, it writes the same bytes. The IDX files come with Debian's package
+`dataset-fashion-mnist` (MIT):
 
     apt-get download dataset-fashion-mnist && dpkg -x dataset-fashion-mnist_*.deb fashion
     python scripts/cut_fashion_mnist.py fashion/usr/share/datasets/fashion-mnist
@@ -50,9 +51,7 @@ def cut(folder: Path, train_per_class: int, test_per_class: int) -> dict[str, np
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of the four *-ubyte.gz IDX files")
     default = Path("ganjax/data/embedded/fashion_mnist.npz")
     parser.add_argument("--output", type=Path, default=default, help="default: %(default)s")

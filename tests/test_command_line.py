@@ -115,9 +115,8 @@ def test_sample_from_raw_and_averaged_weights(tmp_path, run):
     workdir = tmp_path / "run"
     assert run("vanilla_gan", "train", "--workdir", workdir, "--smoke", "--quiet")[0] == 0
     for weights in ("raw", "ema", "default"):
-        code, out, err = run(
-            "vanilla_gan", "sample", "--workdir", workdir, "--count", 9, "--out", tmp_path / f"{weights}.png", "--weights", weights
-        )  # fmt: skip
+        args = ("sample", "--workdir", workdir, "--count", 9, "--weights", weights)
+        code, out, err = run("vanilla_gan", *args, "--out", tmp_path / f"{weights}.png")
         assert code == 0 and out.strip() == str(tmp_path / f"{weights}.png"), err
     raw, ema, default = (_pixels(tmp_path / f"{w}.png") for w in ("raw", "ema", "default"))
     assert (raw != ema).any() and (ema == default).all()
@@ -135,11 +134,6 @@ def test_points_are_trained_and_drawn(tmp_path, run):
 
 
 # --- bad input: one sentence, an exit code, nothing created ------------------------------------------------------
-
-
-def _save_npz(path, **arrays):
-    np.savez(path, **arrays)
-    return path
 
 
 def _images(count=80, shape=(8, 8, 1)):
@@ -160,15 +154,25 @@ def _empty(folder):
     return folder
 
 
+def _npz(x_train):
+    """Options for an .npz file of these training images."""
+
+    def options(folder):
+        np.savez(folder / "a.npz", x_train=x_train)
+        return ["--data", folder / "a.npz"]
+
+    return options
+
+
 BAD = {
-    "unknown data set": (5, lambda t: ["--data", "fashon_mnist"], 'unknown data set "fashon_mnist".*did you mean "fashion_mnist"'),
+    "unknown data set": (5, lambda t: ["--data", "fashon_mnist"], '"fashon_mnist".*did you mean "fashion_mnist"'),
     "missing npz": (5, lambda t: ["--data", t / "no.npz"], "no.npz"),
-    "image size": (5, lambda t: ["--data", _save_npz(t / "a.npz", x_train=_images(shape=(30, 30, 1)))], r"\(30, 30, 1\).*divisible by 4"),
+    "image size": (5, _npz(_images(shape=(30, 30, 1))), r"\(30, 30, 1\).*divisible by 4"),
     "empty folder": (5, lambda t: ["--data", _empty(t / "photos")], "photos"),
     "truncated png": (5, lambda t: ["--data", _truncated_png(t / "photos")], "1.png"),
-    "NaN": (5, lambda t: ["--data", _save_npz(t / "a.npz", x_train=np.full((80, 8, 8, 1), np.nan))], "NaN"),
-    "fewer images than the batch": (5, lambda t: ["--data", _save_npz(t / "a.npz", x_train=_images(10))], "10 training examples, fewer than"),
-    "no labels": (5, lambda t: ["--data", _save_npz(t / "a.npz", x_train=_images()), "--conditional"], "no labels"),
+    "NaN": (5, _npz(np.full((80, 8, 8, 1), np.nan)), "NaN"),
+    "fewer images than the batch": (5, _npz(_images(10)), "10 training examples, fewer than"),
+    "no labels": (5, lambda t: [*_npz(_images())(t), "--conditional"], "no labels"),
     "not prepared": (5, lambda t: ["--data", "tfds:mnist", "--data-dir", t / "tfds"], "download_and_prepare"),
     "points for a convolution": (5, lambda t: ["--data", "ring"], r"\(2,\)"),
     "steps": (2, lambda t: ["--steps", 0], "--steps is 0, expected at least 1"),
@@ -193,7 +197,14 @@ def test_bad_input(case, tmp_path, run):
 def test_a_batch_that_eight_devices_cannot_share(tmp_path):
     import os
 
-    command = [sys.executable, ROOT / "experiments/vanilla_gan.py", "train", "--smoke", "--workdir", tmp_path / "run"]
+    command = [
+        sys.executable,
+        ROOT / "experiments/vanilla_gan.py",
+        "train",
+        "--smoke",
+        "--workdir",
+        tmp_path / "run",
+    ]
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     done = subprocess.run([*command, "--batch-size", "60"], env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and "batch of 60 examples per step cannot be shared by 8 devices" in done.stderr

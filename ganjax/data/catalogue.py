@@ -6,8 +6,8 @@ from pathlib import Path
 from ganjax.data import bundled, points
 from ganjax.data.dataset import Dataset
 from ganjax.data.folder import load_folder
-from ganjax.data.names import did_you_mean
 from ganjax.data.npz import load_npz
+from ganjax.data.sentences import did_you_mean
 from ganjax.data.tfds import load_tfds
 from ganjax.errors import DataError
 

@@ -20,7 +20,7 @@ class Dataset:
         DataError: an array has the wrong type, rank, dtype or length, or holds NaN; names the field.
     """
 
-    x_train: np.ndarray  # [N, H, W, C] uint8 for images, [N, D] float32 for points
+    x_train: np.ndarray  # [N, H, W, C] uint8 for images of any channels, [N, D] float32 for points
     y_train: np.ndarray | None = None  # [N] int32, the class
     x_test: np.ndarray | None = None  # [M, ...] like x_train
     y_test: np.ndarray | None = None  # [M] int32
@@ -72,9 +72,7 @@ def validate(data: Dataset) -> None:
         _check_examples(data, "x_test")
         _check_same_kind(data)
     if data.x_train.ndim == 4 and data.x_train.min() == data.x_train.max():
-        _fail(
-            data, "x_train", f"is constant (every pixel is {data.x_train.flat[0]}), expected different images"
-        )
+        _fail(data, "x_train", f"is constant (every pixel is {data.x_train.flat[0]}), expected different images")
     for split in ("train", "test"):
         _check_labels(data, split)
 
@@ -121,9 +119,7 @@ def _check_examples(data: Dataset, field: str) -> None:
 
 def _check_points(data: Dataset, field: str, x: np.ndarray) -> None:
     if x.dtype != np.float32:
-        _fail(
-            data, field, f"has dtype {x.dtype}, expected float32 for points [N, D]; use x.astype('float32')"
-        )
+        _fail(data, field, f"has dtype {x.dtype}, expected float32 for points [N, D]; use x.astype('float32')")
 
 
 def _check_images(data: Dataset, field: str, x: np.ndarray) -> None:
@@ -133,9 +129,9 @@ def _check_images(data: Dataset, field: str, x: np.ndarray) -> None:
             field,
             f"has dtype {x.dtype}, expected uint8 for images; store the pixels as uint8, 0 to 255",
         )
-    if x.shape[-1] not in (1, 3):
-        hint = "; move the channels last with x.transpose(0, 2, 3, 1)" if x.shape[1] in (1, 3) else ""
-        _fail(data, field, f"has {x.shape[-1]} channels (shape {x.shape}), expected [N, H, W, 1 or 3]{hint}")
+    if x.shape[1] in (1, 3) and x.shape[-1] > 4:
+        hint = "expected channels last [N, H, W, C]; move them with x.transpose(0, 2, 3, 1)"
+        _fail(data, field, f"has {x.shape[-1]} channels (shape {x.shape}), {hint}")
 
 
 def _check_same_kind(data: Dataset) -> None:
@@ -160,9 +156,7 @@ def _check_labels(data: Dataset, split: str) -> None:
     if y.dtype != np.int32:
         _fail(data, field, f"has dtype {y.dtype}, expected int32; use y.astype('int32')")
     if y.shape != (len(x),):
-        _fail(
-            data, field, f"has shape {y.shape}, expected ({len(x)},): one label for each example of x_{split}"
-        )
+        _fail(data, field, f"has shape {y.shape}, expected ({len(x)},): one label for each example of x_{split}")
     _check_range(data, field, y)
 
 

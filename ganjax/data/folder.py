@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ganjax.data.dataset import Dataset, check_size
+from ganjax.data.sentences import reason
 from ganjax.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -69,9 +70,7 @@ def _check_inside(entry: Path, root: Path) -> None:
     except (OSError, RuntimeError):  # a link to itself
         inside = False
     if not inside:
-        raise DataError(
-            f"{entry}: a link that leads out of {root} is not followed; copy the file into the folder"
-        )
+        raise DataError(f"{entry}: a link that leads out of {root} is not followed; copy the file into the folder")
     if not (entry.is_file() or entry.is_dir()):
         raise DataError(f"{entry}: neither a file nor a folder; remove it")
 
@@ -80,13 +79,9 @@ def _images(folder: Path, root: Path) -> list[Path]:
     found = _entries(folder, root)
     for entry in found:
         if entry.is_dir():
-            raise DataError(
-                f"{entry}: a folder two levels deep; sub-folders are classes and hold images only"
-            )
+            raise DataError(f"{entry}: a folder two levels deep; sub-folders are classes and hold images only")
         if entry.suffix.lower() not in SUFFIXES:
-            raise DataError(
-                f"{entry}: not a PNG, JPEG or WEBP image; convert it or remove it from the folder"
-            )
+            raise DataError(f"{entry}: not a PNG, JPEG or WEBP image; convert it or remove it from the folder")
     if not found:
         raise DataError(f"{folder}: the folder holds no images, expected PNG, JPEG or WEBP files")
     return found
@@ -129,20 +124,17 @@ def _pixels(file: Path) -> np.ndarray:
         raise
     except Exception as error:  # Pillow's decoders raise a dozen kinds on damaged bytes
         raise DataError(
-            f"{file}: not a readable PNG, JPEG or WEBP image ({error}); replace or remove it"
+            f"{file}: not a readable PNG, JPEG or WEBP image ({reason(error)}); replace or remove it"
         ) from error
 
 
 def _check_image(file: Path, image) -> None:
     """Refuse by the header, before a pixel is decoded."""
     if image.width * image.height > MAX_PIXELS:
-        raise DataError(
-            f"{file}: {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}; make it smaller"
-        )
+        raise DataError(f"{file}: {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}; make it smaller")
     if getattr(image, "n_frames", 1) != 1:
         raise DataError(f"{file}: animated, {image.n_frames} frames, expected a still image; save one frame")
     if image.mode not in CHANNELS:
         raise DataError(
-            f"{file}: mode {image.mode}, expected L (8-bit grey) or RGB; "
-            'convert it with Pillow\'s image.convert("RGB")'
+            f'{file}: mode {image.mode}, expected L (8-bit grey) or RGB; convert it with Pillow\'s image.convert("RGB")'
         )

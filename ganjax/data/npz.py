@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ganjax.data.dataset import ARRAYS, Dataset, check_size, integer_labels
+from ganjax.data.sentences import reason
 from ganjax.errors import DataError
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -32,9 +33,7 @@ def load_npz(path: str | Path) -> Dataset:
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds on damaged bytes
-        raise DataError(
-            f"{path}: not a readable .npz file ({error}); write it again with np.savez"
-        ) from error
+        raise DataError(f"{path}: not a readable .npz file ({reason(error)}); write it again with np.savez") from error
     x_train, y_train, x_test, y_test = found
     return Dataset(x_train, y_train, x_test, y_test, name=str(path))
 
@@ -43,9 +42,7 @@ def _read(archive: zipfile.ZipFile, path: Path) -> list[Any]:
     """One array, or None where it is not there, for each of `ARRAYS`."""
     names = sorted(info.filename.removesuffix(".npy") for info in archive.infolist())
     if "x_train" not in names:
-        raise DataError(
-            f"{path}: x_train is missing, found {', '.join(names) or 'nothing'}; rename the array"
-        )
+        raise DataError(f"{path}: x_train is missing, found {', '.join(names) or 'nothing'}; rename the array")
     check_size(path, sum(info.file_size for info in archive.infolist()))
     return [_array(archive, field, path) if field in names else None for field in ARRAYS]
 
@@ -72,6 +69,6 @@ def _check_header(archive: zipfile.ZipFile, field: str, path: Path) -> None:
     declared, stored = math.prod(shape) * dtype.itemsize, archive.getinfo(f"{field}.npy").file_size - start
     if declared != stored or min(shape, default=0) < 0:
         raise DataError(
-            f"{path}: {field} declares shape {shape} of {dtype}, {declared:,} bytes, but {stored:,} are there; "
+            f"{path}: {field} declares shape {shape} of {dtype}, {declared:,} bytes, but holds {stored:,}; "
             "write the file again with np.savez"
         )

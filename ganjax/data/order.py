@@ -58,6 +58,4 @@ def _check(seed: int, step: int, batch_size: int, size: int) -> None:
             "expected seed and step of at least 0 and batch_size of at least 1"
         )
     if size < batch_size:
-        raise DataError(
-            f"the data set has {size} examples, fewer than the batch of {batch_size}; lower --batch-size"
-        )
+        raise DataError(f"the data set has {size} examples, fewer than the batch of {batch_size}; lower --batch-size")

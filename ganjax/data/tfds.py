@@ -1,4 +1,4 @@
-"""Prepared TensorFlow Datasets, read without TensorFlow. Nothing is downloaded: preparing is a step before."""
+"""Prepared TensorFlow Datasets, read without TensorFlow. Nothing is downloaded: preparing comes before."""
 
 import re
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ganjax.data.dataset import Dataset, check_size, integer_labels
-from ganjax.data.names import did_you_mean
+from ganjax.data.sentences import did_you_mean, reason
 from ganjax.errors import DataError
 
 # set, set/config, either with :1.0.0; TFDS would look for "hub:set" on the network
@@ -47,14 +47,12 @@ def load_tfds(name: str, data_dir: str | None = None) -> Dataset:
 
 def _builder(name: str, data_dir: str | None) -> Any:
     if not _NAME.fullmatch(name):
-        raise DataError(
-            f'tfds:{name}: not a name; expected for example "tfds:mnist" or "tfds:emnist/letters"'
-        )
+        raise DataError(f'tfds:{name}: not a name; expected for example "tfds:mnist" or "tfds:emnist/letters"')
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise DataError(
-            f"tfds:{name}: tensorflow_datasets cannot be imported ({error}); pip install tensorflow-datasets"
+            f"tfds:{name}: tensorflow_datasets cannot be imported ({reason(error)}); pip install tensorflow-datasets"
         ) from error
     try:
         return tfds.builder(name, data_dir=data_dir)
@@ -63,10 +61,7 @@ def _builder(name: str, data_dir: str | None) -> Any:
         hint = did_you_mean(re.split("[/:]", name)[0], known) or "; see tensorflow.org/datasets"
         raise DataError(f"tfds:{name}: TFDS knows no such data set{hint}") from None
     except Exception as error:  # a builder may fail in its own constructor, say for an unknown config
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"tfds:{name}: TFDS cannot open it ({reason}); see tensorflow.org/datasets"
-        ) from error
+        raise DataError(f"tfds:{name}: TFDS cannot open it ({reason(error)}); see tensorflow.org/datasets") from error
 
 
 def _check_prepared(builder: Any, name: str, data_dir: str | None) -> None:
@@ -79,34 +74,34 @@ def _check_prepared(builder: Any, name: str, data_dir: str | None) -> None:
     formats = {found.value for found in builder.info.available_file_formats()}
     if _FORMAT not in formats:
         found = ", ".join(sorted(formats))
-        raise DataError(
-            f"tfds:{name}: {builder.data_path} is prepared as {found}, expected {_FORMAT}; remove it and {how}"
-        )
+        raise DataError(f"tfds:{name}: {builder.data_path} is prepared as {found}, not {_FORMAT}; remove it and {how}")
+
+
+def _features(info: Any, kind: str) -> list[str]:
+    """The names of the features of a kind, such as Image; a set whose examples are no dictionary has none."""
+    import tensorflow_datasets as tfds
+
+    if not isinstance(info.features, tfds.features.FeaturesDict):
+        return []
+    wanted = getattr(tfds.features, kind)
+    return [key for key, feature in info.features.items() if isinstance(feature, wanted)]
 
 
 def _image_feature(info: Any, name: str) -> str:
-    import tensorflow_datasets as tfds
-
-    found = [key for key, feature in info.features.items() if isinstance(feature, tfds.features.Image)]
+    found = _features(info, "Image")
     if "image" in found:
         return "image"
     if len(found) != 1:
         names = ", ".join(found) or "none"
-        raise DataError(
-            f"tfds:{name}: image features {names}, expected one, or one named image; use another data set"
-        )
+        raise DataError(f"tfds:{name}: image features {names}, expected one, or one named image; use another data set")
     return found[0]
 
 
 def _label_feature(info: Any) -> str | None:
-    import tensorflow_datasets as tfds
-
-    return "label" if isinstance(info.features.get("label"), tfds.features.ClassLabel) else None
+    return "label" if "label" in _features(info, "ClassLabel") else None
 
 
-def _split(
-    builder: Any, split: str, image: str, label: str | None, name: str
-) -> tuple[np.ndarray, np.ndarray | None]:
+def _split(builder: Any, split: str, image: str, label: str | None, name: str) -> tuple[np.ndarray, np.ndarray | None]:
     where = f"tfds:{name} {split}"
     try:
         source = builder.as_data_source(split=split, file_format=_FORMAT)
@@ -115,7 +110,7 @@ def _split(
         raise
     except Exception as error:  # array_record, protobuf and Pillow raise their own kinds on damaged bytes
         raise DataError(
-            f"{where}: cannot be read ({error}); remove {builder.data_path} and prepare it again"
+            f"{where}: cannot be read ({reason(error)}); remove {builder.data_path} and prepare it again"
         ) from error
 
 

@@ -17,7 +17,7 @@ class AverageState(NamedTuple):
 
     total: PyTree  # like the tree, the weighted sum so far
     weight: Array  # scalar float32, the sum of weights in `total`
-    count: Array  # scalar int32, trees seen
+    seen: Array  # scalar int32, how many trees
 
 
 class Average(NamedTuple):
@@ -38,13 +38,13 @@ def _average(rate: Callable[[Array], Array]) -> Average:
         return AverageState(jax.tree.map(jnp.zeros_like, tree), jnp.zeros(()), jnp.zeros((), jnp.int32))
 
     def update(tree: PyTree, state: AverageState) -> AverageState:
-        r = rate(state.count.astype(state.weight.dtype))
+        r = rate(state.seen.astype(state.weight.dtype))
 
         def mix(new: Array, old: Array) -> Array:
             return old + (r * (new - old)).astype(old.dtype) if floating(old) else new
 
         total = jax.tree.map(mix, tree, state.total)
-        return AverageState(total, state.weight + r * (1 - state.weight), state.count + 1)
+        return AverageState(total, state.weight + r * (1 - state.weight), state.seen + 1)
 
     def value(state: AverageState) -> PyTree:
         scale = jnp.where(state.weight > 0, state.weight, 1)

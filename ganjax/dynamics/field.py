@@ -52,7 +52,8 @@ def vector_field(
     Returns:
         A `Field`; `net_state` of players that were not asked for is returned as it came.
     """
-    gradients, states, metrics = {}, dict(net_state), {}
+    gradients, states = {}, dict(net_state)
+    metrics: Metrics = {}
     for player in game.players if players is None else players:
 
         def own_cost(own: PyTree, player: str = player):

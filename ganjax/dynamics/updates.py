@@ -1,6 +1,7 @@
 """Update rules: how the players of a game move. Each is a `Dynamics` and runs on every `Game`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import jax
 import optax
@@ -26,7 +27,7 @@ def _descend(optimizers: Optimizers, state: GameState, field: Field) -> GameStat
     for player, gradient in field.gradients.items():
         update, memory[player] = optimizers[player].update(gradient, memory[player], params[player])
         params[player] = optax.apply_updates(params[player], update)
-    return state.replace(params=params, net_state=field.net_state, dynamics_state=memory)
+    return replace(state, params=params, net_state=field.net_state, dynamics_state=memory)
 
 
 def simultaneous(optimizers: Optimizers, *, axis_name: str | None = None) -> Dynamics:
@@ -69,17 +70,15 @@ def alternating(
     unknown = set(turns or {}) - set(optimizers)
     if unknown or set(sequence) != set(optimizers) or min(counts.values()) < 1:
         raise ValueError(
-            f"alternating: turns {dict(turns or {})} and order {list(order or optimizers)} must name each of the players "
-            f"{sorted(optimizers)}, with at least one turn each"
+            f"alternating: turns {dict(turns or {})} and order {list(order or optimizers)} must name each of the "
+            f"players {sorted(optimizers)}, with at least one turn each"
         )
 
     def step(game: Game, state: GameState, batch: PyTree, key: Key) -> tuple[GameState, Metrics]:
         metrics: Metrics = {}
         for turn, player in enumerate(sequence):
             part = _slice(batch, turn, len(sequence))
-            field = vector_field(
-                game, state.params, state.net_state, part, key, players=(player,), axis_name=axis_name
-            )
+            field = vector_field(game, state.params, state.net_state, part, key, players=(player,), axis_name=axis_name)
             state = _descend(optimizers, state, field)
             metrics |= field.metrics
         return state, metrics

@@ -112,7 +112,7 @@ def gan(
     g, d = network(generator, generator_spectral), network(discriminator, spectral)
 
     def latents(batch: Batch, key: Key) -> Array:
-        return noise(prior, key, batch.index)
+        return noise(prior, key, batch.position)
 
     def init(key: Key, batch: Batch) -> tuple[dict, dict]:
         d_key, g_key, z_key = jax.random.split(key, 3)
@@ -129,7 +129,10 @@ def gan(
 
     def discriminator_cost(params: PerPlayer, net_state: PerPlayer, batch: Batch, key: Key):
         g_state, d_state = net_state[GENERATOR], d.advance(params[DISCRIMINATOR], net_state[DISCRIMINATOR])
-        g_weights, d_weights = g.weights(params[GENERATOR], g_state), d.weights(params[DISCRIMINATOR], d_state)
+        g_weights, d_weights = (
+            g.weights(params[GENERATOR], g_state),
+            d.weights(params[DISCRIMINATOR], d_state),
+        )
         g_key, real_key, fake_key = _dropout_keys(batch, key)
         x_fake, _ = g.apply(g_weights, g_state, latents(batch, key), batch.label, train=True, key=g_key)
         real, d_state = d.apply(d_weights, d_state, batch.x, batch.label, train=True, key=real_key)
@@ -139,7 +142,10 @@ def gan(
 
     def generator_cost(params: PerPlayer, net_state: PerPlayer, batch: Batch, key: Key):
         d_state, g_state = net_state[DISCRIMINATOR], g.advance(params[GENERATOR], net_state[GENERATOR])
-        g_weights, d_weights = g.weights(params[GENERATOR], g_state), d.weights(params[DISCRIMINATOR], d_state)
+        g_weights, d_weights = (
+            g.weights(params[GENERATOR], g_state),
+            d.weights(params[DISCRIMINATOR], d_state),
+        )
         g_key, _, fake_key = _dropout_keys(batch, key)
         x_fake, g_state = g.apply(g_weights, g_state, latents(batch, key), batch.label, train=True, key=g_key)
         fake, _ = d.apply(d_weights, d_state, x_fake, batch.label, train=True, key=fake_key)
@@ -150,7 +156,7 @@ def gan(
 
 def _dropout_keys(batch: Batch, key: Key) -> Array:
     """Keys for the stochastic layers of the three passes; they differ between turns and between devices."""
-    return jax.random.split(jax.random.fold_in(key, batch.index[0]), 3)
+    return jax.random.split(jax.random.fold_in(key, batch.position[0]), 3)
 
 
 def sampler(

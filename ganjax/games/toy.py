@@ -44,8 +44,7 @@ def bilinear(matrix: Array | None = None, *, saddle: tuple = (0.0, 0.0), start: 
     """
     if matrix is not None and jnp.ndim(matrix) != 2:
         raise ValueError(f"bilinear: matrix has shape {jnp.shape(matrix)}, expected two axes [m, n]")
-    shapes = ((), ()) if matrix is None else jnp.shape(matrix)
-    shapes = tuple((n,) if isinstance(n, int) else n for n in shapes)
+    shapes = [(), ()] if matrix is None else [(n,) for n in jnp.shape(matrix)]
 
     def value(params: PerPlayer, batch: PyTree, key: Key) -> Array:
         del batch, key
@@ -90,12 +89,12 @@ def dirac_gan(f: str = "gan", *, non_saturating: bool = False, start: tuple = (1
 
     def generator(params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key):
         del net_state, batch, key
-        cost = -function(-logit(params)) if non_saturating else function(logit(params)) + function(0.0)
+        cost = -function(-logit(params)) if non_saturating else function(logit(params)) + function(jnp.zeros(()))
         return cost, Outcome({}, {})
 
     def discriminator(params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key):
         del net_state, batch, key
-        return -(function(logit(params)) + function(0.0)), Outcome({}, {})
+        return -(function(logit(params)) + function(jnp.zeros(()))), Outcome({}, {})
 
     def init(key: Key, batch: PyTree) -> tuple[dict, dict]:
         del key, batch

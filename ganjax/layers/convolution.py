@@ -72,9 +72,7 @@ class Geometry(NamedTuple):
         return cls._exact(strides, lows, x_size, w_size, y_size)
 
     @classmethod
-    def _exact(
-        cls, strides: Size, lows: Sequence[int], x_size: Size, w_size: Size, y_size: Size
-    ) -> "Geometry":
+    def _exact(cls, strides: Size, lows: Sequence[int], x_size: Size, w_size: Size, y_size: Size) -> "Geometry":
         axes = zip(strides, lows, x_size, w_size, y_size, strict=True)
         padding = tuple((low, s * (p - 1) + k - n - low) for s, low, n, k, p in axes)
         return cls(strides, padding, x_size, w_size, y_size)
@@ -244,6 +242,8 @@ def _transposed_padding(k: int, s: int, padding: str) -> tuple[int, int]:
     """(low, high) that `jax.lax.conv_transpose` means by 'SAME' and 'VALID'."""
     if padding == "VALID":
         return k - 1, max(k, s) - 1
+    if padding != "SAME":
+        raise ValueError(f"padding: got {padding!r}, expected 'SAME', 'VALID' or (low, high) for each axis.")
     low = k - 1 if s > k - 1 else -(-(k + s - 2) // 2)
     return low, k + s - 2 - low
 
@@ -264,7 +264,8 @@ class ConvTranspose(nn.ConvTranspose):
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
         """[N, P, Q, I] to [N, H, W, features]."""
-        padding = canonicalize_padding(self.padding, 2) if inputs.ndim == 4 else None
+        planar = inputs.ndim == 4 and not isinstance(self.kernel_size, int) and len(self.kernel_size) == 2
+        padding = canonicalize_padding(self.padding, 2) if planar else None
         stock = self.mask, self.precision, self.preferred_element_type, self.kernel_dilation
         if not use_trio() or padding in (None, "CIRCULAR") or any(option is not None for option in stock):
             return super().__call__(inputs)
@@ -273,9 +274,7 @@ class ConvTranspose(nn.ConvTranspose):
             shape.reverse()
         height, width = self.kernel_size  # type: ignore[misc]
         kernel = self.param("kernel", self.kernel_init, (height, width, *shape), self.param_dtype)
-        bias = (
-            self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
-        )
+        bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
         x: Any
         w: Any
         b: Any

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ganjax.core import Array
-from ganjax.errors import ConfigError
+from ganjax.errors import DataError
 from ganjax.layers.convolution import Conv, ConvTranspose
 from ganjax.models.mlp import check_labels, leaky_relu
 
@@ -29,21 +29,19 @@ def _scale_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) ->
 _down = partial(Conv, kernel_size=(4, 4), strides=(2, 2), padding=1, kernel_init=_kernel_init)
 _up = partial(ConvTranspose, kernel_size=(4, 4), strides=(2, 2), padding="SAME", kernel_init=_kernel_init)
 # Flax's momentum 0.99 looks back 100 steps, far too long in a game whose players move; 0.9 is what GAN code
-# commonly uses. The variance takes a second pass over x: E[x^2] - E[x]^2 loses digits to cancellation, and the
+# commonly uses. The variance takes a second pass over x, because E[x^2] - E[x]^2 loses digits to cancellation:
 # statistics of one and of eight devices would differ by 1e-5 where the mean is five deviations from zero.
-_batch_norm = partial(
-    nn.BatchNorm, momentum=0.9, epsilon=1e-5, use_fast_variance=False, scale_init=_scale_init
-)
+_batch_norm = partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5, use_fast_variance=False, scale_init=_scale_init)
 
 
 def check_image_shape(shape: tuple[int, ...]) -> None:
-    """Raises `ConfigError` for a shape that DCGAN cannot halve twice.
+    """Raises `DataError` for a shape that DCGAN cannot halve twice.
 
     Args:
         shape: (height, width, channels) of one image.
     """
     if len(shape) != 3 or min(shape) < 1 or shape[0] % 4 or shape[1] % 4:
-        raise ConfigError(
+        raise DataError(
             f"image shape: got {tuple(shape)}, expected (height, width, channels) with height and width "
             "divisible by 4. Crop, pad or resize the images (30 -> 28 or 32), or use the MLP."
         )

@@ -43,9 +43,7 @@ def grid(
     columns = math.ceil(math.sqrt(count)) if columns is None else columns
     scale = default_scale(height, width) if scale is None else scale
     if columns < 1 or scale < 1 or border < 0:
-        raise ValueError(
-            f"grid needs columns >= 1, scale >= 1 and border >= 0, got {columns=}, {scale=}, {border=}."
-        )
+        raise ValueError(f"grid needs columns >= 1, scale >= 1 and border >= 0, got {columns=}, {scale=}, {border=}.")
     rows = math.ceil(count / columns)
     cell_height, cell_width = height * scale + border, width * scale + border
     picture = np.full((rows * cell_height + border, columns * cell_width + border, 3), BORDER, np.uint8)

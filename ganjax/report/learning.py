@@ -122,9 +122,7 @@ def _draw_group(
     legend_above(axes)
 
 
-def _draw_metric(
-    axes: Axes, name: str, steps: NDArray[np.int64], values: NDArray[np.float64], tint: str
-) -> None:
+def _draw_metric(axes: Axes, name: str, steps: NDArray[np.int64], values: NDArray[np.float64], tint: str) -> None:
     finite = np.isfinite(values)
     steps, values = steps[finite], values[finite]
     if len(values) < SPARSE:

@@ -106,9 +106,7 @@ def _rows(
     indices: NDArray[np.int64],
     distances: NDArray[np.float64],
 ) -> list[_Row]:
-    return [
-        _Row(np.concatenate([images[i : i + 1], train[indices[i]]]), distances[i]) for i in range(len(images))
-    ]
+    return [_Row(np.concatenate([images[i : i + 1], train[indices[i]]]), distances[i]) for i in range(len(images))]
 
 
 def _sheet(blocks: list[list[_Row]], title: str, k: int) -> Figure:
@@ -120,9 +118,7 @@ def _sheet(blocks: list[list[_Row]], title: str, k: int) -> Figure:
     left = (width - (k + 1) * (cell_width + MARGIN) - SPLIT) / 2
     height = HEADER + sum(len(block) * row_height + SPLIT for block in blocks)
     figure = new_figure(width / DPI, height / DPI, layout="none")
-    figure.text(
-        0.5, 1 - 8 / height, title, ha="center", va="top", fontsize=LABEL, color=INK, linespacing=1.35
-    )
+    figure.text(0.5, 1 - 8 / height, title, ha="center", va="top", fontsize=LABEL, color=INK, linespacing=1.35)
     top = HEADER
     for block, name, tint in zip(blocks, ("sample", "held out"), (colour(1), colour(0)), strict=False):
         for row in block:
@@ -150,8 +146,6 @@ def _check(
     for name, images in named.items():
         check_images(name, images)
         if images.shape[1:] != train.shape[1:]:
-            raise ValueError(
-                f"{name} has images of {images.shape[1:]}, train of {train.shape[1:]}; resize one."
-            )
+            raise ValueError(f"{name} has images of {images.shape[1:]}, train of {train.shape[1:]}; resize one.")
     if not 1 <= k <= len(train) or count < 1:
         raise ValueError(f"Need count >= 1 and 1 <= k <= {len(train)} training images, got {count=}, {k=}.")

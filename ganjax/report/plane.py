@@ -144,9 +144,7 @@ def _shared_legend(figure: Figure, plane: Axes, distance: Axes) -> None:
     handles, labels = plane.get_legend_handles_labels()
     if any(line.get_linestyle() == "--" for line in [*plane.lines, *distance.lines]):
         handles, labels = [*handles, Line2D([], [], color=INK, linestyle=DASHES)], [*labels, "closed form"]
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=SMALL, labelcolor=INK
-    )
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=SMALL, labelcolor=INK)
 
 
 def _radius(paths: Mapping[str, NDArray[np.float64]], centre: NDArray[np.float64]) -> float:
@@ -156,9 +154,7 @@ def _radius(paths: Mapping[str, NDArray[np.float64]], centre: NDArray[np.float64
     return float(1.08 * min(farthest, REACH * start)) if start > 0 else float(1.08 * farthest or 1.0)
 
 
-def _norms(
-    paths: Mapping[str, NDArray[np.float64]], centre: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
+def _norms(paths: Mapping[str, NDArray[np.float64]], centre: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     return {label: np.hypot(*(path - centre).T) for label, path in paths.items()}
 
 

@@ -83,9 +83,7 @@ def scatter_figure(
     return figure
 
 
-def _window(
-    points: NDArray[np.float64], limits: tuple[float, float] | None
-) -> tuple[float, float, float, float]:
+def _window(points: NDArray[np.float64], limits: tuple[float, float] | None) -> tuple[float, float, float, float]:
     """(x low, x high, y low, y high): the limits, or a square around the finite points."""
     if limits is not None:
         low, high = limits
@@ -103,7 +101,5 @@ def _window(
 def _check_points(name: str, points: ArrayLike) -> NDArray[np.float64]:
     array = np.asarray(points, np.float64)
     if array.ndim != 2 or array.shape[1] != 2:
-        raise ValueError(
-            f"{name} must be [N, 2], got shape {array.shape}; project other data to two axes first."
-        )
+        raise ValueError(f"{name} must be [N, 2], got shape {array.shape}; project other data to two axes first.")
     return array

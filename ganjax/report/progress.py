@@ -96,9 +96,7 @@ def _sample_files(source: str | os.PathLike[str] | Sequence[str | os.PathLike[st
         where = "the given files"
     files = {int(path.stem): path for path in paths if path.stem.isdecimal()}
     if not files:
-        raise DataError(
-            f"No sample picture <step>.png in {where}; let the run reach its first sampling step."
-        )
+        raise DataError(f"No sample picture <step>.png in {where}; let the run reach its first sampling step.")
     return files
 
 

@@ -31,7 +31,9 @@ class Setup(NamedTuple):
     dataset: Dataset
     batch_size: int  # examples of all devices that one turn consumes
     averages: Mapping[str, Averaged] = {}
-    sample: Callable[..., Array] | None = None  # (params, net_state, key, index, labels) -> x; games.adversarial.sampler
+    sample: Callable[..., Array] | None = (
+        None  # (params, net_state, key, index, labels) -> x; games.adversarial.sampler
+    )
     labelled: bool = False  # give the players the class labels of the data
     scan: bool = True  # run a chunk as one program, or dispatch each step (see benchmarks/README.md)
 
@@ -70,18 +72,19 @@ class Keys(NamedTuple):
         return cls(*jax.random.split(jax.random.key(seed), 3))
 
 
-def gather(data: Mapping[str, Array | None], positions: Array, index: Array) -> Batch:
-    """The batch at these positions of a data set; images become float32 in [-1, 1]."""
-    x = data["x"][positions]
+def gather(data: Mapping[str, Any], rows: Array, position: Array) -> Batch:
+    """The batch of these rows of a data set; images become float32 in [-1, 1]."""
+    x = data["x"][rows]
     if x.dtype == jnp.uint8:
         x = x.astype(jnp.float32) / 127.5 - 1
-    label = None if data["label"] is None else data["label"][positions]
-    return Batch(x, label, index)
+    label = None if data["label"] is None else data["label"][rows]
+    return Batch(x, label, position)
 
 
 def _arrays(setup: Setup, size: int | None = None) -> dict[str, np.ndarray | None]:
     """The first `size` training examples, all by default, as `gather` wants them."""
-    return {"x": setup.dataset.x_train[:size], "label": setup.dataset.y_train[:size] if setup.labelled else None}
+    labels = setup.dataset.y_train if setup.labelled else None
+    return {"x": setup.dataset.x_train[:size], "label": None if labels is None else labels[:size]}
 
 
 def _initialiser(setup: Setup) -> Callable[[Key, Mapping], GameState]:
@@ -116,8 +119,8 @@ def check(setup: Setup) -> None:
     size = len(setup.dataset.x_train)
     if size < setup.examples:
         raise DataError(
-            f"the data set {setup.dataset.name} has {size} training examples, fewer than the {setup.examples} of a step "
-            f"({setup.dynamics.slices} turns of {setup.batch_size}); lower --batch-size"
+            f"the data set {setup.dataset.name} has {size} training examples, fewer than the {setup.examples} of a "
+            f"step ({setup.dynamics.slices} turns of {setup.batch_size}); lower --batch-size"
         )
     if setup.labelled and setup.dataset.y_train is None:
         raise DataError(f"the data set {setup.dataset.name} has no labels, which this experiment needs")
@@ -262,7 +265,8 @@ class _Log:
     """Metrics of a chunk, read when the next one is already under way, so that the device never waits."""
 
     def __init__(self, writers: Writers | None, every: int, begin: int, steps: int, progress: bool):
-        self._writers, self._every, self._pending, self._streak = writers, every, None, 0
+        self._writers, self._every, self._streak = writers, every, 0
+        self._pending: tuple[int, int, Any] | None = None  # first step, steps, metrics on the device
         self._bar = tqdm(total=steps, initial=begin, unit="step", disable=not progress, dynamic_ncols=True)
 
     def chunk(self, step: int, count: int, metrics: Any) -> None:
@@ -283,8 +287,8 @@ class _Log:
                 bad = sorted(name for name, value in record.items() if not np.isfinite(value))
                 raise DivergedError(
                     f"step {step}: {MAX_SKIPPED} steps in a row gave values that are not finite "
-                    f"({', '.join(bad) or 'in the parameters or their statistics'}); the state of step {step - MAX_SKIPPED} "
-                    "is kept; lower the learning rate or clip the gradients"
+                    f"({', '.join(bad) or 'in the parameters or their statistics'}); the state of step "
+                    f"{step - MAX_SKIPPED} is kept; lower the learning rate or clip the gradients"
                 )
         self._bar.set_postfix({k: f"{v:.3f}" for k, v in records[-1].items() if k.endswith("/cost")}, refresh=False)
         self._bar.update(count)

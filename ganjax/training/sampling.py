@@ -33,11 +33,17 @@ def weights_of(setup: Setup, state: GameState, player: str, weights: str = "defa
     if weights not in names:
         raise ConfigError(f"--weights is {weights!r}, expected one of {['default', 'raw', *names]}")
     average = state.averages[weights]
-    return setup.averages[weights].average.value(average) if int(average.count) else raw
+    return setup.averages[weights].average.value(average) if int(average.seen) else raw
 
 
 def draw(
-    setup: Setup, state: GameState, key: Key, count: int, *, weights: str = "default", player: str = "generator"
+    setup: Setup,
+    state: GameState,
+    key: Key,
+    count: int,
+    *,
+    weights: str = "default",
+    player: str = "generator",
 ) -> np.ndarray:
     """`count` samples in evaluation mode; sample i depends on the key and i alone. Classes take turns.
 

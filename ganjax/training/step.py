@@ -1,6 +1,7 @@
 """One step of training: the dynamics' move, the averages after it, and the guard around both."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -25,10 +26,10 @@ def train_step(game: Game, dynamics: Dynamics, averages: Mapping[str, Averaged] 
             name: kept.average.update((new.params[kept.player], new.net_state[kept.player]), state.averages[name])
             for name, kept in (averages or {}).items()
         }
-        new = new.replace(averages=updated)
+        new = replace(new, averages=updated)
         finite = all_finite((new, metrics))
         new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
-        new = new.replace(step=state.step + 1, skipped=state.skipped + (1 - finite.astype(jnp.int32)))
+        new = replace(new, step=state.step + 1, skipped=state.skipped + (1 - finite.astype(jnp.int32)))
         return new, metrics | {"finite": finite.astype(jnp.float32)}
 
     return step

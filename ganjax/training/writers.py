@@ -39,7 +39,7 @@ class Writers:
         from tensorboardX import SummaryWriter
 
         rewind(workdir / "metrics.jsonl", step)
-        self._lines = open(workdir / "metrics.jsonl", "a")
+        self._lines = open(workdir / "metrics.jsonl", "a")  # noqa: SIM115  closed by close()
         self._events = SummaryWriter(str(workdir), purge_step=step + 1 if step else None, write_to_disk=True)
         self._began = time.perf_counter()
 

@@ -59,7 +59,6 @@ def _make(game_name, dynamics_name, optimizer=optax.adam):
     return train_step(game, dynamics, averages), state, batch
 
 
-
 @pytest.mark.parametrize("game_name", GAMES)
 @pytest.mark.parametrize("dynamics_name", DYNAMICS)
 def test_contract(game_name, dynamics_name):

@@ -82,7 +82,11 @@ def test_ema_shrinks_the_orbit_by_its_transfer_function(decay, float64):
 
 def test_any_number_of_averages_of_any_player(float64):
     game, dynamics = bilinear(), alternating({p: optax.sgd(0.1) for p in "ab"})
-    kept = {"slow": Averaged("a", ema(0.99)), "fast": Averaged("a", ema(0.5)), "tail": Averaged("b", tail_average(3))}
+    kept = {
+        "slow": Averaged("a", ema(0.99)),
+        "fast": Averaged("a", ema(0.5)),
+        "tail": Averaged("b", tail_average(3)),
+    }
     step = jax.jit(train_step(game, dynamics, kept))
     state = init_state(game, dynamics, jax.random.key(0), None, kept)
     path = {"a": [], "b": []}
@@ -90,7 +94,9 @@ def test_any_number_of_averages_of_any_player(float64):
         state, _ = step(state, None, jax.random.key(0))
         path["a"].append(float(state.params["a"]))
         path["b"].append(float(state.params["b"]))
-    np.testing.assert_allclose(kept["tail"].average.value(state.averages["tail"])[0], np.mean(path["b"][3:]), rtol=1e-12)
+    np.testing.assert_allclose(
+        kept["tail"].average.value(state.averages["tail"])[0], np.mean(path["b"][3:]), rtol=1e-12
+    )
     for name in ("slow", "fast"):
         expected = _run(kept[name].average, jnp.asarray(path["a"]))[-1]
         np.testing.assert_allclose(kept[name].average.value(state.averages[name])[0], expected, rtol=1e-12)

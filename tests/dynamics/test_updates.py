@@ -98,8 +98,14 @@ def test_a_gradient_is_of_the_own_cost_in_the_own_parameters(float64):
 
 def test_each_turn_has_its_own_slice_of_the_batch(float64):
     """Costs that are linear in the own parameter move it by the sum of what was seen."""
-    seen = {p: (lambda p: lambda q, s, batch, key: (q[p] * batch.sum(), Outcome({}, {"seen": batch.sum()})))(p) for p in "ab"}
-    game = Game(lambda key, batch: ({"a": jnp.zeros(()), "b": jnp.zeros(())}, {"a": {}, "b": {}}), seen)
+
+    def cost(player):
+        return lambda params, states, batch, key: (params[player] * batch.sum(), Outcome({}, {"seen": batch.sum()}))
+
+    game = Game(
+        lambda key, batch: ({"a": jnp.zeros(()), "b": jnp.zeros(())}, {"a": {}, "b": {}}),
+        {"a": cost("a"), "b": cost("b")},
+    )
     dynamics = alternating(_sgd(1.0), turns={"a": 2}, order=("b", "a"))
     assert dynamics.slices == 3
     batch = jnp.array([1.0, 2.0, 10.0, 20.0, 100.0, 200.0])
@@ -113,9 +119,9 @@ def test_each_turn_has_its_own_slice_of_the_batch(float64):
 def test_wrong_players_are_an_error():
     with pytest.raises(ValueError, match=r"players \['a'\], but the game has \['a', 'b'\]"):
         simulate(bilinear(), simultaneous({"a": optax.sgd(0.1)}), 1)
-    with pytest.raises(ValueError, match="turns .*'c'.* must name each of the players"):
+    with pytest.raises(ValueError, match=r"turns .*'c'.* must name each of the players"):
         alternating(_sgd(0.1), turns={"c": 2})
-    with pytest.raises(ValueError, match="must name each of the players"):
+    with pytest.raises(ValueError, match="must name each"):
         alternating(_sgd(0.1), order=("a",))
     with pytest.raises(ValueError, match="at least one turn"):
         alternating(_sgd(0.1), turns={"a": 0})

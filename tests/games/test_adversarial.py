@@ -54,7 +54,11 @@ def _same(a, b):
 
 def test_costs_are_the_losses_of_the_two_networks():
     """By hand, with stock Flax calls on the same variables and noise."""
-    game, batch, key = gan(Generator(), Discriminator(), LOSSES["non_saturating"], prior=PRIOR), _batch(), jax.random.key(5)
+    game, batch, key = (
+        gan(Generator(), Discriminator(), LOSSES["non_saturating"], prior=PRIOR),
+        _batch(),
+        jax.random.key(5),
+    )
     _, state = _start(game, batch)
     g = {"params": state.params["generator"], **state.net_state["generator"]}
     d = {"params": state.params["discriminator"], **state.net_state["discriminator"]}
@@ -72,7 +76,10 @@ def test_costs_are_the_losses_of_the_two_networks():
 
 
 def test_a_turn_moves_its_own_player_alone():
-    game, batch = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral=spectral_norm()), _batch()
+    game, batch = (
+        gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral=spectral_norm()),
+        _batch(),
+    )
     _, state = _start(game, batch)
     for player, other in (("discriminator", "generator"), ("generator", "discriminator")):
         field = vector_field(game, state.params, state.net_state, batch, jax.random.key(2), players=(player,))
@@ -113,7 +120,11 @@ def test_spectral_norm_is_in_the_forward_pass_and_leaves_kernels_alone():
 
 
 def test_labels_reach_both_networks():
-    game, batch, key = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR), _batch(labelled=True), jax.random.key(4)
+    game, batch, key = (
+        gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR),
+        _batch(labelled=True),
+        jax.random.key(4),
+    )
     _, state = _start(game, batch)
     assert "Embed_0" in state.params["generator"] and "Embed_0" in state.params["discriminator"]
     other = batch._replace(label=(batch.label + 1) % 4)
@@ -133,7 +144,11 @@ def test_noise_depends_on_the_global_position_alone(prior):
 
 def test_simultaneous_play_shares_the_generators_forward_pass():
     """Both costs see the same fakes, so the compiled step draws the noise once, not twice."""
-    game, batch, key = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR), _batch(), jax.random.key(4)
+    game, batch, key = (
+        gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR),
+        _batch(),
+        jax.random.key(4),
+    )
     _, state = _start(game, batch)
 
     def dots(players):

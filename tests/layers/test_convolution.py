@@ -190,13 +190,9 @@ def test_dtypes_are_kept(dtype):
     x, w = (a.astype(dtype) for a in data((8, 8), (4, 4), 6, 5))
     fast, stock = pair((2, 2), "SAME")
     gradient = jax.grad(lambda x, w: (fast(x, w).astype("float32") ** 2).sum(), (0, 1))
-    assert {a.dtype.name for a in (fast(x, w), conv_transpose(x, w, (2, 2), "SAME"), *gradient(x, w))} == {
-        dtype
-    }
+    assert {a.dtype.name for a in (fast(x, w), conv_transpose(x, w, (2, 2), "SAME"), *gradient(x, w))} == {dtype}
     tolerance = {"float32": 1e-5, "bfloat16": 3e-2}[dtype]
-    np.testing.assert_allclose(
-        np.float64(fast(x, w)), np.float64(stock(x, w)), rtol=tolerance, atol=20 * tolerance
-    )
+    np.testing.assert_allclose(np.float64(fast(x, w)), np.float64(stock(x, w)), rtol=tolerance, atol=20 * tolerance)
 
 
 LAYERS = [
@@ -216,9 +212,7 @@ def test_layers_share_parameters_and_outputs_with_flax(float64, kind, arguments)
     if transposed:
         arguments |= {"transpose_kernel": True}
     x = normal(0, 2, 6, 5, 6)
-    fast, stock = (
-        getattr(module, name)(**arguments).init_with_output(jax.random.key(1), x) for module in (trio, nn)
-    )
+    fast, stock = (getattr(module, name)(**arguments).init_with_output(jax.random.key(1), x) for module in (trio, nn))
     assert jax.tree.structure(fast[1]) == jax.tree.structure(stock[1])
     close(fast, stock, 1e-12)
 
@@ -229,11 +223,14 @@ def test_conv_transpose_keeps_the_stock_options(float64):
         layers = (m.ConvTranspose(4, (3, 3), **options) for m in (trio, nn))
         fast, stock = (layer.init_with_output(jax.random.key(0), x) for layer in layers)
         close(fast, stock, 1e-12)
-    line = normal(1, 2, 7, 3)
-    fast, stock = (
-        m.ConvTranspose(4, (3,), (2,)).init_with_output(jax.random.key(0), line) for m in (trio, nn)
-    )
+    line = normal(1, 2, 2, 7, 3)  # two batch axes and one of space
+    fast, stock = (m.ConvTranspose(4, (3,), (2,)).init_with_output(jax.random.key(0), line) for m in (trio, nn))
     close(fast, stock, 1e-12)
+
+
+def test_an_unknown_padding_is_an_error():
+    with pytest.raises(ValueError, match=r"padding: got 'FULL', expected"):
+        conv_transpose(jnp.ones((1, 2, 2, 3)), jnp.ones((2, 2, 3, 4)), (2, 2), "FULL")
 
 
 def test_conv_accepts_the_stock_ranks():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from ganjax.errors import ConfigError
+from ganjax.errors import ConfigError, DataError
 from ganjax.models import dcgan, mlp
 
 Z, W, B = 10, 8, 4
@@ -37,9 +37,7 @@ def dcgan_variables(shape):
     g, d = dcgan.Generator(shape=shape, width=W), dcgan.Discriminator(width=W)
     z, x = jnp.ones((B, Z)), jnp.ones((B, *shape))
     return tuple(
-        jax.jit(lambda key, inputs, m=m: m.init_with_output(key, inputs, train=True))(
-            jax.random.key(0), inputs
-        )
+        jax.jit(lambda key, inputs, m=m: m.init_with_output(key, inputs, train=True))(jax.random.key(0), inputs)
         for m, inputs in ((g, z), (d, x))
     )
 
@@ -65,9 +63,7 @@ def test_dcgan_parameter_counts(shape):
 @pytest.mark.parametrize("shape", IMAGES)
 def test_dcgan_follows_the_guidelines(shape):
     n = IMAGES[shape][1]
-    for (_, variables), kind, norms in zip(
-        dcgan_variables(shape), ("ConvTranspose", "Conv"), (n, n - 1), strict=True
-    ):
+    for (_, variables), kind, norms in zip(dcgan_variables(shape), ("ConvTranspose", "Conv"), (n, n - 1), strict=True):
         params = variables["params"]
         layers = {name for name in params if name.startswith(f"{kind}_")}
         batch_norms = {name for name in params if name.startswith("BatchNorm_")}
@@ -84,14 +80,14 @@ def test_dcgan_follows_the_guidelines(shape):
 
 @pytest.mark.parametrize("shape", [(30, 30, 1), (28, 30, 1), (28, 28), (0, 28, 1)])
 def test_an_image_that_cannot_be_halved_twice_is_an_error(shape):
-    with pytest.raises(ConfigError, match=r"image shape: got .*expected .*divisible by 4"):
+    with pytest.raises(DataError, match=r"image shape: got .*expected .*divisible by 4"):
         dcgan.check_image_shape(shape)
 
 
 def test_the_networks_check_the_image_themselves():
-    with pytest.raises(ConfigError, match=r"30, 30, 1"):
+    with pytest.raises(DataError, match=r"30, 30, 1"):
         dcgan.Generator(shape=(30, 30, 1)).init(jax.random.key(0), jnp.ones((B, Z)), train=True)
-    with pytest.raises(ConfigError, match=r"30, 30, 1"):
+    with pytest.raises(DataError, match=r"30, 30, 1"):
         dcgan.Discriminator().init(jax.random.key(0), jnp.ones((B, 30, 30, 1)), train=True)
 
 

@@ -61,9 +61,7 @@ def test_rows_of_one_step_are_merged(tmp_path):
 
 
 def test_what_is_no_number_does_not_disturb(tmp_path):
-    metrics = read(
-        tmp_path, '{"step": 1, "a": null, "b": NaN, "note": "x", "flag": true, "c": -Infinity}\n[1]\n\n3\n'
-    )
+    metrics = read(tmp_path, '{"step": 1, "a": null, "b": NaN, "note": "x", "flag": true, "c": -Infinity}\n[1]\n\n3\n')
     assert {name: values.tolist() for name, values in metrics.items() if name != "b"} | {"a": 0} == {
         "step": [1],
         "a": 0,

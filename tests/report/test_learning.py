@@ -109,9 +109,7 @@ def test_running_median_by_hand():
 
 
 def test_values_that_are_not_finite_leave_gaps_only(tmp_path):
-    write(
-        tmp_path, [{"step": i, "g/cost": float("nan") if i == 1 else float(i), "x": None} for i in range(4)]
-    )
+    write(tmp_path, [{"step": i, "g/cost": float("nan") if i == 1 else float(i), "x": None} for i in range(4)])
     figure = curves(tmp_path, tmp_path / "curves.png")
     assert len(figure.axes) == 1
     np.testing.assert_array_equal(figure.axes[0].lines[0].get_xdata(), [0, 2, 3])

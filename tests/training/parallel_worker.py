@@ -1,6 +1,6 @@
 """A child process of test_parallel.py: 20 SGD steps of a small DCGAN with everything that devices must agree on.
 
-    python parallel_worker.py OUT.npz [COORDINATOR COUNT ID]
+python parallel_worker.py OUT.npz [COORDINATOR COUNT ID]
 """
 
 import sys
@@ -29,9 +29,7 @@ def main(out: str, *cluster: str) -> None:
     sgd = optax.sgd(0.002)  # at 0.05 this game amplifies rounding tenfold a step
     setup = Setup(
         game=gan(generator, discriminator, LOSSES["non_saturating"], prior=prior, spectral=spectral_norm()),
-        dynamics=alternating(
-            {"discriminator": sgd, "generator": sgd}, turns={"discriminator": 2}, axis_name=axis
-        ),
+        dynamics=alternating({"discriminator": sgd, "generator": sgd}, turns={"discriminator": 2}, axis_name=axis),
         dataset=dataset,
         batch_size=16,
         averages={"ema": Averaged("generator", ema(0.9))},

@@ -206,7 +206,9 @@ def test_tensorboard_reads_the_metrics(tmp_path):
 
 def test_divergence_ends_the_run_with_its_metrics_on_disk(tmp_path):
     def cost(params, net_state, batch, key):
-        return params["one"] * batch.x.mean() + jax.numpy.where(params["one"] < -0.5, jax.numpy.nan, 0.0), Outcome({}, {})
+        return params["one"] * batch.x.mean() + jax.numpy.where(params["one"] < -0.5, jax.numpy.nan, 0.0), Outcome(
+            {}, {}
+        )
 
     game = Game(lambda key, batch: ({"one": jax.numpy.zeros(())}, {"one": {}}), {"one": cost})
     dataset = Dataset(np.ones((20, 2), np.float32) * np.array([1, 3], np.float32))
@@ -229,7 +231,7 @@ def test_bad_setups_fail_before_anything_is_written(tmp_path):
 
 def test_another_model_cannot_continue(tmp_path):
     _train(tmp_path, 5)
-    with pytest.raises(CheckpointError, match="checkpoint 5 .*cannot be continued|expected"):
+    with pytest.raises(CheckpointError, match=r"checkpoint 5 .*(cannot be continued|expected)"):
         _train(tmp_path, 9, _setup(labelled=True))
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         load_state(_setup(), tmp_path / "nowhere")

@@ -19,7 +19,10 @@ WORKER = Path(__file__).parent / "parallel_worker.py"
 def _start(devices, *args):
     environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
     return subprocess.Popen(
-        [sys.executable, WORKER, *map(str, args)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, WORKER, *map(str, args)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
 
 
@@ -40,7 +43,9 @@ def _compare(got, expected, devices):
     assert got.pop("devices") == devices
     assert got.keys() == expected.keys() - {"devices"}
     for path, leaf in got.items():
-        np.testing.assert_allclose(leaf, expected[path], rtol=0, atol=1e-6 * max(np.abs(expected[path]).max(), 1e-3), err_msg=path)
+        np.testing.assert_allclose(
+            leaf, expected[path], rtol=0, atol=1e-6 * max(np.abs(expected[path]).max(), 1e-3), err_msg=path
+        )
 
 
 def test_the_reference_is_worth_comparing(one_device):

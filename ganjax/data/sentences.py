@@ -1,4 +1,4 @@
-"""What to say about a name that is not known."""
+"""What error sentences have in common."""
 
 import difflib
 from collections.abc import Iterable
@@ -14,3 +14,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(name, list(known), n=1)
     return f': did you mean "{near[0]}"?' if near else ""
+
+
+def reason(error: Exception) -> str:
+    """What another library's error says, on one line of at most 200 characters.
+
+    >>> reason(ValueError("bad\\n  magic"))
+    'bad magic'
+    >>> reason(EOFError())
+    'EOFError'
+    """
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]

@@ -1,0 +1,44 @@
+# Everything runs in .venv, made from the hash-locked requirements.lock. Needs Python 3.11 or newer and make.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test lint format lock bench clean
+
+## make demo: train a DCGAN on the embedded images, about 4 minutes on 2 cores
+demo: $(READY)
+	$(BIN)/python experiments/dcgan.py train --workdir runs/demo
+
+## make test: the whole suite, notebooks included
+test: $(READY)
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 tests notebooks
+
+## make lint: style and types
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+## make bench: steps per second against PyTorch, if torch is installed (pip install -e .[benchmark])
+bench: $(READY)
+	$(BIN)/python benchmarks/speed.py
+
+## make lock: resolve the newest allowed versions into requirements.lock (needs uv)
+lock:
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
+	  --generate-hashes --no-annotate --no-header -o requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "ganjax needs Python 3.11 or newer, $(PYTHON) is older; use: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:
+	rm -rf .venv .cache dist build .pytest_cache .mypy_cache .ruff_cache

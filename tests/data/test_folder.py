@@ -1,0 +1,216 @@
+"""The folder reader, with images that are wrong, damaged or hostile."""
+
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganjax.data import folder as folder_module
+from ganjax.data import load
+from ganjax.errors import DataError
+
+
+def pixels(seed, shape=(6, 5, 3)):
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def write(path, seed=0, shape=(6, 5, 3), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = pixels(seed, shape)
+    Image.fromarray(image).save(path, **options)
+    return image
+
+
+def refused(path):
+    """The sentence with which `load` refuses the folder."""
+    with pytest.raises(DataError) as caught:
+        load(str(path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_flat_folder_in_the_order_of_names(tmp_path):
+    expected = [write(tmp_path / name, seed) for seed, name in [(0, "a.png"), (1, "b.webp"), (2, "c.PNG")]
+                if name != "b.webp"]  # fmt: skip
+    expected.insert(1, write(tmp_path / "b.webp", 1, lossless=True))
+    (tmp_path / ".hidden").write_text("not an image")
+    data = load(str(tmp_path))
+    np.testing.assert_array_equal(data.x_train, np.stack(expected))
+    assert (data.y_train, data.x_test, data.class_names) == (None, None, None)
+    assert data.name == str(tmp_path)
+
+
+def test_jpeg_and_wrong_but_harmless_extension(tmp_path):
+    write(tmp_path / "a.jpg")
+    write(tmp_path / "b.jpeg", 1)
+    write(tmp_path / "c.png", 2, format="JPEG")
+    assert load(str(tmp_path)).x_train.shape == (3, 6, 5, 3)
+
+
+def test_grey_images_have_one_channel(tmp_path):
+    image = write(tmp_path / "a.png", shape=(6, 5))
+    np.testing.assert_array_equal(load(str(tmp_path)).x_train, image[None, :, :, None])
+
+
+def test_sub_folders_are_classes(tmp_path):
+    expected = [write(tmp_path / "cat" / "2.png", 0), write(tmp_path / "dog" / "1.png", 1)]
+    expected.append(write(tmp_path / "dog" / "3.png", 2))
+    data = load(str(tmp_path))
+    np.testing.assert_array_equal(data.x_train, np.stack(expected))
+    np.testing.assert_array_equal(data.y_train, [0, 1, 1])
+    assert data.y_train.dtype == np.int32 and data.class_names == ("cat", "dog")
+
+
+def test_train_and_test_are_splits(tmp_path):
+    for split, count in (("train", 3), ("test", 2)):
+        for k in range(count):
+            write(tmp_path / split / "cat" / f"{k}.png", k)
+            write(tmp_path / split / "dog" / f"{k}.png", 10 + k)
+    data = load(str(tmp_path))
+    np.testing.assert_array_equal(data.y_train, [0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(data.y_test, [0, 0, 1, 1])
+    np.testing.assert_array_equal(data.x_test[3], pixels(11))
+    (tmp_path / "test" / "dog").rename(tmp_path / "test" / "cow")
+    assert "train has the classes ('cat', 'dog') and test ('cat', 'cow'), expected the same" in refused(tmp_path)
+
+
+def test_flat_train_and_test(tmp_path):
+    write(tmp_path / "train" / "a.png")
+    image = write(tmp_path / "test" / "a.png", 1)
+    data = load(str(tmp_path))
+    np.testing.assert_array_equal(data.x_test[0], image)
+    assert data.y_train is None
+
+
+def test_refuses_layouts(tmp_path):
+    assert "the folder holds no images, expected PNG, JPEG or WEBP files" in refused(tmp_path)
+    write(tmp_path / "cat" / "a.png")
+    (tmp_path / "dog").mkdir()
+    assert f"{tmp_path / 'dog'}: the folder holds no images" in refused(tmp_path)
+    write(tmp_path / "dog" / "deep" / "a.png")
+    assert f"{tmp_path / 'dog' / 'deep'}: a folder two levels deep; sub-folders are classes" in refused(tmp_path)
+    write(tmp_path / "loose.png")
+    assert f"{tmp_path / 'loose.png'}: a file beside sub-folders; put all" in refused(tmp_path)
+    assert "no such folder; give the path of a folder of images" in refused(tmp_path / "none")
+
+
+def test_refuses_other_files(tmp_path):
+    write(tmp_path / "a.png")
+    (tmp_path / "notes.txt").write_text("x")
+    assert f"{tmp_path / 'notes.txt'}: not a PNG, JPEG or WEBP image; convert it or remove it" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "shape, got", [((6, 6, 3), "6x6 RGB, but a.png is 5x6 RGB"), ((6, 5), "5x6 grey, but a.png is 5x6 RGB")]
+)
+def test_refuses_mixed_sizes_and_modes(tmp_path, shape, got):
+    write(tmp_path / "a.png")
+    write(tmp_path / "b.png", 1, shape)
+    assert f"{tmp_path / 'b.png'}: {got}; expected images of one size and mode" in refused(tmp_path)
+
+
+MODES = [("RGBA", "png"), ("LA", "png"), ("P", "png"), ("1", "png"), ("I;16", "png"), ("CMYK", "jpg"), ("RGBA", "webp")]
+
+
+@pytest.mark.parametrize("mode, suffix", MODES)
+def test_refuses_other_modes(tmp_path, mode, suffix):
+    write(tmp_path / "a.png")
+    path = tmp_path / f"b.{suffix}"
+    Image.new(mode, (5, 6)).save(path)
+    assert f"{path}: mode {mode}, expected L (8-bit grey) or RGB; convert it with" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_refuses_animations(tmp_path, suffix):
+    frames = [Image.fromarray(pixels(seed)) for seed in range(3)]
+    frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:])
+    assert f"{tmp_path / f'a.{suffix}'}: animated, 3 frames, expected a still image" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_refuses_every_truncation(tmp_path, suffix):
+    path = tmp_path / f"b.{suffix}"
+    write(tmp_path / "a.png", shape=(40, 30, 3))
+    write(path, 1, shape=(40, 30, 3))
+    whole = path.read_bytes()
+    for length in (0, 1, 10, len(whole) // 4, len(whole) // 2, len(whole) - 40):
+        path.write_bytes(whole[:length])
+        assert f"{path}: not a readable PNG, JPEG or WEBP image" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "PPM"])
+def test_refuses_other_formats_under_a_known_name(tmp_path, kind):
+    write(tmp_path / "a.png", format=kind)
+    assert f"{tmp_path / 'a.png'}: not a readable PNG, JPEG or WEBP image" in refused(tmp_path)
+
+
+def png_header(width, height):
+    """A PNG that claims this size and holds nothing."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0"))]
+    parts = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    "side, sentence",
+    [
+        (65_000, "not a readable PNG, JPEG or WEBP image (Image size (4225000000 pixels) exceeds limit"),
+        (10_000, "10000x10000 pixels, more than 50,000,000; make it smaller"),  # Pillow would warn
+        (8_000, "8000x8000 pixels, more than 50,000,000; make it smaller"),  # Pillow would decode
+    ],
+)
+def test_refuses_bombs_by_their_header(tmp_path, side, sentence):
+    (tmp_path / "a.png").write_bytes(png_header(side, side))
+    assert f"{tmp_path / 'a.png'}: {sentence}" in refused(tmp_path)
+
+
+def test_refuses_an_image_of_no_pixels(tmp_path):
+    (tmp_path / "a.png").write_bytes(png_header(0, 8))
+    assert str(tmp_path / "a.png") in refused(tmp_path)
+
+
+def test_refuses_more_than_fits(tmp_path, monkeypatch):
+    write(tmp_path / "a.png")
+    write(tmp_path / "b.png", 1)
+    monkeypatch.setattr("ganjax.data.dataset.MAX_BYTES", 2 * 6 * 5 * 3)
+    assert len(load(str(tmp_path)).x_train) == 2
+    monkeypatch.setattr("ganjax.data.dataset.MAX_BYTES", 2 * 6 * 5 * 3 - 1)
+    monkeypatch.setattr(folder_module.np, "empty", None)  # refused before the array is made
+    assert "the data set takes 180 bytes uncompressed, more than the limit of 179" in refused(tmp_path)
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path):
+    write(tmp_path / "outside" / "secret.png")
+    inside = tmp_path / "inside"
+    write(inside / "a.png")
+    for link, target in [("b.png", "../outside/secret.png"), ("c.png", tmp_path / "outside" / "secret.png")]:
+        (inside / link).symlink_to(target)
+        assert f"{inside / link}: a link that leads out of {inside} is not followed" in refused(inside)
+        (inside / link).unlink()
+    classes = tmp_path / "classes"
+    write(classes / "cat" / "a.png")
+    (classes / "dog").symlink_to(tmp_path / "outside")
+    assert f"{classes / 'dog'}: a link that leads out of {classes} is not followed" in refused(classes)
+
+
+def test_links_within_the_folder_and_to_the_folder_are_followed(tmp_path):
+    image = write(tmp_path / "real" / "a.png")
+    (tmp_path / "real" / "b.png").symlink_to("a.png")
+    (tmp_path / "alias").symlink_to("real")
+    np.testing.assert_array_equal(load(str(tmp_path / "alias")).x_train, [image, image])
+
+
+def test_refuses_links_to_nothing_and_to_themselves(tmp_path):
+    write(tmp_path / "a.png")
+    for target in ("b.png", "missing.png"):
+        (tmp_path / "b.png").symlink_to(target)
+        assert str(tmp_path / "b.png") in refused(tmp_path)
+        (tmp_path / "b.png").unlink()
+
+
+def test_refuses_a_pipe_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    assert f"{tmp_path / 'a.png'}: neither a file nor a folder; remove it" in refused(tmp_path)

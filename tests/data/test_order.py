@@ -1,0 +1,80 @@
+"""The order of examples: a pure function of (seed, step) that covers each epoch."""
+
+import numpy as np
+import pytest
+
+from ganjax.data import positions, positions_of_steps
+from ganjax.data.order import _permutation
+from ganjax.errors import DataError
+
+
+def epoch(seed, number, *, batch_size=4, size=14):
+    steps = size // batch_size
+    return positions_of_steps(seed, number * steps, steps, batch_size=batch_size, size=size)
+
+
+def test_is_the_slice_of_the_permutation():
+    order = np.random.default_rng((5, 2)).permutation(14)
+    # 14 // 4 = 3 steps an epoch, so step 7 is the second of epoch 2
+    np.testing.assert_array_equal(positions(5, 7, batch_size=4, size=14), order[4:8])
+
+
+def test_an_epoch_repeats_nothing_and_drops_the_remainder():
+    seen = epoch(0, 3)
+    assert seen.shape == (3, 4)
+    assert len(np.unique(seen)) == 12
+    assert seen.min() >= 0 and seen.max() < 14
+
+
+def test_an_epoch_covers_everything_where_the_batch_divides():
+    np.testing.assert_array_equal(np.sort(epoch(1, 2, batch_size=5, size=15), axis=None), np.arange(15))
+
+
+def test_epochs_and_seeds_differ():
+    orders = [epoch(seed, number).tobytes() for seed in range(3) for number in range(3)]
+    assert len(set(orders)) == 9
+
+
+def test_the_remainder_differs_between_epochs():
+    dropped = {frozenset(range(14)) - frozenset(epoch(0, number).ravel().tolist()) for number in range(20)}
+    assert len(dropped) > 1  # no example is left out for ever
+
+
+def test_pure_in_any_order_and_after_the_cache_is_gone():
+    steps = [0, 9, 3, 100, 9, 0]
+    first = [positions(0, step, batch_size=4, size=14) for step in steps]
+    _permutation.cache_clear()
+    for step, expected in zip(reversed(steps), reversed(first), strict=True):
+        np.testing.assert_array_equal(positions(0, step, batch_size=4, size=14), expected)
+
+
+def test_the_answer_is_the_callers_own():
+    before = positions(0, 0, batch_size=4, size=14)
+    before[:] = -1
+    assert positions(0, 0, batch_size=4, size=14).min() >= 0
+
+
+@pytest.mark.parametrize("start, steps", [(0, 1), (2, 7), (11, 4), (5, 0)])
+def test_a_chunk_is_its_steps(start, steps):
+    chunk = positions_of_steps(3, start, steps, batch_size=4, size=14)
+    assert chunk.shape == (steps, 4) and chunk.dtype == np.int32
+    for k in range(steps):
+        np.testing.assert_array_equal(chunk[k], positions(3, start + k, batch_size=4, size=14))
+
+
+def test_a_batch_of_all():
+    np.testing.assert_array_equal(np.sort(positions(0, 5, batch_size=6, size=6)), np.arange(6))
+
+
+@pytest.mark.parametrize("function, tail", [(positions, ()), (positions_of_steps, (3,))])
+def test_refuses_fewer_examples_than_the_batch(function, tail):
+    sentence = "^the data set has 5 examples, fewer than the batch of 6; lower --batch-size$"
+    with pytest.raises(DataError, match=sentence):
+        function(0, 0, *tail, batch_size=6, size=5)
+
+
+@pytest.mark.parametrize("seed, step, batch_size", [(-1, 0, 2), (0, -1, 2), (0, 0, 0)])
+def test_refuses_what_is_negative(seed, step, batch_size):
+    got = f"positions: got seed {seed}, step {step}, batch_size {batch_size}; expected"
+    with pytest.raises(ValueError, match=got):
+        positions(seed, step, batch_size=batch_size, size=10)

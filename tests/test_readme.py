@@ -1,0 +1,32 @@
+"""What the README shows is run."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_example_runs_and_both_plays_converge(capsys):
+    """v = ab + a^2/4: eigenvalues of the field -1/4 +- i sqrt(15)/4, so both contract at step 0.1."""
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
+    exec(compile(code, "README.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["simultaneous", "alternating"]
+    assert all(float(line.split()[1]) < 0.5 for line in lines)
+
+
+def test_files_and_experiments_that_are_named_exist():
+    for path in re.findall(r"\]\(([^)#]+)\)", README):
+        assert path.startswith("http") or (ROOT / path).exists(), path
+    for name in re.findall(r"experiments/(\w+)\.py", README):
+        assert (ROOT / "experiments" / f"{name}.py").exists()
+    table = set(re.findall(r"^\| `(\w+)` \| (?:simul|two|all)", README, re.MULTILINE))
+    assert table == {path.stem for path in (ROOT / "experiments").glob("*.py")}
+
+
+def test_every_make_target_that_is_named_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    texts = README + (ROOT / "CONTRIBUTING.md").read_text()
+    for target in set(re.findall(r"make (demo|test|lint|format|bench|lock)\b", texts)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

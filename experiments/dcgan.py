@@ -77,7 +77,7 @@ def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
         ),
         dataset=dataset,
         batch_size=config.batch_size,
-        averages={"ema": Averaged("generator", ema(config.ema_decay))},
+        averages={"ema": Averaged("generator", ema(config.ema_decay, warmup=True))},
         sample=sampler(generator, prior),
         labelled=config.conditional,
     )

@@ -71,7 +71,7 @@ def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
         dynamics=dynamics,
         dataset=dataset,
         batch_size=config.batch_size,
-        averages={"ema": Averaged("generator", ema(config.ema_decay))},
+        averages={"ema": Averaged("generator", ema(config.ema_decay, warmup=True))},
         sample=sampler(generator, prior),
     )
 

@@ -203,7 +203,7 @@ def _prepare_jax() -> None:
 
     if jax.__version_info__[:2] == (0, 10) and "ynn_fusion_type" not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {CPU_FLAG}".strip()
-    if jax.config.read("jax_compilation_cache_dir") is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         jax.config.update("jax_compilation_cache_dir", str(base / "ganjax" / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

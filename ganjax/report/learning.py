@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NOT_DRAWN = ("step", "time")
+NOT_DRAWN = ("step", "time", "finite")
 SPARSE = 30  # a metric with fewer values is drawn as they are, with markers
 WINDOW = 1 / 40  # of a metric's values, under one running median
 SPIKY, RARE = (

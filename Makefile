@@ -11,7 +11,7 @@ demo: $(READY)
 
 ## make test: the whole suite, notebooks included
 test: $(READY)
-	GANJAX_SMOKE=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 tests notebooks
+	GANJAX_SMOKE=1 $(BIN)/python -m pytest -n auto --dist worksteal --nbmake --nbmake-timeout=300 tests notebooks
 
 ## make lint: style and types
 lint: $(READY)

@@ -7,6 +7,7 @@ says what a step is and what the columns mean.
 """
 
 import argparse
+import contextlib
 import importlib
 import json
 import math
@@ -29,7 +30,6 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 WORKLOADS = {"mlp28": "vanilla_gan", "dcgan28": "dcgan"}  # -> the experiment
 CONTENDERS = ("ganjax", "torch eager", "torch tuned", "torch compiled")
-COMPILE_LIMIT = 60  # seconds that torch.compile may take until its first step
 
 
 def create_ganjax(workload: str) -> tuple[dict[str, int], Callable[[int], float]]:
@@ -45,28 +45,32 @@ def create_ganjax(workload: str) -> tuple[dict[str, int], Callable[[int], float]
     launch._prepare_jax()
     import jax
 
-    from ganjax.training import loop, parallel, train_step
+    from ganjax.training import loop, parallel
+    from ganjax.training import setup as training
+    from ganjax.training.chunk import compile_chunk, per_step
+    from ganjax.training.step import train_step
 
-    setup, chunk = launch._setup(experiment, experiment.config), experiment.config.chunk
-    keys, order = loop.Keys.of(0), loop._order(setup, 0)
-    state = jax.device_get(loop.initial_state(setup, keys.init))
+    setup, length = launch._setup(experiment, experiment.config), experiment.config.chunk
+    keys, order = training.Keys.of(0), training.order(setup, 0)
+    state = jax.device_get(training.initial_state(setup, keys.init))
     parameters = {player: sum(leaf.size for leaf in jax.tree.leaves(params)) for player, params in state.params.items()}
-    program = loop._chunk(train_step(setup.game, setup.dynamics, setup.averages), scan=setup.scan, length=chunk)
-    data, state = parallel.replicate(loop._arrays(setup)), parallel.replicate(state)
+    step = train_step(setup.game, setup.dynamics, setup.averages, axis_name=parallel.axis_name())
+    program = compile_chunk(step, scan=setup.scan, length=length)
+    data, state = parallel.replicate(training.arrays(setup)), parallel.replicate(state)
     taken = 0
 
     def run(steps: int) -> float:
         nonlocal state, taken
         end, pending = taken + steps, None
         while taken < end:
-            count = min(chunk, end - taken)
-            positions = parallel.deal(loop._padded(order(taken, count), chunk))
+            count = min(length, end - taken)
+            positions = parallel.deal(loop._padded(order(taken, count), length))
             state, metrics = program(state, data, positions, keys.steps, count)
             if pending is not None:
-                loop._per_step(*pending)
+                per_step(*pending)
             pending, taken = (metrics, count), taken + count
         jax.block_until_ready(state)
-        return float(loop._per_step(*pending)[-1]["discriminator/cost"])
+        return float(per_step(*pending)[-1]["discriminator/cost"])
 
     return parameters, run
 
@@ -89,14 +93,14 @@ def serve(connection: Connection, workload: str, contender: str, threads: int) -
             elapsed = time.perf_counter() - start
             connection.send((elapsed, cost, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
     except Exception as error:
-        connection.send(error if isinstance(error, RuntimeError) else RuntimeError(repr(error)))
+        connection.send(RuntimeError(f"{type(error).__name__}: {error}"))
 
 
 class Contender:
     """The parent's end of a child."""
 
-    def __init__(self, workload: str, name: str, threads: int, limit: float | None = None):
-        """Start the child and wait for its first step, at most `limit` seconds."""
+    def __init__(self, workload: str, name: str, threads: int):
+        """Start the child and wait for its first step."""
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         start = time.perf_counter()
@@ -105,16 +109,17 @@ class Contender:
         theirs.close()
         self.name, self.rates, self.megabytes, self._per_step = name, [], math.nan, math.nan
         try:
-            if not self._connection.poll(limit):
-                raise RuntimeError(f"no first step within {limit:.0f} seconds")
             self.parameters = self._receive()
         except BaseException:
-            self.stop(kill=True)
+            self._process.join()
             raise
         self.first_step = time.perf_counter() - start
 
     def _receive(self):
-        answer = self._connection.recv()
+        try:
+            answer = self._connection.recv()
+        except EOFError:
+            raise RuntimeError(f"the process of {self.name} ended without a result") from None
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -138,11 +143,9 @@ class Contender:
         steps = max(1, round(seconds / self._per_step))
         self.rates.append(steps / self._run(steps))
 
-    def stop(self, kill: bool = False) -> None:
+    def stop(self) -> None:
         """End the child."""
-        if kill:
-            self._process.kill()
-        elif self._process.is_alive():
+        with contextlib.suppress(BrokenPipeError):
             self._connection.send(None)
         self._process.join()
 
@@ -151,10 +154,9 @@ def start(workload: str, name: str, threads: int, caches: Path) -> tuple[Contend
     """Start a contender twice: with an empty compilation cache, and with what the first start left there."""
     for variable in ("JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"):
         os.environ[variable] = str(caches / workload / variable)
-    limit = COMPILE_LIMIT if name == "torch compiled" else None
-    cold = Contender(workload, name, threads, limit)
+    cold = Contender(workload, name, threads)
     cold.stop()
-    warm = Contender(workload, name, threads, limit)
+    warm = Contender(workload, name, threads)
     return warm, {"cold": cold.first_step, "warm": warm.first_step}
 
 

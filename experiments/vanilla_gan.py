@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 
 from ganjax import launch
-from ganjax.config import TrainConfig
+from ganjax.config import GanConfig, require
 from ganjax.data import Dataset
 from ganjax.dynamics import alternating, ema, simultaneous
 from ganjax.games.adversarial import gan, normal_prior, sampler
@@ -26,38 +26,32 @@ from ganjax.training import Averaged, Setup
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TrainConfig):
+class Config(GanConfig):
     """The networks, the game and how it is played."""
 
     steps: int = 6000
     """Train until this step; a larger number continues a finished run."""
-    latent: int = 100
-    """Size of z ~ N(0, I)."""
     generator_hidden: tuple[int, ...] = (256, 512, 1024)
     """Widths of the generator's hidden layers."""
     discriminator_hidden: tuple[int, ...] = (512, 256)
     """Widths of the discriminator's hidden layers."""
-    loss: Literal["minimax", "non_saturating", "maximum_likelihood", "least_squares", "hinge", "wasserstein"] = (
-        "non_saturating"
-    )
-    """What the two players minimise."""
     play: Literal["alternating", "simultaneous"] = "alternating"
     """Whether the generator answers the discriminator's move, or moves at the same time."""
-    discriminator_turns: int = 1
-    """Discriminator steps per generator step, in alternating play."""
-    learning_rate: float = 2e-4
-    """Of Adam, for both players."""
-    beta1: float = 0.5
-    """Adam's momentum (Radford et al. 2016)."""
-    ema_decay: float = 0.999
-    """Of the averaged generator that draws the samples."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("generator_hidden", "discriminator_hidden"):
+            require(self, name, min(getattr(self, name), default=1) >= 1, "widths of at least 1")
+        if self.play == "simultaneous":
+            require(self, "discriminator_turns", self.discriminator_turns == 1, "1 in simultaneous play")
 
 
 def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
     """Two perceptrons, one loss, one update rule."""
     output = mlp.identity if len(dataset.shape) == 1 else jnp.tanh
-    generator = mlp.Generator(dataset.shape, config.generator_hidden, output=output, axis_name=axis_name)
-    discriminator = mlp.Discriminator(config.discriminator_hidden)
+    classes = (dataset.classes or 0) if config.conditional else 0
+    generator = mlp.Generator(dataset.shape, config.generator_hidden, output=output, num_classes=classes)
+    discriminator = mlp.Discriminator(config.discriminator_hidden, num_classes=classes)
     prior = normal_prior(config.latent)
     adam = optax.adam(config.learning_rate, b1=config.beta1)
     optimizers = {"discriminator": adam, "generator": adam}
@@ -73,6 +67,7 @@ def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
         batch_size=config.batch_size,
         averages={"ema": Averaged("generator", ema(config.ema_decay, warmup=True))},
         sample=sampler(generator, prior),
+        labelled=config.conditional,
     )
 
 

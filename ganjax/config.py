@@ -2,16 +2,26 @@
 
 import contextlib
 import dataclasses
-import difflib
 import io
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ganjax.errors import ConfigError
+from ganjax.errors import ConfigError, did_you_mean
+
+
+def option(name: str) -> str:
+    """How a field is spelled on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def require(config: Any, name: str, holds: bool, expected: str) -> None:
+    """Raise `ConfigError` about a field of a config unless the condition holds."""
+    if not holds:
+        raise ConfigError(f"{option(name)} is {getattr(config, name)}, expected {expected}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,14 +49,39 @@ class TrainConfig:
 
     def __post_init__(self):
         for name in ("steps", "batch_size", "log_every", "sample_every", "checkpoint_every", "chunk"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{_option(name)} is {getattr(self, name)}, expected at least 1")
-        if not 0 <= self.seed < 2**32:
-            raise ConfigError(f"--seed is {self.seed}, expected 0 to 4294967295")
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "seed", 0 <= self.seed < 2**32, "0 to 4294967295")
 
 
-# What may differ when a run is continued: it changes how long or what is written, not what is computed.
-MAY_CHANGE = frozenset({"steps", "data_dir", "log_every", "sample_every", "checkpoint_every", "chunk"})
+Loss = Literal["minimax", "non_saturating", "maximum_likelihood", "least_squares", "hinge", "wasserstein"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GanConfig(TrainConfig):
+    """What every adversarial experiment can be told; both players use Adam."""
+
+    latent: int = 100
+    """Size of z ~ N(0, I)."""
+    loss: Loss = "non_saturating"
+    """What the two players minimise."""
+    conditional: bool = False
+    """Give both networks the class labels of the data."""
+    discriminator_turns: int = 1
+    """Discriminator steps per generator step, in alternating play."""
+    learning_rate: float = 2e-4
+    """Of Adam, for both players."""
+    beta1: float = 0.5
+    """Adam's momentum (Radford et al. 2016)."""
+    ema_decay: float = 0.999
+    """Of the averaged generator, BatchNorm statistics included, that draws the samples."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("latent", "discriminator_turns"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "learning_rate", 0 < self.learning_rate < math.inf, "a positive number")
+        for name in ("beta1", "ema_decay"):
+            require(self, name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
 
 
 def parse(commands: Mapping[str, type], args: Sequence[str], *, prog: str, description: str) -> Any:
@@ -98,25 +133,19 @@ def _one_sentence(box: str, args: Sequence[str], commands: Mapping[str, type]) -
     sentence = " ".join(body[:first])
     known = {*commands, "--help"}
     for command in commands.values():
-        known |= {_option(name) for name in _field_names(command)}
+        known |= {option(name) for name in _field_names(command)}
     for word in args:
         word = word.split("=")[0]
         if word in sentence.replace(",", " ").split() and word not in known:
-            near = difflib.get_close_matches(word, known, n=1)
-            return sentence + (f"; did you mean {near[0]}?" if near else "")
+            return sentence + did_you_mean(word, known)
     return sentence
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _field_names(cls: Any) -> list[str]:
     """Names of a dataclass's fields, those of nested dataclasses included."""
     names = []
     for field in dataclasses.fields(cls):
-        nested = dataclasses.is_dataclass(field.default) and field.default is not None
-        names += _field_names(field.default) if nested else [field.name]
+        names += _field_names(field.default) if dataclasses.is_dataclass(field.default) else [field.name]
     return names
 
 
@@ -132,52 +161,7 @@ def from_record(like: Any, record: Mapping[str, Any]) -> Any:
     if unknown:
         raise ConfigError(f"config.json has the unknown fields {sorted(unknown)}; it was written by another version")
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-    return dataclasses.replace(like, **values)
-
-
-def read_run(workdir: Path) -> dict[str, Any] | None:
-    """What `write_run` left in a run directory, or None in a directory without a run."""
-    path = workdir / "config.json"
-    if not path.exists():
-        return None
     try:
-        run = json.loads(path.read_text())
-        return {
-            "experiment": str(run["experiment"]),
-            "config": dict(run["config"]),
-            "data_digest": run["data_digest"],
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path} cannot be read ({error}); it is not a ganjax run, choose another --workdir"
-        ) from None
-
-
-def write_run(workdir: Path, run: Mapping[str, Any]) -> None:
-    """Write `config.json`, whole or not at all."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    temporary = workdir / "config.json.tmp"
-    temporary.write_text(json.dumps(run, indent=2) + "\n")
-    os.replace(temporary, workdir / "config.json")
-
-
-def check_continues(workdir: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` unless `new` continues the run `old` of the same directory."""
-    if old["experiment"] != new["experiment"]:
-        raise ConfigError(
-            f"{workdir} holds a run of the experiment {old['experiment']!r}, not {new['experiment']!r}; "
-            "choose another --workdir"
-        )
-    before, after = dict(old["config"]), dict(new["config"])
-    changes = [
-        f"{_option(name)} {before.get(name)!r} -> {after.get(name)!r}"
-        for name in sorted(before.keys() | after.keys())
-        if name not in MAY_CHANGE and before.get(name) != after.get(name)
-    ]
-    if not changes and old["data_digest"] != new["data_digest"]:
-        changes = [f"the content of the data set, digest {old['data_digest'][:12]} -> {new['data_digest'][:12]}"]
-    if changes:
-        raise ConfigError(
-            f"{workdir} holds a run with another configuration ({'; '.join(changes)}); "
-            "give the old values to continue it, or choose another --workdir"
-        )
+        return dataclasses.replace(like, **values)
+    except TypeError as error:
+        raise ConfigError(f"config.json has a value of the wrong type: {error}") from None

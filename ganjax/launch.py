@@ -1,18 +1,19 @@
 """The command line that every experiment gets: `train`, `sample`, `show`."""
 
 import dataclasses
+import logging
 import os
 import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from ganjax import __version__
-from ganjax.config import TrainConfig, as_record, check_continues, from_record, parse, read_run, write_run
-from ganjax.errors import ConfigError, GanjaxError
+from ganjax.config import TrainConfig, as_record, from_record, parse, require
+from ganjax.errors import CheckpointError, ConfigError, GanjaxError
+from ganjax.rundir import check_continues, claim, read_run
 
-SAMPLE_COUNT = 64  # images of a grid during training
 # Convolutions to Eigen: 1.3 to 2 times faster on two threads than XLA:CPU's default (benchmarks/README.md).
 CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 
@@ -43,11 +44,16 @@ def main(experiment: Experiment, args: list[str] | None = None) -> None:
         )
         command.run(experiment)
     except GanjaxError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
+    except OSError as error:  # an unwritable directory, a full disk
+        _fail(f"{error.strerror or error}: {error.filename or 'while reading or writing'}", CheckpointError.exit_code)
     except KeyboardInterrupt:
-        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+        _fail("interrupted; a training run continues from its newest checkpoint with the same command", 130)
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(code)
 
 
 def _commands(experiment: Experiment, smoke: bool) -> dict[str, type]:
@@ -88,16 +94,8 @@ class Compute:
 
     def run(self, experiment: Experiment) -> None:
         config = self.config  # type: ignore[attr-defined]
-        run = {
-            "experiment": experiment.name,
-            "ganjax": __version__,
-            "config": as_record(config),
-            "data_digest": "",
-        }
-        found = read_run(self.workdir)
-        if found is not None:
-            check_continues(self.workdir, found, run)
-        write_run(self.workdir, run)
+        claim(self.workdir, _describe(experiment, config))
+        _prepare_jax()
         print("\n".join(experiment.compute(config, self.workdir)))
 
 
@@ -118,39 +116,42 @@ class Train:
     process_id: int = 0
     """Which of them this is."""
 
+    def __post_init__(self):
+        alone = self.coordinator is None and (self.process_count, self.process_id) == (1, 0)
+        together = self.coordinator is not None and 0 <= self.process_id < self.process_count
+        if not (alone or together):
+            raise ConfigError(
+                f"--process-id {self.process_id} of --process-count {self.process_count} with --coordinator "
+                f"{self.coordinator}: expected an id from 0 to count - 1 and host:port, or none of them"
+            )
+
     def run(self, experiment: Experiment) -> None:
         config: TrainConfig = self.config  # type: ignore[attr-defined]
         _prepare_jax()
-        from ganjax.training import check, digest, parallel, train
+        from ganjax import gallery
+        from ganjax.training import Schedule, check, digest, latest_step, parallel, train
 
         if self.coordinator is not None:
             parallel.join(self.coordinator, self.process_count, self.process_id)
         setup = _setup(experiment, config)
-        found, run = read_run(self.workdir), _describe(experiment, config, setup)
-        if found is not None:
-            check_continues(self.workdir, found, run)
-        elif self.workdir.exists() and any(self.workdir.iterdir()):
-            raise ConfigError(f"{self.workdir} is not empty and holds no ganjax run; choose another --workdir")
         check(setup)
-        if parallel.is_primary():
-            write_run(self.workdir, run)
-        observe = None if setup.sample is None else partial(_observe, setup, config.seed, self.workdir)
-        state, began = train(
+        finished = (latest_step(self.workdir) or 0) >= config.steps
+        run = _describe(experiment, config, setup.dataset.digest)
+        parallel.on_primary(partial(claim, self.workdir, run, finished=finished))
+        state, _ = train(
             setup,
             self.workdir,
             seed=config.seed,
-            schedule=_schedule(config),
-            meta=run,
-            observe=observe,
+            schedule=Schedule(**{name: getattr(config, name) for name in Schedule._fields}),
+            observe=partial(gallery.observe, setup, config.seed, self.workdir) if setup.sample else None,
             progress=not self.quiet,
         )
         if not parallel.is_primary():
             return
-        if began == int(state.step):
-            print(f"{self.workdir} is finished: it is at step {began}; a larger --steps continues it")
-        else:
-            for path in _reports(setup, state, config.seed, self.workdir):
-                print(path)
+        if finished:
+            print(f"{self.workdir} is finished: it is at step {int(state.step)}; a larger --steps continues it")
+        for path in gallery.reports(setup, state, config.seed, self.workdir):
+            print(path)
         print(f"step {int(state.step)} digest {digest(state)}")
 
 
@@ -162,43 +163,38 @@ class Sample:
     """The run directory."""
     out: Path
     """The picture to write, .png."""
-    count: int = SAMPLE_COUNT
+    count: int = 64
     """How many samples."""
     weights: str = "default"
     """raw, the name of an average (ema), or default: the first average if the run keeps one."""
     seed: int = 0
     """Seed of the latents."""
 
+    def __post_init__(self):
+        require(self, "count", self.count >= 1, "at least 1")
+        require(self, "seed", 0 <= self.seed < 2**32, "0 to 4294967295")
+        require(self, "out", self.out.suffix == ".png", "a name that ends in .png")
+
     def run(self, experiment: Experiment) -> None:
-        if self.count < 1:
-            raise ConfigError(f"--count is {self.count}, expected at least 1")
-        if self.out.suffix != ".png":
-            raise ConfigError(f"--out is {self.out}, expected a name that ends in .png")
         found = read_run(self.workdir)
         if found is None:
             raise ConfigError(f"{self.workdir} holds no run; train one first with the command train")
-        config = from_record(experiment.config, found["config"])
         check_continues(self.workdir, found, {**found, "experiment": experiment.name})
+        config = from_record(experiment.config, found["config"])
+        self.out.parent.mkdir(parents=True, exist_ok=True)
         _prepare_jax()
-        import jax
-
-        from ganjax.training import draw, load_state
+        from ganjax import gallery
+        from ganjax.training import Keys, draw, load_state
 
         setup = _setup(experiment, config)
-        x = draw(
-            setup,
-            load_state(setup, self.workdir),
-            jax.random.key(self.seed),
-            self.count,
-            weights=self.weights,
-        )
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        _picture(setup, x, self.out)
+        state, key = load_state(setup, self.workdir), Keys.of(self.seed).samples
+        gallery.picture(setup, draw(setup, state, key, self.count, weights=self.weights), self.out)
         print(self.out)
 
 
 def _prepare_jax() -> None:
     """Set what must be set before the backend starts: the compilation cache and the CPU's convolution flag."""
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax and TFDS warn of what is meant here
     import jax
 
     if jax.__version_info__[:2] == (0, 10) and "ynn_fusion_type" not in os.environ.get("XLA_FLAGS", ""):
@@ -217,56 +213,11 @@ def _setup(experiment: Experiment, config: TrainConfig):
     return experiment.build(config, load(config.data, config.data_dir), parallel.axis_name())
 
 
-def _schedule(config: TrainConfig):
-    from ganjax.training import Schedule
-
-    return Schedule(**{name: getattr(config, name) for name in Schedule._fields})
-
-
-def _describe(experiment: Experiment, config: TrainConfig, setup) -> dict[str, Any]:
+def _describe(experiment: Experiment, config: Any, data_digest: str = "") -> dict[str, Any]:
+    """What `config.json` says of a run."""
     return {
         "experiment": experiment.name,
         "ganjax": __version__,
         "config": as_record(config),
-        "data_digest": setup.dataset.digest,
+        "data_digest": data_digest,
     }
-
-
-def _picture(setup, x, path: Path):
-    """Images as a grid, points as a scatter over the data; returns the picture, [H, W, 3] uint8."""
-    from ganjax.report import grid, save_image, scatter
-
-    if x.ndim == 4:
-        picture = grid(x)
-        save_image(path, picture)
-        return picture
-    return scatter(x, path, reference=setup.dataset.x_train[: len(x)])
-
-
-def _observe(setup, seed: int, workdir: Path, step: int, state, writers) -> None:
-    """The sample grid of a step, always from the same latents."""
-    from ganjax.training import Keys, draw
-
-    count = SAMPLE_COUNT if setup.dataset.x_train.ndim == 4 else 16 * SAMPLE_COUNT
-    (workdir / "samples").mkdir(exist_ok=True)
-    picture = _picture(setup, draw(setup, state, Keys.of(seed).samples, count), workdir / "samples" / f"{step:08d}.png")
-    writers.image(step, "samples", picture)
-
-
-def _reports(setup, state, seed: int, workdir: Path) -> list[Path]:
-    """The pictures of a finished run; returns their paths."""
-    from ganjax.report import curves, nearest_neighbours, panel
-    from ganjax.training import Keys, draw
-
-    curves(workdir, workdir / "curves.png")
-    if setup.sample is None:
-        return [workdir / "curves.png"]
-    grids = sorted((workdir / "samples").glob("*.png"))
-    panel(workdir, workdir / "panel.png")
-    paths = [grids[-1], workdir / "panel.png", workdir / "curves.png"]
-    if setup.dataset.x_train.ndim == 4:
-        x = draw(setup, state, Keys.of(seed).samples, 4 * SAMPLE_COUNT)
-        held_out = None if setup.dataset.x_test is None else setup.dataset.x_test[: len(x)]
-        nearest_neighbours(x, setup.dataset.x_train, workdir / "neighbours.png", held_out=held_out)
-        paths.insert(2, workdir / "neighbours.png")
-    return paths

@@ -53,7 +53,7 @@ def non_saturating(fake_logits: Array) -> Array:
 
 
 def likelihood(fake_logits: Array) -> Array:
-    """`-exp(logit) = -D / (1 - D)`, the maximum-likelihood cost (Goodfellow 2016, section 3.2.5).
+    """`-exp(logit) = -D / (1 - D)`, the maximum-likelihood cost (Goodfellow 2016, section 3.2.4).
 
     At `D*` its mean has the gradient of `KL(p, q)`.
     """

@@ -70,7 +70,7 @@ def spectral_norm(
     Args:
         steps: power steps of one `update` (1 in the paper).
         select: `(path, leaf) -> bool`; by default every `kernel` and `embedding` of rank two or more.
-        epsilon: the least divisor; a zero kernel stays zero.
+        epsilon: a kernel whose sigma is not larger is left as it is; a zero kernel stays zero.
 
     Returns:
         A `SpectralNorm`. `u` is shaped like the parameters with the other leaves left out.
@@ -98,7 +98,7 @@ def spectral_norm(
         leaves = flatten_dict(params)
         for path, vector in flatten_dict(u).items():
             _, sigma = power_iteration(leaves[path], vector, 0)
-            leaves[path] = leaves[path] / jnp.maximum(sigma, epsilon)
+            leaves[path] = leaves[path] / jnp.where(sigma > epsilon, sigma, 1)
         return unflatten_dict(leaves)
 
     return SpectralNorm(init, update, normalise)

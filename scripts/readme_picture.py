@@ -1,8 +1,8 @@
 """Make the README's picture from two finished runs.
 
-    make demo
-    .venv/bin/python experiments/bilinear.py train --workdir runs/bilinear
-    .venv/bin/python scripts/readme_picture.py runs/bilinear/phase_plane.png runs/demo/panel.png docs/ganjax.png
+make demo
+.venv/bin/python experiments/bilinear.py train --workdir runs/bilinear
+.venv/bin/python scripts/readme_picture.py runs/bilinear/phase_plane.png runs/demo/panel.png docs/ganjax.png
 """
 
 import argparse

@@ -79,36 +79,35 @@ def test_help_teaches(run):
 
 
 STOPPED = {
-    "vanilla_gan": ["--smoke"],
-    "dcgan": ["--smoke", "--spectral-norm", "--steps", 30],
+    "vanilla_gan": [],
+    "dcgan": ["--spectral-norm"],  # with BatchNorm in both networks and an average over its statistics
 }
 
 
 @pytest.mark.parametrize("name", STOPPED)
-def test_a_stopped_run_continues_bitwise(name, tmp_path, run):
-    """Three processes' worth of training, stopped off and on a checkpoint, end where one ends."""
-    args = STOPPED[name]
-    _, whole, _ = run(name, "train", "--workdir", tmp_path / "whole", *args)
-    for steps in (13, 20):
-        code, out, err = run(name, "train", "--workdir", tmp_path / "part", *args, "--steps", steps)
-        assert code == 0 and _last_line(out).startswith(f"step {steps} digest"), err
-    _, out, _ = run(name, "train", "--workdir", tmp_path / "part", *args)
-    assert _last_line(out) == _last_line(whole)
-    _, out, _ = run(name, "train", "--workdir", tmp_path / "part", *args)
-    assert "is finished" in out and _last_line(out) == _last_line(whole)
-
-
-def test_150_of_300_steps_in_two_processes(tmp_path):
-    """The contract as a user meets it, in fresh processes."""
+def test_a_run_stopped_after_150_of_300_steps_continues_bitwise(name, tmp_path):
+    """In fresh processes, as a user does it."""
 
     def train(workdir, steps):
-        command = [sys.executable, ROOT / "experiments/vanilla_gan.py", "train", "--smoke", "--quiet"]
+        command = [sys.executable, ROOT / "experiments" / f"{name}.py", "train", "--smoke", "--quiet", *STOPPED[name]]
         command += ["--workdir", tmp_path / workdir, "--steps", str(steps), "--checkpoint-every", "100"]
         return _last_line(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     first = train("part", 150)
     assert first.startswith("step 150 digest")
     assert train("part", 300) == train("whole", 300) != first
+
+
+def test_a_finished_run_changes_no_file_and_makes_missing_figures(tmp_path, run):
+    args = ("vanilla_gan", "train", "--workdir", tmp_path, "--smoke", "--quiet")
+    _, first, _ = run(*args)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    for again in (args, (*args, "--steps", 10)):
+        code, out, err = run(*again)
+        assert code == 0 and "is finished: it is at step 60" in out and first in out, err
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    (tmp_path / "panel.png").unlink()
+    assert run(*args)[0] == 0 and (tmp_path / "panel.png").exists()
 
 
 def test_sample_from_raw_and_averaged_weights(tmp_path, run):
@@ -125,7 +124,7 @@ def test_sample_from_raw_and_averaged_weights(tmp_path, run):
     code, _, err = run("vanilla_gan", "sample", "--workdir", workdir, "--out", tmp_path / "x.png", "--weights", "eam")
     assert code == 2 and "expected one of" in err and not (tmp_path / "x.png").exists()
     code, _, err = run("dcgan", "sample", "--workdir", workdir, "--out", tmp_path / "x.png")
-    assert code == 2
+    assert code == 2 and "experiment 'vanilla_gan', not 'dcgan'" in err
 
 
 def test_points_are_trained_and_drawn(tmp_path, run):
@@ -177,8 +176,15 @@ BAD = {
     "points for a convolution": (5, lambda t: ["--data", "ring"], r"\(2,\)"),
     "steps": (2, lambda t: ["--steps", 0], "--steps is 0, expected at least 1"),
     "a word for a number": (2, lambda t: ["--steps", "many"], "--steps.*many"),
-    "unknown option": (2, lambda t: ["--stesp", 3], "--stesp.*did you mean --steps"),
+    "unknown option": (2, lambda t: ["--stesp", 3], '--stesp.*did you mean "--steps"'),
     "unknown loss": (2, lambda t: ["--loss", "hinje"], "hinje.*hinge"),
+    "no data set": (5, lambda t: ["--data", ""], "name of the data set is empty"),
+    "no turns": (2, lambda t: ["--discriminator-turns", 0], "--discriminator-turns is 0, expected at least 1"),
+    "no latent": (2, lambda t: ["--latent", 0], "--latent is 0, expected at least 1"),
+    "no width": (2, lambda t: ["--width", 0], "--width is 0, expected at least 1"),
+    "decay": (2, lambda t: ["--ema-decay", 2], "--ema-decay is 2.0, expected at least 0 and less than 1"),
+    "learning rate": (2, lambda t: ["--learning-rate", "nan"], "--learning-rate is nan, expected a positive number"),
+    "a process alone": (2, lambda t: ["--process-count", 2], "--process-count 2 with --coordinator None"),
     "negative seed": (2, lambda t: ["--seed", -1], "--seed is -1"),
 }  # fmt: skip
 
@@ -230,6 +236,21 @@ def test_a_workdir_of_another_run_is_left_alone(tmp_path, run):
     assert before == {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
 
 
+def test_a_workdir_that_cannot_be_written(tmp_path, run):
+    (tmp_path / "file").write_text("mine")
+    code, _, err = run("vanilla_gan", "train", "--workdir", tmp_path / "file", "--smoke")
+    assert code == 2 and "is a file, expected a directory" in err
+    code, _, err = run("vanilla_gan", "train", "--workdir", "/proc/nowhere/run", "--smoke")
+    assert code == 6 and err.startswith("error: No such file or directory: /proc") and len(err.splitlines()) == 1
+
+
+def test_a_damaged_config_is_one_sentence(tmp_path, run):
+    for text in ("{", "[]", '{"experiment": "dcgan", "config": {"steps": "many"}, "data_digest": ""}'):
+        (tmp_path / "config.json").write_text(text)
+        code, _, err = run("dcgan", "sample", "--workdir", tmp_path, "--out", tmp_path / "x.png")
+        assert code == 2 and len(err.splitlines()) == 1 and "config.json" in err, err
+
+
 def test_config_json_names_what_was_run(tmp_path, run):
     assert run("vanilla_gan", "train", "--workdir", tmp_path / "r", "--smoke", "--steps", 10, "--beta1", 0.25)[0] == 0
     record = json.loads((tmp_path / "r/config.json").read_text())
@@ -238,10 +259,12 @@ def test_config_json_names_what_was_run(tmp_path, run):
 
 
 def test_an_unprepared_tfds_set_fails_at_once(tmp_path):
+    import tensorflow_datasets  # noqa: F401  what a slow disk makes of the import is not counted
+
     from ganjax.data import load
     from ganjax.errors import DataError
 
     began = time.monotonic()
     with pytest.raises(DataError, match=r"tfds:cifar10.*ganjax\[prepare\]"):
         load("tfds:cifar10", str(tmp_path))
-    assert time.monotonic() - began < 10, "a retry takes minutes; importing TFDS takes seconds on a slow machine"
+    assert time.monotonic() - began < 2

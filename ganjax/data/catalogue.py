@@ -7,9 +7,8 @@ from ganjax.data import bundled, points
 from ganjax.data.dataset import Dataset
 from ganjax.data.folder import load_folder
 from ganjax.data.npz import load_npz
-from ganjax.data.sentences import did_you_mean
 from ganjax.data.tfds import load_tfds
-from ganjax.errors import DataError
+from ganjax.errors import DataError, did_you_mean
 
 KNOWN: dict[str, Callable[[], Dataset]] = {
     "digits": bundled.digits,
@@ -34,6 +33,8 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
     >>> load("digits")
     Dataset(digits: 1500 train, 297 test, uint8 (8, 8, 1), 10 classes)
     """
+    if not name:
+        raise DataError(f"the name of the data set is empty; known: {', '.join(KNOWN)}")
     if name in KNOWN:
         return KNOWN[name]()
     if name.startswith("tfds:"):

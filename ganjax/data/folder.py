@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ganjax.data.dataset import Dataset, check_size
-from ganjax.data.sentences import reason
-from ganjax.errors import DataError
+from ganjax.errors import DataError, reason
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 FORMATS = ("PNG", "JPEG", "WEBP")

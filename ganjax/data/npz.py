@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ganjax.data.dataset import ARRAYS, Dataset, check_size, integer_labels
-from ganjax.data.sentences import reason
-from ganjax.errors import DataError
+from ganjax.errors import DataError, reason
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 

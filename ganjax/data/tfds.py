@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from ganjax.data.dataset import Dataset, check_size, integer_labels
-from ganjax.data.sentences import did_you_mean, reason
-from ganjax.errors import DataError
+from ganjax.errors import DataError, did_you_mean, reason
 
 # set, set/config, either with :1.0.0; TFDS would look for "hub:set" on the network
 _NAME = re.compile(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?")

@@ -155,8 +155,11 @@ def gan(
 
 
 def _dropout_keys(batch: Batch, key: Key) -> Array:
-    """Keys for the stochastic layers of the three passes; they differ between turns and between devices."""
-    return jax.random.split(jax.random.fold_in(key, batch.position[0]), 3)
+    """Keys for the stochastic layers of the three passes; they differ between turns and between devices.
+
+    `fold_in(key, i)` belongs to the noise of example i, and no position is as large as the number here.
+    """
+    return jax.random.split(jax.random.fold_in(jax.random.fold_in(key, 2**32 - 1), batch.position[0]), 3)
 
 
 def sampler(

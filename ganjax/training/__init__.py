@@ -1,7 +1,9 @@
 """Training: a game, a dynamics and data, from a seed to a run directory."""
 
-from ganjax.training.loop import Keys, Schedule, Setup, check, load_state, train
+from ganjax.training.checkpoint import latest_step
+from ganjax.training.loop import Schedule, train
 from ganjax.training.sampling import draw, weights_of
+from ganjax.training.setup import Keys, Setup, check, load_state
 from ganjax.training.simulate import simulate
 from ganjax.training.state import Averaged, digest, init_state
 from ganjax.training.step import train_step
@@ -15,6 +17,7 @@ __all__ = [
     "digest",
     "draw",
     "init_state",
+    "latest_step",
     "load_state",
     "simulate",
     "train",

@@ -1,5 +1,8 @@
 """Checkpoints of the whole state: asynchronous and atomic, by Orbax."""
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,66 +10,109 @@ import jax
 import numpy as np
 from etils import epath
 
+from ganjax import __version__
 from ganjax.core import GameState
-from ganjax.errors import CheckpointError
+from ganjax.errors import CheckpointError, reason
+
+
+def latest_step(workdir: Path) -> int | None:
+    """The newest step that a run directory holds completely, or None."""
+    folder = workdir / "checkpoints"
+    steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+    return max(steps, default=None)
 
 
 class Checkpoints:
-    """The checkpoints of one run directory, newest kept.
+    """The checkpoints of one run directory, the newest kept.
 
     Args:
         workdir: the run directory; checkpoints lie in `<workdir>/checkpoints/<step>`.
         keep: how many of the newest to keep.
+        read_only: touch nothing, so that a run in progress can be read.
     """
 
-    def __init__(self, workdir: Path, *, keep: int = 2):
+    def __init__(self, workdir: Path, *, keep: int = 2, read_only: bool = False):
         import orbax.checkpoint as ocp
 
         self._ocp = ocp
         self._directory = epath.Path(workdir.resolve() / "checkpoints")
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=True)
-        self._manager = ocp.CheckpointManager(self._directory, options=options)
+        writing = {"max_to_keep": keep, "create": True, "cleanup_tmp_directories": True}
+        options = {"read_only": True, "create": False} if read_only else writing
+        self._manager = ocp.CheckpointManager(
+            self._directory,
+            options=ocp.CheckpointManagerOptions(**options),
+            item_handlers={"state": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()},
+        )
 
     @property
     def latest(self) -> int | None:
         """The newest step that was saved completely, or None."""
         return self._manager.latest_step()
 
-    def save(self, state: GameState, meta: dict[str, Any]) -> None:
-        """Write a host state in the background; a step that is there already is left as it is."""
+    def save(self, state: GameState) -> None:
+        """Write a host state in the background, with what the bitwise promise depends on beside it.
+
+        Raises:
+            CheckpointError: this save, or the one before it, failed.
+        """
         step = int(state.step)
-        if step == self.latest:
-            return
+        meta = {
+            "step": step,
+            "ganjax": __version__,
+            "jax": jax.__version__,
+            "devices": jax.device_count(),
+            "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        }
         args = self._ocp.args.Composite(
             state=self._ocp.args.StandardSave(_by_path(state)), meta=self._ocp.args.JsonSave(meta)
         )
-        try:
+        with self._errors(f"checkpoint {step} could not be written to {self._directory}"):
             self._manager.save(step, args=args)
-        except OSError as error:
-            raise CheckpointError(f"checkpoint {step} could not be written to {self._directory}: {error}") from error
 
     def restore(self, like: GameState) -> GameState:
-        """The newest state, as NumPy arrays; structure, shapes and dtypes must be those of `like`."""
+        """The newest state, as NumPy arrays.
+
+        Raises:
+            CheckpointError: there is none, it cannot be read, or its leaves are not those of `like` by name, shape
+                and dtype.
+        """
         step, expected = self.latest, _by_path(like)
+        if step is None:
+            raise CheckpointError(f"{self._directory} holds no checkpoint; train first")
+        with self._errors(f"checkpoint {step} in {self._directory} cannot be read"):
+            found = self._manager.item_metadata(step)["state"].tree
+        for path in sorted(found.keys() | expected.keys()):
+            was, wants = _kind(found.get(path)), _kind(expected.get(path))
+            if was != wants:
+                raise CheckpointError(
+                    f"checkpoint {step} in {self._directory} cannot be continued: {path} is {was}, expected {wants}; "
+                    "the run was made with another model or optimiser"
+                )
         target = {path: np.zeros(leaf.shape, leaf.dtype) for path, leaf in expected.items()}
         args = self._ocp.args.Composite(state=self._ocp.args.StandardRestore(target))
-        try:
-            found = self._manager.restore(step, args=args).state
-        except (ValueError, KeyError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise CheckpointError(f"checkpoint {step} in {self._directory} cannot be continued: {reason}") from error
-        for path, leaf in expected.items():
-            if (found[path].shape, found[path].dtype) != (leaf.shape, leaf.dtype):
-                raise CheckpointError(
-                    f"checkpoint {step} in {self._directory}: {path} is {found[path].dtype}{found[path].shape}, "
-                    f"expected {leaf.dtype}{leaf.shape}; the run was made with another model or optimiser"
-                )
-        return jax.tree.unflatten(jax.tree.structure(like), [found[path] for path in expected])
+        with self._errors(f"checkpoint {step} in {self._directory} cannot be read"):
+            leaves = self._manager.restore(step, args=args).state
+        return jax.tree.unflatten(jax.tree.structure(like), [leaves[path] for path in expected])
 
     def close(self) -> None:
-        """Wait for what is being written."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Wait for what is being written.
+
+        Raises:
+            CheckpointError: it failed.
+        """
+        try:
+            with self._errors(f"a checkpoint could not be written to {self._directory}"):
+                self._manager.wait_until_finished()
+        finally:
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        """Orbax's failures, of whatever class, as one sentence."""
+        try:
+            yield
+        except (ValueError, KeyError, OSError, RuntimeError) as error:
+            raise CheckpointError(f"{what}: {reason(error)}") from error
 
 
 def _by_path(state: GameState) -> dict[str, Any]:
@@ -75,3 +121,7 @@ def _by_path(state: GameState) -> dict[str, Any]:
         jax.tree_util.keystr(path, simple=True, separator="."): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)
     }
+
+
+def _kind(leaf: Any) -> str:
+    return "missing" if leaf is None else f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"

@@ -10,10 +10,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import jax_utils
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ganjax.core import PyTree
-from ganjax.errors import ConfigError
+from ganjax.errors import ConfigError, GanjaxError, reason
 
 AXIS = "data"
 
@@ -26,7 +27,10 @@ def join(coordinator: str, process_count: int, process_id: int) -> None:
         process_count: how many processes there are.
         process_id: which one this is, from 0.
     """
-    jax.distributed.initialize(coordinator, process_count, process_id)
+    try:
+        jax.distributed.initialize(coordinator, process_count, process_id)
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"process {process_id} cannot join --coordinator {coordinator}: {reason(error)}") from error
 
 
 def axis_name() -> str | None:
@@ -37,6 +41,22 @@ def axis_name() -> str | None:
 def is_primary() -> bool:
     """Whether this process writes the run directory."""
     return jax.process_index() == 0
+
+
+def on_primary(act: Callable[[], None]) -> None:
+    """Do something on process 0 alone; if it fails there, every process raises, and none waits for another."""
+    error = None
+    if is_primary():
+        try:
+            act()
+        except (GanjaxError, OSError) as caught:
+            error = caught
+    if jax.process_count() > 1:
+        failed = multihost_utils.broadcast_one_to_all(np.int32(error is not None))
+        if failed and error is None:
+            error = ConfigError("process 0 refused to start; its message says why")
+    if error is not None:
+        raise error
 
 
 def check_batch(batch_size: int) -> None:
@@ -57,7 +77,9 @@ def compile_chunk(function: Callable) -> Callable:
 
 def replicate(tree: PyTree) -> PyTree:
     """Place a host tree on every local device."""
-    return jax.device_put(tree) if jax.device_count() == 1 else jax_utils.replicate(tree)
+    if jax.device_count() == 1:
+        return jax.device_put(tree)
+    return jax.tree.map(lambda leaf: _per_device(np.stack([leaf] * jax.local_device_count())), tree)
 
 
 def fetch(tree: PyTree) -> PyTree:
@@ -83,7 +105,13 @@ def deal(positions: np.ndarray) -> jax.Array:
         return jnp.asarray(positions)
     everyone = jax.devices()
     mine = [everyone.index(device) for device in jax.local_devices()]
-    return jnp.asarray(np.stack([positions[:, place :: len(everyone)] for place in mine]))
+    return _per_device(np.stack([positions[:, place :: len(everyone)] for place in mine]))
+
+
+def _per_device(rows: np.ndarray) -> jax.Array:
+    """Row i on local device i, placed as `pmap` places its results, so that it compiles once."""
+    sharding = NamedSharding(Mesh(np.array(jax.devices()), (AXIS,)), PartitionSpec(AXIS))
+    return jax.make_array_from_process_local_data(sharding, rows)
 
 
 def global_index(size: int) -> jax.Array:

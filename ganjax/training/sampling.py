@@ -6,7 +6,7 @@ import numpy as np
 
 from ganjax.core import GameState, Key, PyTree
 from ganjax.errors import ConfigError
-from ganjax.training.loop import Setup
+from ganjax.training.setup import Setup
 
 BATCH = 64  # latents per compiled call
 

@@ -19,18 +19,18 @@ def simulate(
         game: the game.
         dynamics: how it is played.
         steps: how many steps.
-        key: the base key; the key of step k is `fold_in(key, k)`. Seed 0 by default.
+        key: of the initialisation and, folded with the step, of every step. Seed 0 by default.
         batch: what the costs expect, the same at every step.
 
     Returns:
         The final state, and the parameters keyed by player, with a leading axis of `steps + 1` times.
     """
-    key = jax.random.key(0) if key is None else key
+    init_key, step_key = jax.random.split(jax.random.key(0) if key is None else key)
     step = train_step(game, dynamics)
-    start = init_state(game, dynamics, key, batch)
+    start = init_state(game, dynamics, init_key, batch)
 
     def advance(state: GameState, _):
-        state, _ = step(state, batch, key)
+        state, _ = step(state, batch, step_key)
         return state, state.params
 
     state, path = jax.lax.scan(advance, start, length=steps)

@@ -12,12 +12,18 @@ from ganjax.training.state import Averaged
 Step = Callable[[GameState, PyTree, Key], tuple[GameState, Metrics]]
 
 
-def train_step(game: Game, dynamics: Dynamics, averages: Mapping[str, Averaged] | None = None) -> Step:
+def train_step(
+    game: Game,
+    dynamics: Dynamics,
+    averages: Mapping[str, Averaged] | None = None,
+    *,
+    axis_name: str | None = None,
+) -> Step:
     """`(state, batch, base_key) -> (state, metrics)`, a pure function to compile.
 
     The key of step k is `fold_in(base_key, k)`. A step after which any value is not finite is rejected whole:
     parameters, optimiser states, statistics and averages stay as they were, `skipped` counts it, and the metric
-    `finite` is 0.
+    `finite` is 0. With `axis_name`, the devices of that axis reject a step together.
     """
 
     def step(state: GameState, batch: PyTree, base_key: Key) -> tuple[GameState, Metrics]:
@@ -28,6 +34,8 @@ def train_step(game: Game, dynamics: Dynamics, averages: Mapping[str, Averaged] 
         }
         new = replace(new, averages=updated)
         finite = all_finite((new, metrics))
+        if axis_name is not None:
+            finite = jax.lax.pmin(finite.astype(jnp.int32), axis_name) > 0
         new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
         new = replace(new, step=state.step + 1, skipped=state.skipped + (1 - finite.astype(jnp.int32)))
         return new, metrics | {"finite": finite.astype(jnp.float32)}

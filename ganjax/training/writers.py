@@ -40,7 +40,7 @@ class Writers:
 
         rewind(workdir / "metrics.jsonl", step)
         self._lines = open(workdir / "metrics.jsonl", "a")  # noqa: SIM115  closed by close()
-        self._events = SummaryWriter(str(workdir), purge_step=step + 1 if step else None, write_to_disk=True)
+        self._events = SummaryWriter(str(workdir), purge_step=step + 1 if step else 0, write_to_disk=True)
         self._began = time.perf_counter()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:

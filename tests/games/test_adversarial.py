@@ -45,7 +45,7 @@ def _batch(size=8, labelled=False):
 
 def _start(game, batch, dynamics=None):
     dynamics = dynamics or simultaneous({p: optax.sgd(0.1) for p in game.players})
-    return dynamics, init_state(game, dynamics, jax.random.key(1), batch)
+    return dynamics, jax.jit(lambda key, batch: init_state(game, dynamics, key, batch))(jax.random.key(1), batch)
 
 
 def _same(a, b):
@@ -82,7 +82,11 @@ def test_a_turn_moves_its_own_player_alone():
     )
     _, state = _start(game, batch)
     for player, other in (("discriminator", "generator"), ("generator", "discriminator")):
-        field = vector_field(game, state.params, state.net_state, batch, jax.random.key(2), players=(player,))
+        field = jax.jit(
+            lambda state, player=player: vector_field(
+                game, state.params, state.net_state, batch, jax.random.key(2), players=(player,)
+            )
+        )(state)
         assert set(field.gradients) == {player}
         assert not _same(field.net_state[player]["batch_stats"], state.net_state[player]["batch_stats"])
         assert _same(field.net_state[other], state.net_state[other])
@@ -97,7 +101,8 @@ def test_u_moves_once_per_discriminator_step():
         game, batch, alternating({p: optax.sgd(0.0) for p in game.players}, turns={"discriminator": turns})
     )
     before = state.net_state["discriminator"]["spectral"]
-    after = dynamics.step(game, state, batch, jax.random.key(3))[0].net_state["discriminator"]["spectral"]
+    step = jax.jit(lambda state: dynamics.step(game, state, batch, jax.random.key(3))[0])
+    after = step(state).net_state["discriminator"]["spectral"]
     expected = before
     for _ in range(turns):  # the learning rate is 0, so the kernels stay
         expected = norm.update(state.params["discriminator"], expected)
@@ -129,11 +134,12 @@ def test_labels_reach_both_networks():
     assert "Embed_0" in state.params["generator"] and "Embed_0" in state.params["discriminator"]
     other = batch._replace(label=(batch.label + 1) % 4)
     for player in game.players:
-        costs = [game.costs[player](state.params, state.net_state, b, key)[0] for b in (batch, other)]
+        cost = jax.jit(game.costs[player])
+        costs = [cost(state.params, state.net_state, b, key)[0] for b in (batch, other)]
         assert abs(costs[0] - costs[1]) > 1e-6
 
 
-@pytest.mark.parametrize("prior", [normal_prior(3), uniform_prior(3), lambda key: jax.random.gamma(key, 2.0, (3,))])
+@pytest.mark.parametrize("prior", [normal_prior(3), uniform_prior(3), lambda key: jax.random.laplace(key, (3,))])
 def test_noise_depends_on_the_global_position_alone(prior):
     key, index = jax.random.key(6), jnp.arange(12)
     whole = noise(prior, key, index)

@@ -3,6 +3,8 @@
 python parallel_worker.py OUT.npz [COORDINATOR COUNT ID]
 """
 
+import logging
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -17,10 +19,23 @@ from ganjax.games import gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan
 from ganjax.spectral import spectral_norm
-from ganjax.training import Averaged, Schedule, Setup, parallel, train
+from ganjax.training import Averaged, Keys, Schedule, Setup, parallel, train
+from ganjax.training.setup import initial_state
+
+
+class Compilations(logging.Handler):
+    """Counts how often XLA compiles the chunk, in which the train step is all there is."""
+
+    count = 0
+
+    def emit(self, record):
+        self.count += bool(re.search(r"Finished XLA compilation of \S*(scanned|_fun)", record.getMessage()))
 
 
 def main(out: str, *cluster: str) -> None:
+    compilations = Compilations()
+    jax.config.update("jax_log_compiles", True)
+    logging.getLogger("jax._src.dispatch").addHandler(compilations)
     if cluster:
         parallel.join(cluster[0], int(cluster[1]), int(cluster[2]))
     axis, prior, dataset = parallel.axis_name(), normal_prior(8), load("digits")
@@ -38,12 +53,15 @@ def main(out: str, *cluster: str) -> None:
     workdir = Path(tempfile.mkdtemp()) if not cluster else Path(out).parent / "cluster"
     schedule = Schedule(20, log_every=1, sample_every=100, checkpoint_every=10, chunk=10)
     state, _ = train(setup, workdir, seed=0, schedule=schedule, progress=False)
+    if compilations.count != 1:
+        raise SystemExit(f"the chunk was compiled {compilations.count} times")
     again, began = train(setup, workdir, seed=0, schedule=schedule, progress=False)
     if began != 20 or not all(jax.tree.leaves(jax.tree.map(np.array_equal, state, again))):
         raise SystemExit("the finished run was not restored as it was")
     if parallel.is_primary():
         leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
-        np.savez(out, devices=jax.device_count(), **leaves)
+        start = np.asarray(initial_state(setup, Keys.of(0).init).params["generator"]["ConvTranspose_0"]["kernel"])
+        np.savez(out, devices=jax.device_count(), start=start, **leaves)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from ganjax.games import gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.spectral import spectral_norm
 from ganjax.training import Averaged, Schedule, Setup, digest, draw, load_state, loop, train, weights_of
+from ganjax.training import setup as setups
+from ganjax.training.checkpoint import Checkpoints
 
 
 class Generator(nn.Module):
@@ -103,8 +105,8 @@ def test_the_step_is_traced_once(tmp_path, scan, monkeypatch):
     traces = []
     plain = loop.train_step
 
-    def counted(*args):
-        step = plain(*args)
+    def counted(*args, **kwargs):
+        step = plain(*args, **kwargs)
         return lambda *a: traces.append(1) or step(*a)
 
     monkeypatch.setattr(loop, "train_step", counted)
@@ -123,7 +125,7 @@ def test_a_finished_run_changes_nothing(tmp_path):
 def test_every_epoch_sees_every_example_once_and_each_turn_its_own(tmp_path):
     """The noise and the examples of a step: 2 + 1 turns of 4 take 12 positions, all different."""
     setup, seen = _setup(), []
-    order = loop._order(setup, 3)
+    order = setups.order(setup, 3)
     for k in range(3):
         seen.append(order(k, 1)[0])
     assert setup.examples == 12 and len(set(np.concatenate(seen))) == 36
@@ -133,7 +135,7 @@ def test_every_epoch_sees_every_example_once_and_each_turn_its_own(tmp_path):
 def test_images_are_scaled_to_plus_minus_one():
     x = np.array([[[[0]]], [[[255]]], [[[51]]]], np.uint8)
     index = np.arange(3)
-    batch = loop.gather({"x": jax.numpy.asarray(x), "label": None}, index, index)
+    batch = setups.gather({"x": jax.numpy.asarray(x), "label": None}, index, index)
     np.testing.assert_allclose(batch.x.ravel(), [-1, 1, -0.6], atol=1e-6)
 
 
@@ -157,7 +159,7 @@ def test_samples_of_raw_and_averaged_weights(tmp_path):
 
 def test_an_average_without_a_step_gives_raw_weights(tmp_path):
     setup = _setup()
-    state = loop.initial_state(setup, jax.random.key(0))
+    state = setups.initial_state(setup, jax.random.key(0))
     params, _ = weights_of(setup, state, "generator", "ema")
     chex.assert_trees_all_equal(params, state.params["generator"])
 
@@ -181,6 +183,7 @@ def test_metrics_after_the_checkpoint_are_dropped_and_repeated(tmp_path):
         file.write('{"step": 14, "ti')
     again = _train(tmp_path, 15, setup)
     assert again.began == 10 and int(whole.state.step) == 13
+    assert digest(again.state) == digest(_train(tmp_path.with_name("whole"), 15, setup).state)
     steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(1, 16))
 
@@ -213,7 +216,7 @@ def test_divergence_ends_the_run_with_its_metrics_on_disk(tmp_path):
     game = Game(lambda key, batch: ({"one": jax.numpy.zeros(())}, {"one": {}}), {"one": cost})
     dataset = Dataset(np.ones((20, 2), np.float32) * np.array([1, 3], np.float32))
     setup = Setup(game, alternating({"one": optax.sgd(0.1)}), dataset, batch_size=4)
-    with pytest.raises(DivergedError, match=r"step 8: 5 steps in a row .*one/cost.* step 3 is kept"):
+    with pytest.raises(DivergedError, match=r"step 8: 5 steps in a row .*one/cost.*lower --learning-rate"):
         _train(tmp_path, 50, setup)
     last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["step"] == 8 and last["one/cost"] is None
@@ -231,7 +234,39 @@ def test_bad_setups_fail_before_anything_is_written(tmp_path):
 
 def test_another_model_cannot_continue(tmp_path):
     _train(tmp_path, 5)
-    with pytest.raises(CheckpointError, match=r"checkpoint 5 .*(cannot be continued|expected)"):
+    with pytest.raises(CheckpointError, match=r"checkpoint 5 .*Embed_0.* is missing, expected float32\[3, 8\]"):
         _train(tmp_path, 9, _setup(labelled=True))
+    half = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, "bfloat16" if x.dtype == "float32" else x.dtype),
+        setups.state_shapes(_setup()),
+    )
+    with pytest.raises(CheckpointError, match=r"is float32.*, expected bfloat16"):
+        Checkpoints(tmp_path, read_only=True).restore(half)
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         load_state(_setup(), tmp_path / "nowhere")
+
+
+def test_reading_a_run_in_progress_disturbs_nothing(tmp_path):
+    _train(tmp_path, 5)
+    being_written = tmp_path / "checkpoints" / "9.orbax-checkpoint-tmp"
+    being_written.mkdir()
+    assert int(load_state(_setup(), tmp_path).step) == 5
+    assert being_written.exists()
+
+
+def test_a_failed_save_is_one_sentence_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    setup, saves, plain = _setup(), [], Checkpoints.save
+
+    def full_disk(self, state):
+        saves.append(int(state.step))
+        if len(saves) > 1:
+            monkeypatch.setattr(self._manager, "save", _raise)
+        plain(self, state)
+
+    def _raise(*args, **kwargs):
+        raise ValueError("OUT_OF_RANGE: no space left\nmore lines")
+
+    monkeypatch.setattr(Checkpoints, "save", full_disk)
+    with pytest.raises(CheckpointError, match=r"checkpoint 10 could not be written to .*no space left"):
+        _train(tmp_path, 20, setup)
+    assert int(load_state(setup, tmp_path).step) == 5

@@ -1,0 +1,57 @@
+"""The pictures of a training run: its sample grids while it trains, its figures at the end."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ganjax.core import GameState
+from ganjax.report import curves, grid, nearest_neighbours, panel, save_image, scatter
+from ganjax.training import Keys, Setup, draw
+from ganjax.training.writers import Writers
+
+COUNT = 64  # samples of a picture; 16 times as many points
+
+
+def picture(setup: Setup, x: np.ndarray, path: Path) -> np.ndarray:
+    """Write samples as a grid, or as points over the data; returns the picture, [H, W, 3] uint8."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if x.ndim != 4:
+        return scatter(x, path, reference=setup.dataset.x_train[: len(x)])
+    image = grid(x)
+    save_image(path, image)
+    return image
+
+
+def observe(setup: Setup, seed: int, workdir: Path, step: int, state: GameState, writers: Writers) -> None:
+    """The samples of a step, always from the same latents, to `samples/<step>.png` and TensorBoard."""
+    count = COUNT if setup.dataset.x_train.ndim == 4 else 16 * COUNT
+    x = draw(setup, state, Keys.of(seed).samples, count)
+    writers.image(step, "samples", picture(setup, x, _grid_of(workdir, step)))
+
+
+def reports(setup: Setup, state: GameState, seed: int, workdir: Path) -> list[Path]:
+    """The figures of a finished run, made where they are missing or older than its metrics; returns their paths."""
+    names = ["curves.png"]
+    if setup.sample is not None:
+        names = ["panel.png", *(["neighbours.png"] if setup.dataset.x_train.ndim == 4 else []), *names]
+    paths = [workdir / name for name in names]
+    written = (workdir / "metrics.jsonl").stat().st_mtime_ns
+    if not all(path.exists() and path.stat().st_mtime_ns >= written for path in paths):
+        _draw(setup, state, seed, workdir)
+    return paths if setup.sample is None else [_grid_of(workdir, int(state.step)), *paths]
+
+
+def _draw(setup: Setup, state: GameState, seed: int, workdir: Path) -> None:
+    curves(workdir, workdir / "curves.png")
+    if setup.sample is None:
+        return
+    grids = [path for path in sorted((workdir / "samples").glob("*.png")) if int(path.stem) <= int(state.step)]
+    panel(grids, workdir / "panel.png")
+    if setup.dataset.x_train.ndim == 4:
+        x = draw(setup, state, Keys.of(seed).samples, 4 * COUNT)
+        held_out = None if setup.dataset.x_test is None else setup.dataset.x_test[: len(x)]
+        nearest_neighbours(x, setup.dataset.x_train, workdir / "neighbours.png", held_out=held_out)
+
+
+def _grid_of(workdir: Path, step: int) -> Path:
+    return workdir / "samples" / f"{step:08d}.png"

@@ -1,0 +1,114 @@
+"""What is trained: game, dynamics and data together, and how they begin."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ganjax.core import Array, Batch, Dynamics, Game, GameState, Key
+from ganjax.data import Dataset, positions_of_steps
+from ganjax.errors import DataError
+from ganjax.training import parallel
+from ganjax.training.checkpoint import Checkpoints
+from ganjax.training.state import Averaged, init_state
+
+# The initialisation runs once: compiling its random numbers at full optimisation takes three times as long.
+_QUICK_COMPILE = {"xla_backend_optimization_level": 1}
+
+
+class Setup(NamedTuple):
+    """What is trained, as an experiment's `build` composes it."""
+
+    game: Game
+    dynamics: Dynamics
+    dataset: Dataset
+    batch_size: int  # examples of all devices that one turn consumes
+    averages: Mapping[str, Averaged] = {}
+    sample: Callable[..., Array] | None = (
+        None  # (params, net_state, key, index, labels) -> x; games.adversarial.sampler
+    )
+    labelled: bool = False  # give the players the class labels of the data
+    scan: bool = True  # run a chunk as one program, or dispatch each step (see benchmarks/README.md)
+
+    @property
+    def examples(self) -> int:
+        """Examples that one step consumes: a slice of the batch for each turn."""
+        return self.batch_size * self.dynamics.slices
+
+
+class Keys(NamedTuple):
+    """The independent streams of randomness of a run."""
+
+    init: Key
+    steps: Key  # the base key; step k uses fold_in(steps, k)
+    samples: Key
+
+    @classmethod
+    def of(cls, seed: int) -> "Keys":
+        return cls(*jax.random.split(jax.random.key(seed), 3))
+
+
+def check(setup: Setup) -> None:
+    """Raise before anything is written if the data or the devices do not fit the batch."""
+    parallel.check_batch(setup.batch_size)
+    size = len(setup.dataset.x_train)
+    if size < setup.examples:
+        raise DataError(
+            f"the data set {setup.dataset.name} has {size} training examples, fewer than the {setup.examples} of a "
+            f"step ({setup.dynamics.slices} turns of {setup.batch_size}); lower --batch-size"
+        )
+    if setup.labelled and setup.dataset.y_train is None:
+        raise DataError(f"the data set {setup.dataset.name} has no labels, which this experiment needs")
+
+
+def order(setup: Setup, seed: int) -> Callable[[int, int], np.ndarray]:
+    """`(start, count) -> positions [count, examples]`, a pure function of the seed."""
+    size = len(setup.dataset.x_train)
+    return lambda start, count: positions_of_steps(seed, start, count, batch_size=setup.examples, size=size)
+
+
+def arrays(setup: Setup, size: int | None = None) -> dict[str, np.ndarray | None]:
+    """The first `size` training examples, all by default, as `gather` wants them."""
+    labels = setup.dataset.y_train if setup.labelled else None
+    return {"x": setup.dataset.x_train[:size], "label": None if labels is None else labels[:size]}
+
+
+def gather(data: Mapping[str, Any], rows: Array, position: Array) -> Batch:
+    """The batch of these rows of a data set; images become float32 in [-1, 1]."""
+    x = data["x"][rows]
+    if x.dtype == jnp.uint8:
+        x = x.astype(jnp.float32) / 127.5 - 1
+    label = None if data["label"] is None else data["label"][rows]
+    return Batch(x, label, position)
+
+
+def _initialiser(setup: Setup) -> Callable[[Key, Mapping], GameState]:
+    """`(key, data) -> the state at step 0`."""
+
+    def init(key: Key, data: Mapping) -> GameState:
+        index = jnp.arange(len(data["x"]), dtype=jnp.int32)
+        return init_state(setup.game, setup.dynamics, key, gather(data, index, index), setup.averages)
+
+    return init
+
+
+def initial_state(setup: Setup, key: Key) -> GameState:
+    """The state at step 0, made in one program."""
+    return jax.jit(_initialiser(setup), compiler_options=_QUICK_COMPILE)(key, arrays(setup, 2))
+
+
+def state_shapes(setup: Setup) -> GameState:
+    """Shapes and dtypes of the state, without computing it."""
+    return jax.eval_shape(_initialiser(setup), Keys.of(0).init, arrays(setup, 2))
+
+
+def load_state(setup: Setup, workdir: Path) -> GameState:
+    """The newest checkpoint of a run directory, as NumPy arrays."""
+    checkpoints = Checkpoints(workdir, read_only=True)
+    try:
+        return checkpoints.restore(state_shapes(setup))
+    finally:
+        checkpoints.close()

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
@@ -28,7 +29,8 @@ from tqdm import tqdm
 
 # Nothing heavy is imported here: a child's peak memory starts from its parent's.
 ROOT = Path(__file__).resolve().parent.parent
-WORKLOADS = {"mlp28": "vanilla_gan", "dcgan28": "dcgan"}  # -> the experiment
+# The experiment, and what must not follow its defaults because `peer.py` has it too.
+WORKLOADS = {"mlp28": ("vanilla_gan", {"batch_size": 64}), "dcgan28": ("dcgan", {"batch_size": 64, "width": 64})}
 CONTENDERS = ("ganjax", "torch eager", "torch tuned", "torch compiled")
 
 
@@ -39,7 +41,9 @@ def create_ganjax(workload: str) -> tuple[dict[str, int], Callable[[int], float]
         The number of parameters of each player, and `run(steps) -> the discriminator's last cost`.
     """
     sys.path.insert(0, str(ROOT / "experiments"))
-    experiment = importlib.import_module(WORKLOADS[workload]).EXPERIMENT
+    module, fixed = WORKLOADS[workload]
+    experiment = importlib.import_module(module).EXPERIMENT
+    config = replace(experiment.config, **fixed)
     from ganjax import launch
 
     launch._prepare_jax()
@@ -50,7 +54,7 @@ def create_ganjax(workload: str) -> tuple[dict[str, int], Callable[[int], float]
     from ganjax.training.chunk import compile_chunk, per_step
     from ganjax.training.step import train_step
 
-    setup, length = launch._setup(experiment, experiment.config), experiment.config.chunk
+    setup, length = launch._setup(experiment, config), config.chunk
     keys, order = training.Keys.of(0), training.order(setup, 0)
     state = jax.device_get(training.initial_state(setup, keys.init))
     parameters = {player: sum(leaf.size for leaf in jax.tree.leaves(params)) for player, params in state.params.items()}
@@ -177,8 +181,8 @@ def compare(workload: str, rounds: int, seconds: float, threads: int, caches: Pa
             finally:
                 bar.update()
             contenders.append(contender)
-        if len({tuple(sorted(c.parameters.items())) for c in contenders}) > 1:
-            raise RuntimeError(f"the networks differ: {[(c.name, c.parameters) for c in contenders]}")
+            if contender.parameters != contenders[0].parameters:
+                raise RuntimeError(f"the networks differ: {[(c.name, c.parameters) for c in contenders]}")
         for contender in contenders:
             bar.set_postfix_str(f"warm up {contender.name}")
             contender.warm_up(seconds)

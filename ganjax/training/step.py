@@ -44,6 +44,19 @@ def train_step(
 
 
 def all_finite(tree: PyTree) -> Array:
-    """Whether every floating leaf is finite everywhere, a boolean scalar."""
+    """Whether every floating leaf is finite everywhere, a boolean scalar.
+
+    `0 x` is 0 for finite x and NaN for any other, so a product with a vector of zeros tells; on a CPU it takes a
+    quarter of the time of a reduction of `isfinite` (benchmarks/README.md). The barriers keep the compiler from
+    computing the leaves twice and from knowing the zeros.
+    """
     leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+    return jnp.isfinite(jnp.stack([_zero_if_finite(leaf) for leaf in jax.lax.optimization_barrier(leaves)])).all()
+
+
+def _zero_if_finite(leaf: Array) -> Array:
+    """0 in float32 if every element is finite, else NaN."""
+    if leaf.ndim < 2:
+        return (0 * leaf).sum().astype(jnp.float32)
+    zeros = jax.lax.optimization_barrier(jnp.zeros(leaf.shape[-1], leaf.dtype))
+    return jnp.matmul(leaf, zeros, precision="highest").sum().astype(jnp.float32)

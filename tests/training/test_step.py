@@ -62,6 +62,23 @@ def test_a_step_with_nan_is_rejected_whole(dynamics, player):
     assert (int(state.step), int(state.skipped)) == (5, 1)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("shape", [(), (5,), (3, 4), (1, 7), (2, 3, 3, 5)])
+def test_all_finite_sees_one_bad_element_anywhere(shape, dtype):
+    """Largest and least finite numbers pass, one NaN or infinity at any place does not."""
+    from ganjax.training.step import all_finite
+
+    check = jax.jit(all_finite)
+    limits = jnp.finfo(dtype)
+    for value in (limits.max, -limits.max, limits.smallest_subnormal, 0):
+        assert check({"x": jnp.full(shape, value, dtype), "n": jnp.arange(3)})
+    rng = np.random.default_rng(0)
+    for value in (np.nan, np.inf, -np.inf):
+        x = rng.normal(size=shape).astype(np.float32).reshape(-1)
+        x[rng.integers(x.size)] = value
+        assert not check({"x": jnp.asarray(x.reshape(shape), dtype), "y": jnp.ones(3)})
+
+
 def test_digest_sees_every_bit_and_where_it_is():
     tree = {"a": np.zeros(3, np.float32), "b": np.ones((1, 3), np.float32)}
     same = {"b": np.ones((1, 3), np.float32), "a": np.zeros(3, np.float32)}

@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 .PHONY: demo test lint format lock bench clean
 
-## make demo: train a DCGAN on the embedded images, about 4 minutes on 2 cores
+## make demo: train a DCGAN on the embedded images, about 3 minutes on 2 cores
 demo: $(READY)
 	$(BIN)/python experiments/dcgan.py train --workdir runs/demo
 

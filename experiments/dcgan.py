@@ -4,8 +4,8 @@ Claim: an all-convolutional generator and discriminator with BatchNorm train sta
 Paper: Radford, Metz and Chintala, Unsupervised Representation Learning with Deep Convolutional Generative
 Adversarial Networks, 2016 (section 3, the architecture guidelines; section 4, Adam 2e-4 with beta1 0.5).
 Command: python experiments/dcgan.py train --workdir runs/dcgan
-Time: TIME
-Figure: runs/dcgan/panel.png, the same latents over training: garments from step 300 on; runs/dcgan/neighbours.png,
+Time: about 3 minutes on 2 CPU cores (20 steps per second), compilation included.
+Figure: runs/dcgan/panel.png, the same latents over training: garments from step 1,000 on; runs/dcgan/neighbours.png,
 samples beside their nearest training images, to see that they are not copies.
 Any image size whose height and width are divisible by 4: --data digits, --data tfds:cifar10, --data photos/.
 """

@@ -1,50 +1,40 @@
-"""Update rules: how the players of a game move. Each is a `Dynamics` and runs on every `Game`."""
+"""Update rules: how the players of a game move. Each is a `Dynamics` and runs on every `Game`.
+
+Where a rule looks at the field more than once in a step, the look from the step's own point moves the players'
+statistics (`net_state`) and gives the metrics; all looks see the same batch and noise. Negative momentum
+(Gidel et al. 2019) is `optax.sgd(eta, momentum=-0.5)`, two time scales (Heusel et al. 2017) are two learning
+rates: both are optimisers, not rules.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from ganjax.core import Dynamics, Game, GameState, Key, Metrics, PerPlayer, PyTree
-from ganjax.dynamics.field import Field, vector_field
-
-Optimizers = Mapping[str, optax.GradientTransformation]
+from ganjax.core import Array, Dynamics, Game, GameState, Key, Metrics, PerPlayer, PyTree
+from ganjax.dynamics.rule import Adjust, Look, Optimizers, Rates, descend, rule, settle, shifted
 
 
-def _init(optimizers: Optimizers, params: PerPlayer) -> dict:
-    if set(optimizers) != set(params):
-        raise ValueError(
-            f"dynamics: the optimisers are for the players {sorted(optimizers)}, but the game has {sorted(params)}; "
-            "give one optax transformation per player"
-        )
-    return {player: optimizers[player].init(params[player]) for player in params}
-
-
-def _descend(optimizers: Optimizers, state: GameState, field: Field) -> GameState:
-    """Each player with a gradient takes one step of its own optimiser."""
-    params, memory = dict(state.params), dict(state.dynamics_state)
-    for player, gradient in field.gradients.items():
-        update, memory[player] = optimizers[player].update(gradient, memory[player], params[player])
-        params[player] = optax.apply_updates(params[player], update)
-    return replace(state, params=params, net_state=field.net_state, dynamics_state=memory)
-
-
-def simultaneous(optimizers: Optimizers, *, axis_name: str | None = None) -> Dynamics:
+def simultaneous(optimizers: Optimizers, *, adjust: Adjust = None, axis_name: str | None = None) -> Dynamics:
     """All players descend their own cost from the same point: `theta_i <- theta_i - eta_i v_i(theta)`.
 
     On `v(a, b) = ab` with step eta the norm grows by `sqrt(1 + eta^2)` per step.
 
     Args:
         optimizers: one optax transformation per player.
+        adjust: adjustments of the field.
         axis_name: the mapped axis that shares the batch, if any.
     """
 
-    def step(game: Game, state: GameState, batch: PyTree, key: Key) -> tuple[GameState, Metrics]:
-        field = vector_field(game, state.params, state.net_state, batch, key, axis_name=axis_name)
-        return _descend(optimizers, state, field), field.metrics
+    def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
+        field = look(state.params)
+        params, memory = descend(optimizers, state.params, state.dynamics_state.optimizers, field.gradients)
+        return settle(state, params, field, optimizers=memory), field.metrics
 
-    return Dynamics(lambda params: _init(optimizers, params), step)
+    return rule(optimizers, move, adjust=adjust, axis_name=axis_name)
 
 
 def alternating(
@@ -52,6 +42,7 @@ def alternating(
     *,
     turns: Mapping[str, int] | None = None,
     order: Sequence[str] | None = None,
+    adjust: Adjust = None,
     axis_name: str | None = None,
 ) -> Dynamics:
     """Players move one after another, each seeing the moves before it (Goodfellow et al. 2014, algorithm 1).
@@ -63,6 +54,7 @@ def alternating(
         turns: how many updates in a row a player makes; 1 where not given. Each turn has its own slice of the
             batch, so one step consumes `sum(turns)` equal slices.
         order: the order of play; the order of `optimizers` by default.
+        adjust: adjustments of the field.
         axis_name: the mapped axis that shares the batch, if any.
     """
     counts = {player: (turns or {}).get(player, 1) for player in optimizers}
@@ -74,16 +66,173 @@ def alternating(
             f"players {sorted(optimizers)}, with at least one turn each"
         )
 
-    def step(game: Game, state: GameState, batch: PyTree, key: Key) -> tuple[GameState, Metrics]:
+    def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
         metrics: Metrics = {}
         for turn, player in enumerate(sequence):
-            part = _slice(batch, turn, len(sequence))
-            field = vector_field(game, state.params, state.net_state, part, key, players=(player,), axis_name=axis_name)
-            state = _descend(optimizers, state, field)
+            part = _slice(look.view.batch, turn, len(sequence))
+            field = look.turn(state.net_state, part)(state.params, players=(player,))
+            params, memory = descend(optimizers, state.params, state.dynamics_state.optimizers, field.gradients)
+            state = settle(state, params, field, optimizers=memory)
             metrics |= field.metrics
         return state, metrics
 
-    return Dynamics(lambda params: _init(optimizers, params), step, slices=len(sequence))
+    return rule(optimizers, move, adjust=adjust, slices=len(sequence), axis_name=axis_name)
+
+
+def extragradient(
+    optimizers: Optimizers,
+    *,
+    extrapolation: Optimizers | None = None,
+    adjust: Adjust = None,
+    axis_name: str | None = None,
+) -> Dynamics:
+    """Look ahead to `w = theta - gamma v(theta)`, then step from theta with `v(w)` (Korpelevich 1976).
+
+    On `v(a, b) = ab` with `gamma = eta`: the multiplier `1 - eta^2 + i eta`.
+
+    Args:
+        optimizers: one optax transformation per player.
+        extrapolation: the optimisers that look ahead, with memories of their own. By default the optimisers
+            themselves, whose moments then see both gradients: with Adam this is ExtraAdam (Gidel et al. 2019,
+            algorithm 4).
+        adjust: adjustments of the field.
+        axis_name: the mapped axis that shares the batch, if any.
+    """
+    ahead = optimizers if extrapolation is None else extrapolation
+
+    def own(params: PerPlayer) -> PyTree:
+        return () if extrapolation is None else {p: extrapolation[p].init(params[p]) for p in params}
+
+    def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
+        memory = state.dynamics_state
+        here = look(state.params)
+        seen = memory.optimizers if extrapolation is None else memory.own
+        point, seen = descend(ahead, state.params, seen, here.gradients)
+        used = seen if extrapolation is None else memory.optimizers
+        params, used = descend(optimizers, state.params, used, look(point).gradients)
+        return settle(state, params, here, optimizers=used, own=() if extrapolation is None else seen), here.metrics
+
+    return rule(optimizers, move, adjust=adjust, own=own, axis_name=axis_name)
+
+
+def past_extragradient(optimizers: Optimizers, *, adjust: Adjust = None, axis_name: str | None = None) -> Dynamics:
+    """Extragradient that looks ahead with the gradient of the step before (Popov 1980): one evaluation per step.
+
+    `w_t = theta_t - eta v(w_(t-1))`, then `theta_(t+1) = theta_t - eta v(w_t)`; at first `w_0 = theta_0`. With SGD its
+    look-ahead points `w_t` are the iterates of optimistic gradient descent.
+
+    Args:
+        optimizers: one optax transformation per player. The look ahead uses their memory and leaves it as it is.
+        adjust: adjustments of the field.
+        axis_name: the mapped axis that shares the batch, if any.
+    """
+
+    def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
+        memory = state.dynamics_state
+        point, _ = descend(optimizers, state.params, memory.optimizers, memory.own)
+        field = look(point)
+        params, used = descend(optimizers, state.params, memory.optimizers, field.gradients)
+        return settle(state, params, field, optimizers=used, own=field.gradients), field.metrics
+
+    zeros = lambda params: jax.tree.map(jnp.zeros_like, dict(params))  # noqa: E731
+    return rule(optimizers, move, adjust=adjust, own=zeros, axis_name=axis_name)
+
+
+def optimistic(optimizers: Optimizers, *, adjust: Adjust = None, axis_name: str | None = None) -> Dynamics:
+    """Simultaneous play with twice the present update minus the one before (Daskalakis et al. 2018, equation 4).
+
+    With SGD `theta_(t+1) = theta_t - 2 eta v_t + eta v_(t-1)`; the first step is `eta v_0`, as in optax. With
+    Adam it is their Optimistic Adam, which extrapolates the update rather than the gradient.
+
+    Args:
+        optimizers: one optax transformation per player; `optax.scale_by_optimistic_gradient` follows each.
+        adjust: adjustments of the field.
+        axis_name: the mapped axis that shares the batch, if any.
+    """
+    doubled = {p: optax.chain(optimizer, optax.scale_by_optimistic_gradient()) for p, optimizer in optimizers.items()}
+    return simultaneous(doubled, adjust=adjust, axis_name=axis_name)
+
+
+# Butcher tableaus: the rows of A below the first, and the weights b.
+_TABLEAUS: dict[int, tuple[list[list[float]], list[float]]] = {
+    1: ([], [1.0]),
+    2: ([[1.0]], [1 / 2, 1 / 2]),
+    3: ([[1 / 2], [-1.0, 2.0]], [1 / 6, 2 / 3, 1 / 6]),
+    4: ([[1 / 2], [0.0, 1 / 2], [0.0, 0.0, 1.0]], [1 / 6, 1 / 3, 1 / 3, 1 / 6]),
+}
+
+
+def runge_kutta(
+    optimizers: Optimizers, *, step: Rates, order: int = 4, adjust: Adjust = None, axis_name: str | None = None
+) -> Dynamics:
+    """Integrate `theta' = -v(theta)`, all players jointly, and give the mean slope to the optimisers.
+
+    ODE-GAN (Qin et al. 2020). With `optax.sgd(h)` and `step=h` it is the Runge-Kutta method itself: Heun's for
+    order 2, Kutta's for order 3, the classical one for order 4.
+
+    Args:
+        optimizers: one optax transformation per player.
+        step: the length h of the inner stages, one for all or keyed by player.
+        order: 1, 2, 3 or 4.
+        adjust: adjustments of the field.
+        axis_name: the mapped axis that shares the batch, if any.
+    """
+    if order not in _TABLEAUS:
+        raise ValueError(f"runge_kutta: order is {order}, expected one of {sorted(_TABLEAUS)}")
+    rows, weights = _TABLEAUS[order]
+
+    def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
+        here = look(state.params)
+        slopes = [here.gradients]
+        for row in rows:
+            slopes.append(look(shifted(state.params, _mix(row, slopes), step)).gradients)
+        params, memory = descend(optimizers, state.params, state.dynamics_state.optimizers, _mix(weights, slopes))
+        return settle(state, params, here, optimizers=memory), here.metrics
+
+    return rule(optimizers, move, adjust=adjust, axis_name=axis_name)
+
+
+class LookaheadState(NamedTuple):
+    """The memory of `lookahead`."""
+
+    slow: dict  # keyed by player, the slow weights
+    inner: PyTree  # the memory of the wrapped dynamics
+    taken: Array  # scalar int32, steps taken
+
+
+def lookahead(dynamics: Dynamics, *, k: int, alpha: float | Array) -> Dynamics:
+    """After every k steps of a dynamics go back: `slow <- slow + alpha (fast - slow)`, `fast <- slow`.
+
+    Lookahead-minimax (Chavdarova et al. 2021, algorithm 1): over the parameters of all players at once. On
+    `v(a, b) = ab` it multiplies by `1 - alpha + alpha lambda^k` in k steps if the dynamics multiplies by lambda.
+
+    Args:
+        dynamics: what makes the fast steps; its own memory goes on through the synchronisation.
+        k: fast steps between two synchronisations.
+        alpha: in (0, 1]; 1 is the dynamics itself.
+    """
+    if k < 1:
+        raise ValueError(f"lookahead: k is {k}, expected at least 1")
+
+    def init(params: PerPlayer) -> LookaheadState:
+        return LookaheadState(jax.tree.map(jnp.copy, dict(params)), dynamics.init(params), jnp.zeros((), jnp.int32))
+
+    def step(game: Game, state: GameState, batch: PyTree, key: Key) -> tuple[GameState, Metrics]:
+        slow, inner, count = state.dynamics_state
+        new, metrics = dynamics.step(game, replace(state, dynamics_state=inner), batch, key)
+        synchronise = (count + 1) % k == 0
+        slow = jax.tree.map(
+            lambda s, f: jnp.where(synchronise, s + (alpha * (f - s)).astype(s.dtype), s), slow, new.params
+        )
+        params = jax.tree.map(lambda s, f: jnp.where(synchronise, s, f), slow, new.params)
+        return replace(new, params=params, dynamics_state=LookaheadState(slow, new.dynamics_state, count + 1)), metrics
+
+    return Dynamics(init, step, dynamics.slices)
+
+
+def _mix(weights: Sequence[float], trees: Sequence[dict]) -> dict:
+    """`sum_k w_k tree_k`."""
+    return jax.tree.map(lambda *leaves: sum(w * leaf for w, leaf in zip(weights, leaves, strict=True)), *trees)
 
 
 def _slice(batch: PyTree, turn: int, turns: int) -> PyTree:

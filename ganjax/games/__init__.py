@@ -1,6 +1,28 @@
 """Games: what each player wants."""
 
 from ganjax.games.adversarial import gan, normal_prior, sampler, uniform_prior
-from ganjax.games.toy import bilinear, dirac_gan, zero_sum
+from ganjax.games.dirac import dirac_gan
+from ganjax.games.toy import (
+    bilinear,
+    duality_gap,
+    gradient_noise,
+    linear_gan,
+    matrix_game,
+    quadratic,
+    zero_sum,
+)
 
-__all__ = ["bilinear", "dirac_gan", "gan", "normal_prior", "sampler", "uniform_prior", "zero_sum"]
+__all__ = [
+    "bilinear",
+    "dirac_gan",
+    "duality_gap",
+    "gan",
+    "gradient_noise",
+    "linear_gan",
+    "matrix_game",
+    "normal_prior",
+    "quadratic",
+    "sampler",
+    "uniform_prior",
+    "zero_sum",
+]

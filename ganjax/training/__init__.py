@@ -4,7 +4,7 @@ from ganjax.training.checkpoint import latest_step
 from ganjax.training.loop import Schedule, train
 from ganjax.training.sampling import draw, weights_of
 from ganjax.training.setup import Keys, Setup, check, load_state
-from ganjax.training.simulate import simulate
+from ganjax.training.simulate import population, simulate
 from ganjax.training.state import Averaged, digest, init_state
 from ganjax.training.step import train_step
 
@@ -19,6 +19,7 @@ __all__ = [
     "init_state",
     "latest_step",
     "load_state",
+    "population",
     "simulate",
     "train",
     "train_step",

@@ -1,19 +1,29 @@
-"""Games small enough to keep every step of."""
+"""Whole runs as pure functions: one program plays all steps, and `population` plays many runs in one program."""
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from ganjax.core import Dynamics, Game, GameState, Key, PyTree
+from ganjax.core import Array, Dynamics, Game, GameState, Key, PyTree
 from ganjax.training.state import init_state
 from ganjax.training.step import train_step
 
 
 def simulate(
-    game: Game, dynamics: Dynamics, steps: int, *, key: Key | None = None, batch: PyTree = None
-) -> tuple[GameState, dict]:
-    """Play `steps` steps in one program and keep the whole trajectory; no data, no files.
+    game: Game,
+    dynamics: Dynamics,
+    steps: int,
+    *,
+    key: Key | None = None,
+    batch: PyTree = None,
+    sample: Callable[[Key], PyTree] | None = None,
+    keep: Callable[[GameState], PyTree] | None = lambda state: state.params,
+) -> tuple[GameState, Any]:
+    """Play `steps` steps in one program and keep the whole trajectory; no files.
 
-    The function is pure: `jax.vmap` it over anything the game or the dynamics was built from.
+    The function is pure: `jax.vmap` it, or use `population`, over anything the game or the dynamics was built from.
 
     Args:
         game: the game.
@@ -21,17 +31,54 @@ def simulate(
         steps: how many steps.
         key: of the initialisation and, folded with the step, of every step. Seed 0 by default.
         batch: what the costs expect, the same at every step.
+        sample: draws the batch of a step from its key, instead of `batch`.
+        keep: what to keep of each state; None keeps nothing, as for long runs of large populations.
 
     Returns:
-        The final state, and the parameters keyed by player, with a leading axis of `steps + 1` times.
+        The final state, and what was kept with a leading axis of `steps + 1` times, None if nothing.
     """
-    init_key, step_key = jax.random.split(jax.random.key(0) if key is None else key)
+    init_key, step_key, data_key = jax.random.split(jax.random.key(0) if key is None else key, 3)
     step = train_step(game, dynamics)
-    start = init_state(game, dynamics, init_key, batch)
+
+    def batch_of(index: Array | int) -> PyTree:
+        return batch if sample is None else sample(jax.random.fold_in(data_key, index))
+
+    start = init_state(game, dynamics, init_key, batch_of(0))
 
     def advance(state: GameState, _):
-        state, _ = step(state, batch, step_key)
-        return state, state.params
+        state, _ = step(state, batch_of(state.step), step_key)
+        return state, None if keep is None else keep(state)
 
-    state, path = jax.lax.scan(advance, start, length=steps)
-    return state, jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start.params, path)
+    state, kept = jax.lax.scan(advance, start, length=steps)
+    if keep is None:
+        return state, None
+    return state, jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), keep(start), kept)
+
+
+def population(train: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """A whole run for every combination of its arguments, in one compiled program.
+
+    `population(train)(seed=jnp.arange(5), eta=etas)` calls `train(seed=..., eta=...)` for each seed and each eta. Each
+    member is what it is alone, up to rounding.
+
+    >>> import jax.numpy as jnp
+    >>> population(lambda a, b: 10 * a + b)(a=jnp.arange(2), b=jnp.arange(3))
+    Array([[ 0,  1,  2],
+           [10, 11, 12]], dtype=int32)
+
+    Args:
+        train: a pure function of keyword arguments; `simulate` inside makes a whole run of it.
+
+    Returns:
+        The function of arrays, one per keyword. Results have one leading axis for each, in the order given; a tree
+        of arrays given as argument counts as one axis, that of its leaves.
+    """
+
+    def every(**axes: PyTree) -> PyTree:
+        names = list(axes)
+        run = lambda *values: train(**dict(zip(names, values, strict=True)))  # noqa: E731
+        for mapped in reversed(range(len(names))):
+            run = jax.vmap(run, in_axes=tuple(0 if i == mapped else None for i in range(len(names))))
+        return jax.jit(run)(*(jax.tree.map(jnp.asarray, axes[name]) for name in names))
+
+    return every

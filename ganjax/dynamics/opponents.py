@@ -1,0 +1,233 @@
+"""Rules about who the opponent is: the one after its next steps, its past, or its best response.
+
+`lola`, `opponent_lookahead`, `unrolled`, `history_of_opponents` and `against_average` change what the players'
+costs see and leave the moving to any other dynamics.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ganjax.core import Array, Dynamics, Game, GameState, Key, Metrics, PerPlayer, PyTree
+from ganjax.dynamics.averaging import Average, tail_average
+from ganjax.dynamics.field import View
+from ganjax.dynamics.rule import Look, Rates, rule, settle, shifted
+
+
+def lola(dynamics: Dynamics, *, step: Rates, axis_name: str | None = None) -> Dynamics:
+    """Every player differentiates through one gradient step of its opponents (LOLA, Foerster et al. 2018).
+
+    `c_i(theta_i, theta_(-i) - alpha v_(-i)(theta))`, in its exact form rather than the first-order expansion.
+    On `v(a, b) = ab` in simultaneous play with step eta: the multiplier `1 - 2 eta alpha + i eta`.
+
+    Args:
+        dynamics: how the players move in the game that they anticipate.
+        step: alpha, what a player thinks to be the step of its opponents, one for all or keyed by opponent.
+        axis_name: the mapped axis that shares the batch, if any.
+    """
+    return _transformed(dynamics, lambda game: _anticipating(game, game.players, 1, step, True, axis_name))
+
+
+def opponent_lookahead(dynamics: Dynamics, *, step: Rates, axis_name: str | None = None) -> Dynamics:
+    """Every player faces its opponents after their next step, which it takes as given (Zhang and Lesser 2010).
+
+    LOLA without the derivative of the opponents' step. On `v(a, b) = ab`: the multiplier
+    `1 - eta alpha + i eta`, the extragradient's if `alpha = eta`. Arguments as in `lola`.
+    """
+    return _transformed(dynamics, lambda game: _anticipating(game, game.players, 1, step, False, axis_name))
+
+
+def unrolled(
+    dynamics: Dynamics,
+    *,
+    player: str,
+    steps: int,
+    step: Rates,
+    backpropagate: bool = True,
+    axis_name: str | None = None,
+) -> Dynamics:
+    """One player faces its opponents after `steps` of their gradient steps (unrolled GAN, Metz et al. 2017).
+
+    The opponents themselves play as ever. On `v(a, b) = ab` in simultaneous play, a with K steps of length u:
+    `a <- a - eta (b + 2 K u a)` with backpropagation, `a <- a - eta (b + K u a)` without.
+
+    Args:
+        dynamics: how the players move.
+        player: who looks ahead, "generator" in an unrolled GAN.
+        steps: K.
+        step: u, the length of the opponents' steps, one for all or keyed by opponent.
+        backpropagate: differentiate through the opponents' steps, as published.
+        axis_name: the mapped axis that shares the batch, if any.
+    """
+    if steps < 1:
+        raise ValueError(f"unrolled: steps is {steps}, expected at least 1")
+    return _transformed(dynamics, lambda game: _anticipating(game, (player,), steps, step, backpropagate, axis_name))
+
+
+def _transformed(dynamics: Dynamics, transform: Callable[[Game], Game]) -> Dynamics:
+    """The dynamics in another game of the same players."""
+    return dynamics._replace(step=lambda game, state, batch, key: dynamics.step(transform(game), state, batch, key))
+
+
+def _anticipating(
+    game: Game, players: Sequence[str], steps: int, rates: Rates, through: bool, axis_name: str | None
+) -> Game:
+    """The game in which the costs of `players` see their opponents after these steps."""
+    if not set(players) <= set(game.players):
+        raise ValueError(f"unrolled: player {players[0]!r} is not in the game, which has {sorted(game.players)}")
+
+    def ahead(player: str):
+        opponents = tuple(p for p in game.players if p != player)
+
+        def cost(params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key):
+            view = View(game, net_state, batch, key, axis_name)
+
+            def advance(moved: dict, _):
+                gradients = view.field({**moved, player: params[player]}, opponents).gradients
+                return shifted(moved, gradients, rates), None
+
+            start = {p: params[p] for p in opponents}
+            moved, _ = jax.lax.scan(advance, start, length=steps)
+            if not through:
+                moved = jax.lax.stop_gradient(moved)
+            return game.costs[player]({**moved, player: params[player]}, net_state, batch, key)
+
+        return cost
+
+    return game._replace(costs={p: ahead(p) if p in players else game.costs[p] for p in game.players})
+
+
+class HistoryState(NamedTuple):
+    """The memory of `history_of_opponents`."""
+
+    past: dict  # keyed by player, shaped like its params with a leading axis [size]
+    taken: Array  # scalar int32, steps taken
+    inner: PyTree  # the memory of the wrapped dynamics
+
+
+def history_of_opponents(
+    dynamics: Dynamics, *, size: int, every: int = 1, players: Sequence[str] | None = None
+) -> Dynamics:
+    """Players minimise the mean of their cost over their opponents' last `size` snapshots and the present ones.
+
+    A remedy for cycling with roots in fictitious play (Brown 1951). In the unconstrained bilinear game gradient
+    play against the past spirals out *faster*; it needs best responses in a bounded set (`fictitious_play`).
+
+    Args:
+        dynamics: how the players move.
+        size: snapshots kept; before there are so many, the start fills the rest.
+        every: steps between two snapshots.
+        players: who faces the history; all by default. The others face the present alone.
+    """
+    if size < 1 or every < 1:
+        raise ValueError(f"history_of_opponents: size is {size} and every {every}, expected at least 1")
+
+    def init(params: PerPlayer) -> HistoryState:
+        past = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], size, axis=0), dict(params))
+        return HistoryState(past, jnp.zeros((), jnp.int32), dynamics.init(params))
+
+    def step(game: Game, state: GameState, batch: PyTree, key: Key) -> tuple[GameState, Metrics]:
+        past, count, inner = state.dynamics_state
+        chosen = game.players if players is None else players
+
+        def facing(player: str):
+            def cost(params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key):
+                def against(opponents: dict) -> Array:
+                    return game.costs[player]({**opponents, player: params[player]}, net_state, batch, key)[0]
+
+                present, outcome = game.costs[player](params, net_state, batch, key)
+                before = jax.lax.map(against, past).sum()  # one after another: memory of one opponent
+                return (present + before) / (size + 1), outcome
+
+            return cost
+
+        facing_past = game._replace(costs={p: facing(p) if p in chosen else game.costs[p] for p in game.players})
+        new, metrics = dynamics.step(facing_past, replace(state, dynamics_state=inner), batch, key)
+        slot, due = (count // every) % size, count % every == 0
+        past = jax.tree.map(lambda kept, now: jnp.where(due, kept.at[slot].set(now), kept), past, dict(state.params))
+        return replace(new, dynamics_state=HistoryState(past, count + 1, new.dynamics_state)), metrics
+
+    return Dynamics(init, step, dynamics.slices)
+
+
+def against_average(
+    dynamics: Dynamics, *, average: Average | None = None, players: Sequence[str] | None = None
+) -> Dynamics:
+    """Players face the average of their opponents' past parameters, the present ones included.
+
+    Where the cost is linear in the opponent's parameters this is the whole history of opponents. In continuous time
+    on `v(a, b) = ab`, one player facing the uniform average grows as `exp(3/4 t^(2/3))`, both as `exp(sqrt(2 t))`.
+
+    Args:
+        dynamics: how the players move.
+        average: of the past; the uniform mean by default.
+        players: who faces the average; all by default.
+    """
+    past = tail_average() if average is None else average
+
+    def init(params: PerPlayer) -> tuple[PyTree, PyTree]:
+        return past.init(dict(params)), dynamics.init(params)
+
+    def step(game: Game, state: GameState, batch: PyTree, key: Key) -> tuple[GameState, Metrics]:
+        memory, inner = state.dynamics_state
+        memory = past.update(dict(state.params), memory)
+        mean = past.value(memory)
+        chosen = game.players if players is None else players
+
+        def facing(player: str):
+            return lambda params, *rest: game.costs[player]({**mean, player: params[player]}, *rest)
+
+        changed = game._replace(costs={p: facing(p) if p in chosen else game.costs[p] for p in game.players})
+        new, metrics = dynamics.step(changed, replace(state, dynamics_state=inner), batch, key)
+        return replace(new, dynamics_state=(memory, new.dynamics_state)), metrics
+
+    return Dynamics(init, step, dynamics.slices)
+
+
+BestResponse = Callable[
+    [PyTree], PyTree
+]  # gradient of the own cost -> the strategy that minimises <gradient, strategy>
+
+
+def vertex(gradient: PyTree) -> PyTree:
+    """The best pure strategy on the simplex: 1 where the gradient, [n], is smallest (the first such), else 0."""
+    return jax.tree.map(lambda g: jax.nn.one_hot(jnp.argmin(g), g.shape[0], dtype=g.dtype), gradient)
+
+
+def corner(radius: float = 1.0) -> BestResponse:
+    """The best strategy in the box `[-radius, radius]^n`: `-radius sign(gradient)`."""
+    return lambda gradient: jax.tree.map(lambda g: -radius * jnp.sign(g), gradient)
+
+
+def fictitious_play(
+    best_response: BestResponse | Mapping[str, BestResponse], *, simultaneous: bool = True, axis_name: str | None = None
+) -> Dynamics:
+    """Each player adds its best response to the average of the others' past plays (Brown 1951; Robinson 1951).
+
+    The parameters are these averages, the start counting as the first play. In games that are linear in each
+    player's own strategy the best response minimises `<v_i, strategy>`, so one gradient tells it.
+
+    Args:
+        best_response: `vertex` on the simplex, `corner(r)` in a box; one for all or keyed by player.
+        simultaneous: all respond to the same averages; otherwise one after another, in the game's order.
+        axis_name: the mapped axis that shares the batch, if any.
+    """
+
+    def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
+        plays = state.dynamics_state.own + 1
+        players = look.view.game.players
+        field = look(state.params)
+        params = dict(state.params)
+        for player in players:
+            seen = field if simultaneous else look(params, (player,))
+            respond = best_response[player] if isinstance(best_response, Mapping) else best_response
+            response = respond(seen.gradients[player])
+            params[player] = jax.tree.map(
+                lambda mean, play: mean + ((play - mean) / (plays + 1)).astype(mean.dtype), params[player], response
+            )
+        return settle(state, params, field, own=plays), field.metrics
+
+    return rule(None, move, own=lambda params: jnp.zeros((), jnp.int32), axis_name=axis_name)

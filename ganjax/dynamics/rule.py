@@ -1,0 +1,118 @@
+"""What all update rules share: optimisers, adjustments, and the memory of both."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import optax
+
+from ganjax.core import Dynamics, Game, GameState, Key, Metrics, PerPlayer, PyTree
+from ganjax.dynamics.adjustments import Adjustment, adjusted
+from ganjax.dynamics.field import Field, View
+
+Optimizers = Mapping[str, optax.GradientTransformation]
+Adjust = Adjustment | Sequence[Adjustment] | None
+Rates = float | jax.Array | Mapping[str, float | jax.Array]  # a step size, of all players or keyed by player
+
+
+class Memory(NamedTuple):
+    """The dynamics_state of an update rule."""
+
+    optimizers: dict  # keyed by player, the state of its optimiser
+    adjustments: tuple  # one memory for each adjustment
+    own: PyTree = ()  # what the rule itself remembers
+
+
+class Look(NamedTuple):
+    """The field that a rule sees: adjusted, and averaged over devices."""
+
+    view: View
+    adjustments: tuple[Adjustment, ...]
+    memories: tuple
+
+    def __call__(self, params: PerPlayer, players: tuple[str, ...] | None = None) -> Field:
+        return adjusted(self.view, params, self.adjustments, self.memories, players)
+
+    def turn(self, net_state: PerPlayer, batch: PyTree) -> "Look":
+        """The same at other statistics and another part of the batch."""
+        return self._replace(view=self.view._replace(net_state=net_state, batch=batch))
+
+
+Move = Callable[[Look, GameState], tuple[GameState, Metrics]]  # (look, state) -> (state, metrics)
+
+
+def rule(
+    optimizers: Optimizers | None,
+    move: Move,
+    *,
+    adjust: Adjust = None,
+    own: Callable[[PerPlayer], PyTree] = lambda params: (),
+    slices: int = 1,
+    axis_name: str | None = None,
+) -> Dynamics:
+    """A dynamics from what it does in a step.
+
+    Args:
+        optimizers: one optax transformation per player; None for a rule that has step sizes of its own.
+        move: the step; it looks at the adjusted field wherever it wants and returns the new state.
+        adjust: adjustments of the field.
+        own: params -> what the rule remembers beside optimisers and adjustments.
+        slices: the equal parts of a batch that one step consumes.
+        axis_name: the mapped axis that shares the batch, if any.
+    """
+    adjustments = (adjust,) if isinstance(adjust, Adjustment) else tuple(adjust or ())
+
+    def init(params: PerPlayer) -> Memory:
+        return Memory(_start(optimizers, params), tuple(a.init(params) for a in adjustments), own(params))
+
+    def step(game: Game, state: GameState, batch: PyTree, key: Key) -> tuple[GameState, Metrics]:
+        memories = state.dynamics_state.adjustments
+        look = Look(View(game, state.net_state, batch, key, axis_name), adjustments, memories)
+        new, metrics = move(look, state)
+        updated = tuple(a.update(new.params, memory) for a, memory in zip(adjustments, memories, strict=True))
+        return replace(new, dynamics_state=new.dynamics_state._replace(adjustments=updated)), metrics
+
+    return Dynamics(init, step, slices)
+
+
+def descend(
+    optimizers: Optimizers, params: PerPlayer, memory: Mapping[str, PyTree], gradients: PerPlayer
+) -> tuple[dict, dict]:
+    """Each player with a gradient takes one step of its own optimiser: new (params, memory)."""
+    moved, remembered = dict(params), dict(memory)
+    for player, gradient in gradients.items():
+        update, remembered[player] = optimizers[player].update(gradient, memory[player], params[player])
+        moved[player] = optax.apply_updates(params[player], update)
+    return moved, remembered
+
+
+def settle(state: GameState, params: dict, field: Field, *, own: PyTree = (), **memory: PyTree) -> GameState:
+    """The state after a step: new parameters, the statistics of `field`, and what is remembered."""
+    remembered = state.dynamics_state._replace(own=own, **memory)
+    return replace(state, params=params, net_state=field.net_state, dynamics_state=remembered)
+
+
+def rate_of(rates: Rates, player: str) -> float | jax.Array:
+    """The player's step size."""
+    return rates[player] if isinstance(rates, Mapping) else rates
+
+
+def shifted(params: PerPlayer, gradients: PerPlayer, rates: Rates, scale: float = 1.0) -> dict:
+    """`theta_i - scale eta_i g_i` for each player with a gradient; the others as they are."""
+    moved = dict(params)
+    for player, gradient in gradients.items():
+        rate = scale * rate_of(rates, player)
+        moved[player] = jax.tree.map(lambda x, g, r=rate: x - (r * g).astype(x.dtype), params[player], gradient)
+    return moved
+
+
+def _start(optimizers: Optimizers | None, params: PerPlayer) -> dict:
+    if optimizers is None:
+        return {}
+    if set(optimizers) != set(params):
+        raise ValueError(
+            f"dynamics: the optimisers are for the players {sorted(optimizers)}, but the game has {sorted(params)}; "
+            "give one optax transformation per player"
+        )
+    return {player: optimizers[player].init(params[player]) for player in params}

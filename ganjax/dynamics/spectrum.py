@@ -1,0 +1,176 @@
+"""Spectra: the Jacobian of a field, exact for toy games and matrix-free for networks, and how much it rotates.
+
+The flow `theta' = -v(theta)` is attracted to an equilibrium where every eigenvalue of `J` has a positive real part; an
+imaginary part is rotation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from numpy.typing import NDArray
+
+from ganjax.core import Array, Dynamics, Game, GameState, Key, PerPlayer, PyTree
+from ganjax.dynamics.adjustments import Adjustment, adjusted
+from ganjax.dynamics.field import View, add, dot
+
+
+def field_jacobian(view: View, params: PerPlayer, adjustments: Sequence[Adjustment] = ()) -> Array:
+    """`J = d v / d theta`, [n, n], of a toy game's field, adjusted if wished.
+
+    Args:
+        view: the game at one batch and key.
+        params: where; rows and columns are in the order of the players' names, then of their leaves.
+        adjustments: of the field; with memories as at the start.
+    """
+    flat, unravel = ravel_pytree(dict(params))
+    memories = tuple(a.init(params) for a in adjustments)
+    return jax.jacrev(lambda z: ravel_pytree(adjusted(view, unravel(z), adjustments, memories).gradients)[0])(flat)
+
+
+def update_jacobian(game: Game, dynamics: Dynamics, state: GameState, batch: PyTree, key: Key) -> Array:
+    """The Jacobian of one step in everything that the step moves: parameters and the dynamics' floating memory.
+
+    At an equilibrium its spectral radius is the local rate per step of the rule, whatever the rule remembers; on
+    games with a linear field it is the whole truth.
+
+    Args:
+        game: a toy game.
+        dynamics: the rule.
+        state: where; take a state after a few steps if the rule treats its first ones differently.
+        batch: of the step.
+        key: of the step.
+
+    Returns:
+        [n, n], n numbers of parameters and memory together.
+    """
+    moving, rest = _split((state.params, state.dynamics_state))
+    flat, unravel = ravel_pytree(moving)
+
+    def step(z: Array) -> Array:
+        params, memory = _join(unravel(z), rest)
+        new, _ = dynamics.step(game, replace(state, params=params, dynamics_state=memory), batch, key)
+        return ravel_pytree(_split((new.params, new.dynamics_state))[0])[0]
+
+    return jax.jacrev(step)(flat)
+
+
+def spectral_radius(matrix: Array) -> float:
+    """The largest modulus of the eigenvalues."""
+    return float(np.abs(np.linalg.eigvals(np.asarray(matrix))).max())
+
+
+def leading_eigenvalues(
+    view: View, params: PerPlayer, count: int = 8, *, which: str = "LM", tolerance: float = 1e-4, seed: int = 0
+) -> NDArray[np.complex128]:
+    """The `count` leading eigenvalues of the field's Jacobian, from products `J w` alone (Arnoldi, ARPACK).
+
+    Args:
+        view: the game at one batch and key.
+        params: of all players.
+        count: how many; at most the number of parameters minus 2.
+        which: "LM" largest modulus, "LR" / "SR" largest / smallest real part, "LI" largest imaginary part.
+        tolerance: relative, of the eigenvalues.
+        seed: of the first vector.
+
+    Returns:
+        [count] complex128, largest modulus first. Complex ones come in conjugate pairs.
+
+    Raises:
+        ValueError: too many were asked for.
+    """
+    from scipy.sparse.linalg import LinearOperator, eigs
+
+    flat, unravel = ravel_pytree(dict(params))
+    if not 1 <= count <= flat.size - 2:
+        raise ValueError(f"leading_eigenvalues: count is {count}, expected 1 to {flat.size - 2}")
+    product = jax.jit(lambda w: ravel_pytree(view.jacobian_product(params, unravel(w)))[0])
+
+    def multiply(w: NDArray) -> NDArray:
+        return np.asarray(product(jnp.asarray(w.ravel(), flat.dtype)), np.float64)
+
+    operator = LinearOperator((flat.size, flat.size), matvec=multiply, dtype=np.float64)
+    first = np.random.default_rng(seed).normal(size=flat.size)
+    values = eigs(
+        operator, k=count, which=which, tol=tolerance, v0=first, ncv=min(flat.size, max(4 * count, 40)),
+        return_eigenvectors=False,
+    )  # fmt: skip
+    return values[np.lexsort((values.imag, -np.abs(values)))]
+
+
+def rotation(view: View, params: PerPlayer, key: Key, *, probes: int = 8) -> Array:
+    """The share of rotation in the field's Jacobian: `|A|^2 / (|S|^2 + |A|^2)` with `S, A = (J +- J^T) / 2`.
+
+    0 for a potential (every player minimises one function), 1 for a pure rotation (the bilinear game). Frobenius
+    norms, matrix-free by Hutchinson's estimator, `|A|^2 = E |A w|^2` over random signs w.
+
+    Args:
+        view: the game at one batch and key.
+        params: of all players.
+        key: of the signs.
+        probes: how many w; exact for every w where n = 2.
+
+    Returns:
+        A scalar in [0, 1].
+    """
+    leaves, structure = jax.tree.flatten(dict(params))
+
+    def probe(key: Key) -> Array:
+        keys = jax.random.split(key, len(leaves))
+        signs = [jax.random.rademacher(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+        w = jax.tree.unflatten(structure, signs)
+        forward, back = view.jacobian_product(params, w), view.transposed_product(params, w)
+        odd, even = add(forward, back, -1.0), add(forward, back)
+        return jnp.stack([dot(odd, odd), dot(even, even)])
+
+    odd, even = jax.lax.map(probe, jax.random.split(key, probes)).sum(0)
+    return odd / (odd + even)
+
+
+class PathAngle(NamedTuple):
+    """The field along the straight line between two points."""
+
+    alpha: Array  # [T], 0 at the start, 1 at the end
+    cosine: Array  # [T], of the angle between the descent direction -v and end - start
+    norm: Array  # [T], of v
+
+
+def path_angle(view: View, start: PerPlayer, end: PerPlayer, alphas: Array) -> PathAngle:
+    """The path-angle of Berard et al. (2020, section 4): where does the field point on the way to where training ended?
+
+    `theta(alpha) = (1 - alpha) start + alpha end`. A change of sign at alpha = 1 is attraction to a stable point; a
+    bump there is rotation about it.
+
+    Args:
+        view: the game at one batch and key.
+        start: parameters, those of the initialisation.
+        end: parameters, those after training.
+        alphas: [T], from below 0 to above 1.
+    """
+    way = add(dict(end), dict(start), -1.0)
+    length = jnp.sqrt(dot(way, way))
+
+    def at(alpha: Array) -> tuple[Array, Array]:
+        v = view.field(add(dict(start), way, alpha)).gradients
+        norm = jnp.sqrt(dot(v, v))
+        return -dot(v, way) / (norm * length), norm
+
+    cosine, norm = jax.lax.map(at, jnp.asarray(alphas))
+    return PathAngle(jnp.asarray(alphas), cosine, norm)
+
+
+def _split(tree: PyTree) -> tuple[PyTree, PyTree]:
+    """Floating leaves and the rest, None in each other's place."""
+    floating = jax.tree.map(lambda leaf: jnp.issubdtype(leaf.dtype, jnp.inexact), tree)
+    return (
+        jax.tree.map(lambda leaf, chosen: leaf if chosen else None, tree, floating),
+        jax.tree.map(lambda leaf, chosen: None if chosen else leaf, tree, floating),
+    )
+
+
+def _join(moving: PyTree, rest: PyTree) -> PyTree:
+    return jax.tree.map(lambda a, b: b if a is None else a, moving, rest, is_leaf=lambda leaf: leaf is None)

@@ -21,6 +21,7 @@ FLOORS = {
     "games": 3,
     "models": 3,
     "data": 4,
+    "metrics": 4,
     "training": 5,
     "report": 6,
     "gallery": 7,

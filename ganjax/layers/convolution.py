@@ -20,8 +20,8 @@ The price: `jax.custom_vjp` knows reverse mode only. Hessian-vector products are
 On other backends the stock form is used; `use_trio` is the switch.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -83,7 +83,36 @@ class Geometry(NamedTuple):
         return self.x_size == self.w_size and self.padding == ((0, 0), (0, 0))
 
 
-_conv = partial(lax.conv_general_dilated, dimension_numbers=_CANONICAL)
+@cache
+def _member_by_member(strides: Size, padding: Padding, lhs_dilation: Size, rhs_dilation: Size) -> Callable:
+    """The canonical convolution; where both operands are mapped by `vmap`, one member after another.
+
+    There `jax.vmap` would make a grouped convolution, which XLA on a CPU runs at a third of the speed.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def conv(x: Array, w: Array) -> Array:
+        return lax.conv_general_dilated(
+            x, w, strides, padding, lhs_dilation, rhs_dilation, dimension_numbers=_CANONICAL
+        )
+
+    @conv.def_vmap
+    def members(size: int, batched: Sequence[bool], x: Array, w: Array) -> tuple[Array, bool]:
+        if all(batched):
+            return lax.map(lambda pair: conv(*pair), (x, w)), True
+        if batched[0]:  # more examples
+            y = conv(x.reshape(-1, *x.shape[2:]), w)
+            return y.reshape(size, -1, *y.shape[1:]), True
+        y = conv(x, jnp.moveaxis(w, 0, 3).reshape(*w.shape[1:4], -1))  # more output channels
+        return jnp.moveaxis(y.reshape(*y.shape[:3], size, -1), 3, 0), True
+
+    return conv
+
+
+def _conv(
+    x: Array, w: Array, strides: Size, padding: Padding, *, lhs_dilation: Size = (1, 1), rhs_dilation: Size = (1, 1)
+) -> Array:
+    return _member_by_member(strides, tuple(padding), lhs_dilation, rhs_dilation)(x, w)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

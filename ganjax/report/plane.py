@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ganjax.report.marks import CLOSED, DASHES, Field, darker, draw_field, line_style, shown
 from ganjax.report.style import (
-    FAINT,
     INK,
     SMALL,
     TITLE,
@@ -26,13 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Field = Callable[[NDArray[np.float64], NDArray[np.float64]], tuple[ArrayLike, ArrayLike]]
 Curves = Mapping[str, ArrayLike]
 
 REACH = 2.0  # the plane shows at most so many times the distance of the farthest start
-ARROWS = 15  # per side
-DASHES = (0, (4, 3))
-CLOSED: dict[str, Any] = {"linestyle": DASHES, "linewidth": 1.1}
 
 
 def phase_plane(
@@ -97,41 +93,26 @@ def _draw_plane(
     field: Field | None,
 ) -> None:
     radius = _radius(paths, centre)
+    xlim, ylim = ((middle - radius, middle + radius) for middle in centre)
     if field is not None:
-        _draw_field(axes, field, centre, radius)
+        draw_field(axes, field, xlim, ylim)
     for label, path in paths.items():
-        axes.plot(*_finite(path).T, color=tints[label], label=label, **_line(label in closed))
+        axes.plot(*_finite(path).T, color=tints[label], label=label, **line_style(label in closed))
     for label, path in closed.items():
-        axes.plot(*_finite(path).T, color=_darker(tints.get(label, INK)), **CLOSED)
+        axes.plot(*_finite(path).T, color=darker(tints.get(label, INK)), **CLOSED)
     starts = np.unique([path[0] for path in paths.values()], axis=0)
     axes.plot(*starts.T, "o", color="white", markeredgecolor=INK, markersize=6, zorder=5, label="start")
     axes.plot(*centre, "*", color=INK, markersize=10, zorder=5, label="equilibrium")
-    axes.set(
-        xlim=(centre[0] - radius, centre[0] + radius),
-        ylim=(centre[1] - radius, centre[1] + radius),
-        aspect="equal",
-    )
-
-
-def _draw_field(axes: Axes, field: Field, centre: NDArray[np.float64], radius: float) -> None:
-    """Light arrows on a square lattice, the longest as long as the lattice is wide."""
-    ticks = np.linspace(-radius, radius, 2 * ARROWS + 1)[1::2]
-    a, b = np.meshgrid(centre[0] + ticks, centre[1] + ticks)
-    da, db = (np.asarray(part, np.float64) for part in field(a, b))
-    longest = np.hypot(da, db).max() or 1.0
-    axes.quiver(
-        a, b, da, db, angles="xy", scale_units="xy", scale=longest / (ticks[1] - ticks[0]),
-        color=FAINT, width=0.0035, headwidth=4, headlength=4.5, pivot="mid", zorder=1,
-    )  # fmt: skip
+    axes.set(xlim=xlim, ylim=ylim, aspect="equal")
 
 
 def _draw_norms(axes: Axes, norms: Curves, predicted: Curves, tints: Mapping[str, str]) -> None:
     for label, values in norms.items():
-        axes.plot(_positive(values), color=tints.get(label, INK), **_line(label in predicted))
+        axes.plot(shown(values, True), color=tints.get(label, INK), **line_style(label in predicted))
     for label, values in predicted.items():
-        axes.plot(_positive(values), color=_darker(tints.get(label, INK)), **CLOSED)
-    shown = np.concatenate([_positive(values) for values in [*norms.values(), *predicted.values()]])
-    log_axis(axes, np.nanmin(shown, initial=np.inf), np.nanmax(shown, initial=0.0))
+        axes.plot(shown(values, True), color=darker(tints.get(label, INK)), **CLOSED)
+    visible = np.concatenate([shown(values, True) for values in [*norms.values(), *predicted.values()]])
+    log_axis(axes, np.nanmin(visible, initial=np.inf), np.nanmax(visible, initial=0.0))
     axes.margins(x=0.02)
     step_axis(axes)
     dress(axes, x="step", y=r"distance to equilibrium  $\|z - z^\ast\|$")
@@ -158,26 +139,8 @@ def _norms(paths: Mapping[str, NDArray[np.float64]], centre: NDArray[np.float64]
     return {label: np.hypot(*(path - centre).T) for label, path in paths.items()}
 
 
-def _line(has_closed_form: bool) -> dict[str, Any]:
-    """A measured line; broad and light where a closed form is drawn on it."""
-    return {"linewidth": 2.4, "alpha": 0.55} if has_closed_form else {"linewidth": 1.4, "alpha": 1.0}
-
-
-def _positive(values: ArrayLike) -> NDArray[np.float64]:
-    """The values with gaps where a logarithm has nothing to show."""
-    array = np.asarray(values, np.float64)
-    return np.where(np.isfinite(array) & (array > 0), array, np.nan)
-
-
 def _finite(path: NDArray[np.float64]) -> NDArray[np.float64]:
     return path[np.isfinite(path).all(axis=1)]
-
-
-def _darker(tint: str) -> Any:
-    """The colour of a closed form: that of its measured line, darker, so that it shows on top of it."""
-    from matplotlib.colors import to_rgb
-
-    return tuple(0.35 * channel for channel in to_rgb(tint))
 
 
 def _check_paths(name: str, paths: Curves) -> dict[str, NDArray[np.float64]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
 DPI = 130
 TITLE, LABEL, SMALL = 11, 10, 8.5  # font sizes in points
@@ -51,15 +52,16 @@ def dress(axes: Axes, *, x: str = "", y: str = "", title: str = "") -> None:
     axes.set_axisbelow(True)
 
 
-def log_axis(axes: Axes, low: float, high: float) -> None:
-    """A logarithmic y axis for positive values; plain numbers where low..high spans under a decade."""
+def log_axis(axes: Axes, low: float, high: float, *, which: str = "y") -> None:
+    """A logarithmic axis for positive values; plain numbers where low..high spans under a decade."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-    axes.set_yscale("log")
+    axes.set(**{f"{which}scale": "log"})
     if high < 10 * low:
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_locator(NullLocator())
+        axis = axes.xaxis if which == "x" else axes.yaxis
+        axis.set_major_locator(MaxNLocator(nbins=6))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
 
 
 def step_axis(axes: Axes) -> None:
@@ -70,11 +72,11 @@ def step_axis(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
 
 
-def legend_above(axes: Axes, *, columns: int = 2) -> None:
-    """A frameless legend over the axes, where it can cover no data."""
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0.0, 1.0),
+def legend_above(axes: Axes, *, columns: int = 2, centred: bool = False) -> Legend:
+    """A frameless legend over the axes, where it can cover no data; at their left edge unless centred."""
+    return axes.legend(
+        loc="lower center" if centred else "lower left",
+        bbox_to_anchor=(0.5 if centred else 0.0, 1.0),
         ncols=columns,
         frameon=False,
         fontsize=SMALL,

@@ -1,0 +1,61 @@
+"""Mode counts by hand, and what a perfect sampler scores."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from ganjax.data.points import ring, ring_centres
+from ganjax.metrics import modes, perfect_modes
+
+
+def test_counts_by_hand(float64):
+    centres = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [5.0, 5.0]])
+    near = [[0.0, 0.29], [0.0, -0.29], [1.29, 0.0]]  # of high quality at std 0.1
+    far = [[0.0, 0.31], [0.5, 0.5], [np.nan, 0.0], [np.inf, 0.0]]
+    found = jax.jit(lambda x: modes(x, centres, 0.1))(jnp.array(near + far))
+    assert found.histogram.tolist() == [2, 1, 0, 0] and int(found.captured) == 2
+    np.testing.assert_allclose(found.high_quality, 3 / 7)
+    np.testing.assert_allclose(found.reverse_kl, 2 / 3 * np.log(4 * 2 / 3) + 1 / 3 * np.log(4 / 3), rtol=1e-12)
+    empty = modes(jnp.full((5, 2), np.nan), centres, 0.1)
+    assert int(empty.captured) == 0 and float(empty.high_quality) == 0
+    np.testing.assert_allclose(empty.reverse_kl, np.log(4))
+
+
+def test_a_perfect_sampler_meets_the_ceiling_and_the_floor():
+    """98.889 % of high quality, and a reverse divergence of (K - 1) / 2N."""
+    count, seeds = 2500, 40
+    x = jnp.stack([ring(count, seed=seed)[0] for seed in range(seeds)])
+    found = jax.jit(jax.vmap(lambda s: modes(s, ring_centres(), 0.02)))(x)
+    quality, floor = perfect_modes(8, count)
+    np.testing.assert_allclose(quality, 1 - np.exp(-4.5), rtol=1e-5)
+    error = np.sqrt(quality * (1 - quality) / (count * seeds))
+    assert abs(float(found.high_quality.mean()) - quality) < 3 * error
+    assert (found.captured == 8).all()
+    # 2 N KL is chi-squared with K - 1 = 7 degrees of freedom, of variance 14.
+    assert abs(float(found.reverse_kl.mean()) - floor) < 3 * np.sqrt(14 / seeds) / (2 * count)
+    np.testing.assert_allclose(perfect_modes(8, count, dimensions=5)[0], chi2.cdf(9, 5), rtol=1e-5)
+
+
+def test_a_ring_of_seven_modes_is_caught():
+    """linspace(0, 2 pi, 8) holds its end: 7 distinct modes, the first one double, between the true ones."""
+    angle = np.linspace(0, 2 * np.pi, 8)
+    wrong = 2 * np.stack([np.cos(angle), np.sin(angle)], 1)
+    assert len(np.unique(wrong.round(6), axis=0)) == 7
+    x = jnp.asarray(np.repeat(wrong, 100, axis=0), jnp.float32)
+    on_true_ring = modes(x, jnp.asarray(ring_centres()), 0.02)
+    assert int(on_true_ring.captured) == 1 and float(on_true_ring.high_quality) == 0.25
+    seven = np.unique(wrong.round(6), axis=0).astype(np.float32)
+    double = modes(x, jnp.asarray(seven), 0.02)
+    assert int(double.captured) == 7
+    np.testing.assert_allclose(double.reverse_kl, 6 / 8 * np.log(7 / 8) + 2 / 8 * np.log(14 / 8), rtol=1e-4)
+    centres = ring_centres()
+    assert len(np.unique(centres.round(4), axis=0)) == 8, "the ring of ganjax has eight"
+    gaps = np.linalg.norm(np.roll(centres, -1, axis=0) - centres, axis=1)
+    np.testing.assert_allclose(gaps, 4 * np.sin(np.pi / 8), rtol=1e-5)
+
+
+def test_wrong_shapes():
+    with pytest.raises(ValueError, match=r"samples have shape \(5,\) and centres \(3, 2\)"):
+        modes(jnp.zeros(5), jnp.zeros((3, 2)), 1.0)

@@ -16,7 +16,6 @@ from ganjax import launch
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.py"))
-TRAINED = [name for name in EXPERIMENTS if name != "bilinear"]
 
 
 def load_experiment(name):
@@ -25,6 +24,9 @@ def load_experiment(name):
     sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module.EXPERIMENT
+
+
+TRAINED = [name for name in EXPERIMENTS if load_experiment(name).build]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ def test_each_slice_is_the_distance_of_scipy(float64):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 50, 3))
     key = jax.random.key(1)
-    directions = np.asarray(jax.random.normal(key, (3, 7)))
+    directions = np.array(jax.random.normal(key, (3, 7)))
     directions /= np.linalg.norm(directions, axis=0)
     expected = np.mean([wasserstein_distance(x @ u, y @ u) for u in directions.T])
     np.testing.assert_allclose(sliced_wasserstein(jnp.asarray(x), jnp.asarray(y), key, projections=7), expected)

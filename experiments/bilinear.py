@@ -1,35 +1,113 @@
-"""The bilinear game v(a, b) = ab: gradient descent-ascent circles, and never arrives.
+"""The bilinear game v(a, b) = ab: gradient descent-ascent circles, and never arrives; other rules do.
 
 Claim: when both players move at once, the norm grows by sqrt(1 + eta^2) each step; when they take turns, the orbit
-stays on the ellipse a^2 + b^2 - eta ab = const. Averaging the orbit finds the saddle that the players circle.
+stays on the ellipse a^2 + b^2 - eta ab = const, and its average is the saddle that the players circle. Rules
+that look ahead, damp or regularise contract, each at a rate that a formula gives.
 Paper: Goodfellow, NIPS 2016 Tutorial: Generative Adversarial Networks, section 8.2; Mescheder, Geiger and Nowozin,
-Which Training Methods for GANs do actually Converge?, 2018; Bailey and Piliouras 2018 (alternating play).
+Which Training Methods for GANs do actually Converge?, 2018; Bailey and Piliouras 2018 (alternating play); for the
+other rules see ganjax/dynamics.
 Command: python experiments/bilinear.py train --workdir runs/bilinear
-Time: a few seconds.
-Figure: runs/bilinear/phase_plane.png, the orbits over the vector field and their norms over the closed form (dashed).
-The table holds, for each rule, the largest difference between what was measured and what is predicted, in float64.
+Time: 25 seconds.
+Figure: runs/bilinear/phase_plane.png, orbits over the vector field and their norms over the closed form (dashed);
+runs/bilinear/rates.png, the factor per step of every rule against the step size, measured (points) over predicted.
+The first table has a line for each rule: the measured factor is the spectral radius of the rule's own update, and
+the orbit's error is the largest |z - closed form| over the run; all in float64.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 from ganjax import launch
 from ganjax.core import Dynamics
-from ganjax.dynamics import alternating, simultaneous
+from ganjax.dynamics import (
+    alternating,
+    competitive,
+    consensus,
+    extragradient,
+    lola,
+    lookahead,
+    opponent_lookahead,
+    optimistic,
+    past_extragradient,
+    proximal_point,
+    runge_kutta,
+    simultaneous,
+    symplectic,
+    unrolled,
+    update_jacobian,
+)
 from ganjax.dynamics.predictions import (
+    BEST_STEP,
+    RATES,
+    STABLE_UNTIL,
     alternating_invariant,
     alternating_matrix,
     closing_step,
+    consensus_multiplier,
+    extragradient_multiplier,
+    lola_multiplier,
+    opponent_lookahead_multiplier,
+    optimistic_roots,
+    proximal_multiplier,
+    runge_kutta_multiplier,
     simultaneous_multiplier,
 )
 from ganjax.errors import ConfigError
 from ganjax.games import bilinear
-from ganjax.report import phase_plane
-from ganjax.training import simulate
+from ganjax.report import Panel, Series, panels, phase_plane
+from ganjax.training import init_state, simulate
+
+
+def _sgd(eta, **options) -> dict:
+    return {player: optax.sgd(eta, **options) for player in ("a", "b")}
+
+
+# Each rule at step size eta, with the settings for which ganjax.dynamics.predictions.RATES predicts the factor.
+RULES: dict[str, Callable[..., Dynamics]] = {
+    "simultaneous": lambda eta: simultaneous(_sgd(eta)),
+    "alternating": lambda eta: alternating(_sgd(eta)),
+    "heavy_ball": lambda eta: simultaneous(_sgd(eta, momentum=0.5)),
+    "negative_momentum": lambda eta: alternating(_sgd(eta, momentum=-0.5)),
+    "proximal_point": lambda eta: proximal_point(eta, iterations=2),
+    "competitive": lambda eta: competitive(eta),
+    "extragradient": lambda eta: extragradient(_sgd(eta)),
+    "past_extragradient": lambda eta: past_extragradient(_sgd(eta)),
+    "optimistic": lambda eta: optimistic(_sgd(eta)),
+    "consensus": lambda eta: simultaneous(_sgd(eta), adjust=consensus(1.0)),
+    "symplectic": lambda eta: simultaneous(_sgd(eta), adjust=symplectic(1.0)),
+    "opponent_lookahead": lambda eta: opponent_lookahead(simultaneous(_sgd(eta)), step=eta),
+    "lola": lambda eta: lola(simultaneous(_sgd(eta)), step=eta),
+    "unrolled": lambda eta: unrolled(simultaneous(_sgd(eta)), player="a", steps=1, step=eta),
+    "runge_kutta_2": lambda eta: runge_kutta(_sgd(eta), step=eta, order=2),
+    "runge_kutta_4": lambda eta: runge_kutta(_sgd(eta), step=eta, order=4),
+    "lookahead": lambda eta: lookahead(simultaneous(_sgd(eta)), k=5, alpha=0.5),
+}
+MULTIPLIERS: dict[str, Callable[..., np.ndarray]] = {  # z is multiplied by this each step
+    "simultaneous": simultaneous_multiplier,
+    "proximal_point": proximal_multiplier,
+    "competitive": proximal_multiplier,
+    "extragradient": extragradient_multiplier,
+    "consensus": lambda eta: consensus_multiplier(eta, 1.0),
+    "symplectic": lambda eta: consensus_multiplier(eta, 1.0),
+    "opponent_lookahead": lambda eta: opponent_lookahead_multiplier(eta, eta),
+    "lola": lambda eta: lola_multiplier(eta, eta),
+    "runge_kutta_2": lambda eta: runge_kutta_multiplier(eta, 2),
+    "runge_kutta_4": lambda eta: runge_kutta_multiplier(eta, 4),
+}
+IN_THE_PLANE = ("simultaneous", "alternating", "extragradient", "lola", "consensus")
+# Rules that share a factor share an axes: explicit, looking ahead, damped or anticipating.
+PANELS = {
+    "explicit": ("simultaneous", "alternating", "heavy_ball", "runge_kutta_2", "runge_kutta_4"),
+    "looking ahead": ("extragradient", "optimistic", "past_extragradient", "lookahead", "proximal_point"),
+    "momentum and adjustments": ("negative_momentum", "consensus", "symplectic"),
+    "anticipating the opponent": ("opponent_lookahead", "lola", "unrolled", "competitive"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,11 +128,14 @@ class Config:
     """(a0, b0) of v(a, b) = (a - a0)(b - b0)."""
     closes_after: int = 60
     """Steps n of the closed orbit, played with eta = 2 sin(pi / n)."""
+    rate_points: int = 24
+    """Step sizes between 0.05 and 1.2 at which each rule's factor is measured."""
 
     def __post_init__(self):
-        if self.steps < 1 or self.closes_after < 3:
+        if self.steps < 1 or self.closes_after < 3 or self.rate_points < 1:
             raise ConfigError(
-                f"--steps is {self.steps} and --closes-after {self.closes_after}, expected at least 1 and 3"
+                f"--steps is {self.steps}, --closes-after {self.closes_after} and --rate-points {self.rate_points}, "
+                "expected at least 1, 3 and 1"
             )
         if not 0 < self.eta < 2:
             raise ConfigError(f"--eta is {self.eta}, expected 0 < eta < 2, where alternating play is bounded")
@@ -62,61 +143,130 @@ class Config:
 
 def compute(config: Config, workdir: Path) -> list[str]:
     """Play, compare with the closed forms, draw."""
-    eta, saddle = config.eta, np.array(config.saddle)
     if config.random_start:
-        start = saddle + np.random.default_rng(config.seed).normal(size=2)
+        start = np.array(config.saddle) + np.random.default_rng(config.seed).normal(size=2)
         config = replace(config, start=(float(start[0]), float(start[1])))
+    etas = np.linspace(0.05, 1.2, config.rate_points)
     with jax.enable_x64(True):
-        paths = {
-            "simultaneous": _play(config, simultaneous, eta, config.steps),
-            "alternating": _play(config, alternating, eta, config.steps),
-        }
-        closed = _play(config, alternating, closing_step(config.closes_after), config.closes_after)
-    predicted = {name: saddle + _predict(name, config) for name in paths}
-    figure = workdir / "phase_plane.png"
+        paths = {name: _play(config, rule(config.eta), config.steps) for name, rule in RULES.items()}
+        closed = _play(config, alternating(_sgd(closing_step(config.closes_after))), config.closes_after)
+        factors = {name: _factors(rule, np.append(etas, config.eta)) for name, rule in RULES.items()}
+    orbits = {
+        name: np.array(config.saddle) + _orbit(name, config) for name in RULES if _orbit(name, config) is not None
+    }
+    saddle = np.array(config.saddle)
+    plane, rates = workdir / "phase_plane.png", workdir / "rates.png"
     phase_plane(
-        paths,
-        figure,
+        {name: paths[name] for name in IN_THE_PLANE},
+        plane,
         field=lambda a, b: (-(b - saddle[1]), a - saddle[0]),
         equilibrium=config.saddle,
-        predicted=predicted,
-        title=f"Gradient descent-ascent on v(a, b) = ab, step {eta:g}",
+        predicted={name: orbits[name] for name in IN_THE_PLANE},
+        title=f"Update rules on v(a, b) = ab, step {config.eta:g}",
     )
-
-    z = {name: path - saddle for name, path in paths.items()}
-    norm = np.linalg.norm(z["simultaneous"], axis=1)
-    growth = norm[1:] / norm[:-1]
-    invariant = alternating_invariant(z["alternating"][:, 0], z["alternating"][:, 1], eta)
-    rows = [
-        ("simultaneous: growth per step", growth.mean(), abs(simultaneous_multiplier(eta)), np.ptp(growth)),
-        ("simultaneous: final norm", norm[-1], norm[0] * abs(simultaneous_multiplier(eta)) ** config.steps, None),
-        ("alternating: a^2 + b^2 - eta ab", invariant.mean(), invariant[0], np.ptp(invariant)),
-        *((f"{name}: path, largest |z - closed form|", np.abs(path - predicted[name]).max(), 0, None)
-          for name, path in paths.items()),
-        (f"alternating, closed orbit: |mean of {config.closes_after} steps - saddle|",
-         np.abs(closed[:-1].mean(0) - saddle).max(), 0, None),
-        ("simultaneous: |mean of the path - saddle|", np.linalg.norm(z["simultaneous"][:-1].mean(0)),
-         np.linalg.norm(z["simultaneous"][-1] - z["simultaneous"][0]) / (eta * config.steps), None),
-    ]  # fmt: skip
-    header = f"{'quantity':58} {'measured':>16} {'predicted':>16} {'difference':>11} {'spread':>9}"
-    return [header, *(_row(*row) for row in rows), str(figure)]
+    panels(_rate_panels(etas, factors), rates, title="Factor of the norm per step on v(a, b) = ab")
+    return [
+        *_rule_table(config, paths, orbits, {name: values[-1] for name, values in factors.items()}),
+        "",
+        *_orbit_table(config, paths, closed),
+        str(plane),
+        str(rates),
+    ]
 
 
-def _play(config: Config, rule, eta: float, steps: int) -> np.ndarray:
+def _play(config: Config, dynamics: Dynamics, steps: int) -> np.ndarray:
     """The orbit, [steps + 1, 2] float64."""
-    dynamics: Dynamics = rule({"a": optax.sgd(eta), "b": optax.sgd(eta)})
-    _, path = simulate(bilinear(saddle=config.saddle, start=config.start), dynamics, steps)
+    game = bilinear(saddle=config.saddle, start=config.start)
+    path = jax.jit(lambda: simulate(game, dynamics, steps)[1])()
     return np.stack([path["a"], path["b"]], axis=1)
 
 
-def _predict(name: str, config: Config) -> np.ndarray:
-    """The closed-form orbit about the saddle, [steps + 1, 2]."""
+def _factors(rule: Callable[..., Dynamics], etas: np.ndarray) -> np.ndarray:
+    """The spectral radius of the rule's update at each step size, per step: [len(etas)].
+
+    Over five steps, since lookahead synchronises every fifth; the update is linear, so any state will do.
+    """
+    game, key, steps = bilinear(), jax.random.key(0), 5
+
+    def jacobian(eta):
+        dynamics = rule(eta)
+        state = init_state(game, dynamics, key, None)
+        state, _ = dynamics.step(game, state, None, key)  # the first step of the optimistic rule is special
+        product = None
+        for _ in range(steps):
+            one = update_jacobian(game, dynamics, state, None, key)
+            product = one if product is None else one @ product
+            state, _ = dynamics.step(game, state, None, key)
+        return product
+
+    matrices = jax.jit(jax.vmap(jacobian))(jnp.asarray(etas))
+    return np.abs(np.linalg.eigvals(np.asarray(matrices))).max(-1) ** (1 / steps)
+
+
+def _orbit(name: str, config: Config) -> np.ndarray | None:
+    """The closed-form orbit about the saddle, [steps + 1, 2]; None where only the factor is predicted."""
     start, times = np.subtract(config.start, config.saddle), np.arange(config.steps + 1)
-    if name == "simultaneous":
-        z = complex(*start) * simultaneous_multiplier(config.eta) ** times
-        return np.stack([z.real, z.imag], axis=1)
-    values, vectors = np.linalg.eig(alternating_matrix(config.eta))
-    return ((values ** times[:, None] * np.linalg.solve(vectors, start)) @ vectors.T).real
+    z0 = complex(*start)
+    if name == "alternating":
+        values, vectors = np.linalg.eig(alternating_matrix(config.eta))
+        return ((values ** times[:, None] * np.linalg.solve(vectors, start)) @ vectors.T).real
+    if name == "optimistic":  # z_t = A r^t + B s^t with the first step that of simultaneous play
+        r, s = optimistic_roots(config.eta)
+        weights = np.linalg.solve(np.array([[1, 1], [r, s]]), np.array([z0, z0 * simultaneous_multiplier(config.eta)]))
+        z = weights[0] * r**times + weights[1] * s**times
+    elif name in MULTIPLIERS:
+        z = z0 * MULTIPLIERS[name](config.eta) ** times
+    else:
+        return None
+    return np.stack([z.real, z.imag], axis=1)
+
+
+def _rate_panels(etas: np.ndarray, factors: dict[str, np.ndarray]) -> list[Panel]:
+    fine = np.linspace(0.001, etas[-1], 400)
+
+    def series(names: tuple[str, ...]) -> list[Series]:
+        points = [Series(etas, factors[n][:-1], n.replace("_", " "), "points", i) for i, n in enumerate(names)]
+        lines = [Series(fine, RATES[n](fine), "", "predicted", i) for i, n in enumerate(names)]
+        return points + lines
+
+    return [
+        Panel(series(names), x=r"step size $\eta$", y="factor per step", title=title, ylim=(0.6, 1.4), lines={"": 1.0})
+        for title, names in PANELS.items()
+    ]
+
+
+def _rule_table(config: Config, paths: dict, orbits: dict, factors: dict) -> list[str]:
+    rows = [
+        f"{'rule':20} {'factor per step':>16} {'predicted':>16} {'difference':>11} {'orbit error':>12} "
+        f"{'stable until':>13} {'best step: factor':>18}"
+    ]
+    for name in RULES:
+        predicted = float(RATES[name](config.eta))
+        error = f"{np.abs(paths[name] - orbits[name]).max():.1e}" if name in orbits else ""
+        limit = f"{STABLE_UNTIL[name]:.4f}" if name in STABLE_UNTIL else ""
+        best = "{:.4f}: {:.4f}".format(*BEST_STEP[name]) if name in BEST_STEP else ""
+        rows.append(
+            f"{name:20} {factors[name]:16.12f} {predicted:16.12f} {abs(factors[name] - predicted):11.1e} {error:>12} "
+            f"{limit:>13} {best:>18}"
+        )
+    return rows
+
+
+def _orbit_table(config: Config, paths: dict, closed: np.ndarray) -> list[str]:
+    eta, saddle = config.eta, np.array(config.saddle)
+    spiral, ellipse = paths["simultaneous"] - saddle, paths["alternating"] - saddle
+    invariant = alternating_invariant(ellipse[:, 0], ellipse[:, 1], eta)
+    norm = np.linalg.norm(spiral, axis=1)
+    rows = [
+        ("simultaneous: final norm", norm[-1], norm[0] * abs(simultaneous_multiplier(eta)) ** config.steps, None),
+        ("simultaneous: |mean of the path - saddle|", np.linalg.norm(spiral[:-1].mean(0)),
+         np.linalg.norm(spiral[-1] - spiral[0]) / (eta * config.steps), None),
+        ("alternating: a^2 + b^2 - eta ab", invariant.mean(), invariant[0], np.ptp(invariant)),
+        (f"alternating, closed orbit: |mean of {config.closes_after} steps - saddle|",
+         np.abs(closed[:-1].mean(0) - saddle).max(), 0, None),
+    ]  # fmt: skip
+    header = f"{'quantity':58} {'measured':>16} {'predicted':>16} {'difference':>11} {'spread':>9}"
+    return [header, *(_row(*row) for row in rows)]
 
 
 def _row(quantity: str, measured: float, predicted: float, spread: float | None) -> str:
@@ -124,7 +274,7 @@ def _row(quantity: str, measured: float, predicted: float, spread: float | None)
     return f"{quantity:58} {measured:16.12f} {predicted:16.12f} {abs(measured - predicted):11.1e} {spread_text:>9}"
 
 
-SMOKE = {"steps": 40, "closes_after": 12}
+SMOKE = {"steps": 40, "closes_after": 12, "rate_points": 4}
 EXPERIMENT = launch.Experiment("bilinear", __doc__, Config(), SMOKE, compute=compute)
 
 if __name__ == "__main__":

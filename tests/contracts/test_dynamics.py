@@ -48,7 +48,7 @@ from ganjax.games import (
 from ganjax.games.dirac import DIRAC_PENALTIES
 from ganjax.losses import LOSSES
 from ganjax.spectral import spectral_norm
-from ganjax.training import Averaged, digest, init_state, train_step
+from ganjax.training import Averaged, digest, init_state, simulate, train_step
 
 
 class Small(nn.Module):
@@ -160,7 +160,7 @@ def _make(game_name, dynamics_name, adjust="none", optimizer=optax.adam):
     dynamics = DYNAMICS[dynamics_name](optimizers, adjust=ADJUSTMENTS[adjust])
     first, last = game.players[0], game.players[-1]
     averages = {"ema": Averaged(last, ema(0.9)), "tail": Averaged(first, tail_average(1))}
-    state = jax.jit(lambda key: init_state(game, dynamics, key, batch, averages))(jax.random.key(0))
+    state = _jit(lambda key: init_state(game, dynamics, key, batch, averages))(jax.random.key(0))
     return train_step(game, dynamics, averages), state, batch
 
 
@@ -174,7 +174,7 @@ def test_contract(dynamics_name, adjust, game_name):
     step, state, batch = _make(game_name, dynamics_name, adjust)
     key = jax.random.key(3)
     chex.clear_trace_counter()
-    jitted = jax.jit(chex.assert_max_traces(step, n=1))
+    jitted = _jit(chex.assert_max_traces(step, n=1))
     after, metrics = jitted(state, batch, key)
     second, _ = jitted(after, batch, key)
 
@@ -194,13 +194,56 @@ def test_contract(dynamics_name, adjust, game_name):
     assert digest(jitted(restored, batch, key)[0]) == digest(second), "not resumable"
 
 
-@pytest.mark.parametrize("game_name", ["bilinear", "gan"])
+@pytest.mark.parametrize("game_name, adjust", [("bilinear", "two"), ("gan", "none")])
 @pytest.mark.parametrize("dynamics_name", DYNAMICS)
-def test_population(game_name, dynamics_name):
+def test_population(dynamics_name, game_name, adjust):
     """vmap over keys trains a population whose members are what they are alone."""
     # With Adam, a parameter whose gradient is zero but for rounding (a bias before BatchNorm) moves at random.
-    step, state, batch = _make(game_name, dynamics_name, "two", optimizer=optax.sgd)
+    step, state, batch = _make(game_name, dynamics_name, adjust, optimizer=optax.sgd)
     keys = jax.random.split(jax.random.key(7), 3)
-    together, _ = jax.jit(jax.vmap(lambda key: step(state, batch, key)))(keys)
-    alone, _ = jax.jit(step)(state, batch, keys[1])
+    together, _ = _jit(jax.vmap(lambda key: step(state, batch, key)))(keys)
+    alone, _ = _jit(step)(state, batch, keys[1])
     chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[1], together.params), alone.params, rtol=1e-4, atol=1e-5)
+
+
+def _with_a_stake_in_the_opponents(game):
+    """Each cost gets a term that depends on the others' parameters alone, so that the field is the same."""
+
+    def cost(player):
+        def staked(params, net_state, batch, key):
+            value, outcome = game.costs[player](params, net_state, batch, key)
+            others = jax.tree.leaves({p: params[p] for p in params if p != player})
+            return value + sum(jnp.sin(3 * leaf).sum() for leaf in others), outcome
+
+        return staked
+
+    return game._replace(costs={player: cost(player) for player in game.players})
+
+
+@pytest.mark.parametrize("game_name, adjust", [*product(["bilinear", "dirac_gan"], ADJUSTMENTS), ("gan", "none")])
+@pytest.mark.parametrize("dynamics_name", [d for d in DYNAMICS if d not in ("lola", "unrolled")])
+def test_nobody_moves_by_what_another_pays(dynamics_name, game_name, adjust):
+    """Gradients are of the own cost in the own parameters. LOLA and unrolling alone mean to steer the opponent."""
+    game, batch = GAMES[game_name]()
+    dynamics = DYNAMICS[dynamics_name]({p: optax.sgd(RATE) for p in game.players}, adjust=ADJUSTMENTS[adjust])
+
+    def play(game, key):
+        step, state = train_step(game, dynamics), init_state(game, dynamics, key, batch)
+        return step(step(state, batch, key)[0], batch, key)[0].params
+
+    key = jax.random.key(5)
+    plain, staked = (_jit(lambda key, g=g: play(g, key))(key) for g in (game, _with_a_stake_in_the_opponents(game)))
+    chex.assert_trees_all_close(plain, staked, rtol=1e-4, atol=1e-6)
+
+
+def test_lola_is_moved_by_what_it_pays_for_its_opponents():
+    """The test above can fail."""
+    game, _ = GAMES["bilinear"]()
+    dynamics = lola(simultaneous({p: optax.sgd(RATE) for p in game.players}), step=RATE)
+    plain, staked = (simulate(g, dynamics, 2)[0].params for g in (game, _with_a_stake_in_the_opponents(game)))
+    assert abs(plain["a"] - staked["a"]) > 1e-3
+
+
+def _jit(function):
+    """Compiled quickly: these programs run once."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})

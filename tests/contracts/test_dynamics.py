@@ -125,24 +125,26 @@ BASE = {
 }
 # Rules that wrap another one: they are adjusted through it.
 WRAPPED = {
-    "lola": lambda base, players: lola(base, step=RATE),
-    "opponent_lookahead": lambda base, players: opponent_lookahead(base, step=RATE),
-    "unrolled": lambda base, players: unrolled(base, player=players[-1], steps=2, step=RATE),
-    "unrolled_stopped": lambda base, players: unrolled(
-        base, player=players[-1], steps=2, step=RATE, backpropagate=False
+    "lola": lambda base, players, axis: lola(base, step=RATE, axis_name=axis),
+    "opponent_lookahead": lambda base, players, axis: opponent_lookahead(base, step=RATE, axis_name=axis),
+    "unrolled": lambda base, players, axis: unrolled(base, player=players[-1], steps=2, step=RATE, axis_name=axis),
+    "unrolled_stopped": lambda base, players, axis: unrolled(
+        base, player=players[-1], steps=2, step=RATE, backpropagate=False, axis_name=axis
     ),
-    "lookahead": lambda base, players: lookahead(base, k=2, alpha=0.5),
-    "history_of_opponents": lambda base, players: history_of_opponents(base, size=2),
-    "against_average": lambda base, players: against_average(base),
+    "lookahead": lambda base, players, axis: lookahead(base, k=2, alpha=0.5),
+    "history_of_opponents": lambda base, players, axis: history_of_opponents(base, size=2),
+    "against_average": lambda base, players, axis: against_average(base),
 }
-DYNAMICS = (
-    BASE
-    | {
-        name: lambda opts, wrap=wrap, **kw: wrap(simultaneous(opts, **kw), tuple(opts))
-        for name, wrap in WRAPPED.items()
-    }
-    | {"fictitious_play": lambda opts, **kw: fictitious_play(corner(1.0))}
-)
+
+
+def _wrapped(wrap):
+    return lambda opts, axis_name=None, **kw: wrap(
+        simultaneous(opts, axis_name=axis_name, **kw), tuple(opts), axis_name
+    )
+
+
+DYNAMICS = BASE | {name: _wrapped(wrap) for name, wrap in WRAPPED.items()}
+DYNAMICS["fictitious_play"] = lambda opts, axis_name=None, **kw: fictitious_play(corner(1.0), axis_name=axis_name)
 ADJUSTMENTS = {
     "none": None,
     "consensus": consensus(0.1),
@@ -234,6 +236,28 @@ def test_nobody_moves_by_what_another_pays(dynamics_name, game_name, adjust):
     key = jax.random.key(5)
     plain, staked = (_jit(lambda key, g=g: play(g, key))(key) for g in (game, _with_a_stake_in_the_opponents(game)))
     chex.assert_trees_all_close(plain, staked, rtol=1e-4, atol=1e-6)
+
+
+SHARED = [(d, "none") for d in DYNAMICS] + [("simultaneous", a) for a in ADJUSTMENTS if a != "none"]
+
+
+@pytest.mark.parametrize("dynamics_name, adjust", SHARED)
+def test_devices_that_share_a_batch_take_the_step_of_one(dynamics_name, adjust):
+    """Two devices, each with every other example; `vmap` with a named axis knows the collectives of `pmap`."""
+    game, batch = GAMES["gan"]()
+    make, optimizers = DYNAMICS[dynamics_name], {p: optax.sgd(RATE) for p in game.players}
+    alone, shared = (make(optimizers, adjust=ADJUSTMENTS[adjust], axis_name=axis) for axis in (None, "data"))
+    key = jax.random.key(5)
+    state = init_state(game, alone, key, batch)
+    expected, _ = _jit(train_step(game, alone))(state, batch, key)
+    dealt = jax.tree.map(lambda leaf: jnp.stack([leaf[0::2], leaf[1::2]]), batch)
+    step = jax.vmap(train_step(game, shared, axis_name="data"), in_axes=(None, 0, None), axis_name="data")
+    both, _ = _jit(step)(state, dealt, key)
+    for device in (0, 1):
+        mine = jax.tree.map(lambda leaf: leaf[device], both.params)  # noqa: B023
+        chex.assert_trees_all_close(mine, expected.params, rtol=1e-4, atol=1e-6)
+    moved = jax.tree.map(lambda after, before: jnp.abs(after - before).max(), expected.params, state.params)
+    assert max(jax.tree.leaves(moved)) > 1e-3, "nothing moved, nothing was compared"
 
 
 def test_lola_is_moved_by_what_it_pays_for_its_opponents():

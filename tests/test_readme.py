@@ -5,15 +5,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_the_example_runs_and_both_plays_converge(capsys):
     """v = ab + a^2/4: eigenvalues of the field -1/4 +- i sqrt(15)/4, so both contract at step 0.1."""
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(EXAMPLES[0], "README.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["simultaneous", "alternating"]
     assert all(float(line.split()[1]) < 0.5 for line in lines)
+
+
+def test_the_population_runs_and_contracts():
+    names = {}
+    exec(compile(EXAMPLES[1], "README.md", "exec"), names)
+    assert names["distances"].shape == (5, 40) and (names["distances"][:, -1] < 0.5).all()
 
 
 def test_files_and_experiments_that_are_named_exist():

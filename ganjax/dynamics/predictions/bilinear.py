@@ -201,7 +201,7 @@ def simultaneous_drift(eta: ArrayLike) -> Complex:
     part `arctan(eta) / eta` its angular speed.
     """
     eta = np.asarray(eta, float)
-    return np.log1p(1j * eta) / eta
+    return (np.log1p(eta**2) / 2 + 1j * np.arctan(eta)) / eta
 
 
 def alternating_generator(eta: float) -> Real:
@@ -335,7 +335,7 @@ def _radius(eigenvalues: NDArray, like: ArrayLike) -> Real:
 
 
 def _quadratic_roots(p: NDArray, q: NDArray) -> Complex:
-    """The roots of `l^2 - p l + q`, [..., 2], the larger modulus first; the smaller is `q / l`, without cancellation."""
+    """The roots of `l^2 - p l + q`, [..., 2], the larger modulus first; the other is `q / l`, without cancellation."""
     p, q = np.broadcast_arrays(np.asarray(p, complex), np.asarray(q, complex))
     s = np.sqrt(p**2 - 4 * q)
     large = np.where(np.abs(p + s) >= np.abs(p - s), p + s, p - s) / 2

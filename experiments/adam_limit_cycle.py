@@ -2,8 +2,8 @@
 
 Claim: simultaneous Adam is attracted, from inside and outside, to the radius
 R = lr sqrt(8 (1 + beta1) / ((1 - beta1)(1 - beta2))), alternating Adam to
-R = lr sqrt(16 beta1 / ((1 - beta1)(1 - beta2))), if the second moment is slow: 1 - beta2 well below the turn per step. A faster one lets the circle grow, and where
-beta2 = beta1 there is none: the radius grows on and on, as sqrt(t).
+R = lr sqrt(16 beta1 / ((1 - beta1)(1 - beta2))), if the second moment is slow: 1 - beta2 well below the turn per step.
+A fast one changes the circle, and where beta2 = beta1 > 0 there is none: the radius grows on and on, as sqrt(t).
 Paper: Kingma and Ba, Adam, 2015 (the optimiser); the radius is derived in ganjax/dynamics/predictions/adam.py.
 Command: python experiments/adam_limit_cycle.py train --workdir runs/adam_limit_cycle
 Time: 10 seconds.

@@ -3,8 +3,8 @@
 Claim: an exponential moving average of alternating play runs on the players' own ellipse, smaller by
 H = (1 - beta) / sqrt(1 - 2 beta cos phi + beta^2) with phi = 2 arcsin(eta / 2), so it never arrives. The uniform
 average of alternating play arrives as 1/T, and exactly after each turn if the orbit closes; that of simultaneous play
-diverges, as it is -i (z_T - z_0) / (eta T). With steps c / sqrt(t) simultaneous play still diverges, but its uniform average
-falls as T^((c^2 - 1) / 2) if c < 1.
+diverges, as it is -i (z_T - z_0) / (eta T). With steps c / sqrt(t) simultaneous play still diverges, but its uniform
+average falls as T^((c^2 - 1) / 2) if c < 1.
 Paper: Yazici et al., The Unusual Effectiveness of Averaging in GAN Training, ICLR 2019 (exponential averages); Gidel
 et al., A Variational Inequality Perspective on GANs, ICLR 2019 (uniform averages); the closed forms are derived in
 ganjax/dynamics/predictions/averages.py.

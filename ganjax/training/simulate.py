@@ -1,6 +1,7 @@
 """Whole runs as pure functions: one program plays all steps, and `population` plays many runs in one program."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -74,11 +75,11 @@ def population(train: Callable[..., PyTree]) -> Callable[..., PyTree]:
         of arrays given as argument counts as one axis, that of its leaves.
     """
 
-    def every(**axes: PyTree) -> PyTree:
-        names = list(axes)
-        run = lambda *values: train(**dict(zip(names, values, strict=True)))  # noqa: E731
+    @partial(jax.jit, static_argnums=0)
+    def run(names: tuple[str, ...], *values: PyTree) -> PyTree:
+        member = lambda *one: train(**dict(zip(names, one, strict=True)))  # noqa: E731
         for mapped in reversed(range(len(names))):
-            run = jax.vmap(run, in_axes=tuple(0 if i == mapped else None for i in range(len(names))))
-        return jax.jit(run)(*(jax.tree.map(jnp.asarray, axes[name]) for name in names))
+            member = jax.vmap(member, in_axes=tuple(0 if i == mapped else None for i in range(len(names))))
+        return member(*values)
 
-    return every
+    return lambda **axes: run(tuple(axes), *(jax.tree.map(jnp.asarray, values) for values in axes.values()))

@@ -114,7 +114,7 @@ def test_scaling_the_step_and_the_start_scales_the_trajectory(rule, float64):
 
 
 def test_eps_is_a_scale(float64):
-    """With optax's eps of 1e-8 a game of that size is no scaled copy: the steps get short, the trajectory another one."""
+    """With optax's eps of 1e-8 a game of that size is no scaled copy: its steps get short."""
 
     def final(c):
         adam = optax.adam(c * 0.1, b1=0.5, b2=0.99)
@@ -126,7 +126,7 @@ def test_eps_is_a_scale(float64):
 
 
 def test_radii_by_hand():
-    """lr 1, beta2 0.99: sqrt(8 / 0.01) = 28.28; with beta1 = 0.5 sqrt(8 3 100) = 48.99, alternating sqrt(16 100) = 40."""
+    """lr 1, beta2 0.99: sqrt(8 / 0.01) = 28.28; beta1 0.5: sqrt(8 3 100) = 48.99, alternating sqrt(16 100) = 40."""
     np.testing.assert_allclose(adam_radius(1.0, [0.0, 0.5], 0.99), [np.sqrt(800), np.sqrt(2400)], rtol=1e-12)
     np.testing.assert_allclose(alternating_adam_radius(2.0, 0.5, 0.99), 80, rtol=1e-12)
     assert adam_slowness(0.2, 0.5, 0.9) == pytest.approx(0.5)

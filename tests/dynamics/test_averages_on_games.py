@@ -157,7 +157,7 @@ def test_the_mean_of_a_closed_orbit_is_the_saddle(n, float64):
 def test_falling_steps_grow_and_average_at_the_predicted_exponents(float64):
     """Steps c / sqrt(t): |z| as T^(c^2 / 2), the mean as T^((c^2 - 1) / 2), which falls if and only if c < 1.
 
-    Also `sum eta_t z_t = -i (z_T - z_0)` exactly, and the constants of `decaying_step_norm` (exact) and `_mean` (large T).
+    Also `sum eta_t z_t = -i (z_T - z_0)` exactly, and the constants: of the norm exactly, of the mean for large T.
     """
     c, steps = jnp.array([0.5, 0.9, 1.2]), 100_000
 

@@ -62,7 +62,7 @@ RULES = {
     "consensus": lambda eta: simultaneous(_sgd(eta), adjust=consensus(0.5)),
     "symplectic": lambda eta: simultaneous(_sgd(eta), adjust=symplectic(0.5)),
 }
-ETAS = {name: (0.15, 0.3) for name in RULES} | {"proximal_point": (0.15, 1.5), "extragradient": (0.15, 0.8)}
+ETAS = dict.fromkeys(RULES, (0.15, 0.3)) | {"proximal_point": (0.15, 1.5), "extragradient": (0.15, 0.8)}
 # What remains of the first value: |lambda|^(2 BURN_IN) is below 1e-7 for all of them.
 BURN_IN, STEPS = 800, 2800
 
@@ -84,11 +84,11 @@ def _mean_and_error(samples):
 @pytest.mark.parametrize("name", RULES)
 def test_the_floor_is_the_time_average_of_many_seeds(name, float64):
     """Within 3 standard errors, which are below 3 % of it."""
-    run = (
-        lambda seed, eta: _squares(  # noqa: E731
-            RULES[name], STEPS, eta, seed, mu=0.5 if name == "regularised" else 0.0
-        )[0, BURN_IN + 1 :].mean()
-    )
+    mu = 0.5 if name == "regularised" else 0.0
+
+    def run(seed, eta):
+        return _squares(RULES[name], STEPS, eta, seed, mu=mu)[0, BURN_IN + 1 :].mean()
+
     mean, error = _mean_and_error(population(run)(seed=jnp.arange(SEEDS), eta=np.array(ETAS[name])))
     expected = NOISE_FLOORS[name](np.array(ETAS[name]), STD)
     assert (error < 0.03 * expected).all()

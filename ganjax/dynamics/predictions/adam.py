@@ -11,8 +11,9 @@ relative amplitude `e / (2 phi)`; so each player's steps are shorter while it mo
 inwards. Averaged over a turn, and over both, `R'/R = -e / 8`.
 
 They balance at one radius, which attracts from both sides. This needs `e << phi << 1 - beta1`: see `adam_slowness`. A
-faster second moment makes the circle larger, until there is none: where `beta2 = beta1` (as measured, not derived) a turn
-adds a constant to the radius, and as a turn takes longer on a larger orbit, it grows as the square root of the steps.
+faster second moment changes the circle by a few percent, and nearer to `beta2 = beta1 > 0` enlarges it without limit:
+there (measured, not derived) a turn adds a constant to the radius, and as larger orbits take longer, it grows as
+`sqrt(t)`.
 """
 
 import numpy as np

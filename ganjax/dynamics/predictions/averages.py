@@ -69,7 +69,7 @@ def ema_mean(decay: ArrayLike, multiplier: ArrayLike, count: ArrayLike) -> Compl
     `(1 - beta)(lambda^n - beta^n) / ((lambda - beta)(1 - beta^n))`, derived here: the weights `beta^j` of
     `lambda^(n-1-j)` are a geometric series, and they add up to `(1 - beta^n) / (1 - beta)`.
     """
-    decay, multiplier = np.asarray(decay, float), np.asarray(multiplier, complex)
+    decay, multiplier, count = np.asarray(decay, float), np.asarray(multiplier, complex), np.asarray(count, float)
     grown = (multiplier**count - decay**count) / (multiplier - decay)
     return (1 - decay) * grown / (1 - decay**count)
 
@@ -82,7 +82,7 @@ def uniform_mean(multiplier: ArrayLike, count: ArrayLike) -> Complex:
 
     A geometric series. It vanishes where `lambda^n = 1`, and goes to zero as 1/n where `|lambda| = 1`.
     """
-    multiplier = np.asarray(multiplier, complex)
+    multiplier, count = np.asarray(multiplier, complex), np.asarray(count, float)
     return (multiplier**count - 1) / (count * (multiplier - 1))
 
 
@@ -92,7 +92,7 @@ def tail_mean(multiplier: ArrayLike, start: int, count: ArrayLike) -> Complex:
     `uniform_mean` from the point s on (averaging: Polyak and Juditsky 1992).
     """
     if np.any(np.asarray(count) <= start):
-        raise ValueError(f"tail_mean: count is {count}, expected more than start, {start}")
+        raise ValueError(f"tail_mean: count is {count!r}, expected more than start, {start}")
     return np.asarray(multiplier, complex) ** start * uniform_mean(multiplier, np.asarray(count) - start)
 
 

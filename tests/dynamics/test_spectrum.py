@@ -1,0 +1,168 @@
+"""Spectra against dense matrices and closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+from jax.flatten_util import ravel_pytree
+
+from ganjax.core import Batch
+from ganjax.dynamics import (
+    View,
+    consensus,
+    field_jacobian,
+    leading_eigenvalues,
+    path_angle,
+    rotation,
+    simultaneous,
+    spectral_radius,
+    update_jacobian,
+)
+from ganjax.games import bilinear, gan, linear_gan, normal_prior, quadratic, zero_sum
+from ganjax.losses import LOSSES
+from ganjax.models import dcgan
+from ganjax.training import init_state
+
+KEY = jax.random.key(0)
+
+
+def _view(game, batch=None):
+    params, net_state = game.init(KEY, batch)
+    return View(game, net_state, batch, KEY), params
+
+
+def _sorted(values):
+    values = np.asarray(values)
+    return values[np.lexsort((values.imag.round(9), values.real.round(9)))]
+
+
+class Net(nn.Module):
+    out: int
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(self.out)(nn.tanh(nn.Dense(5)(x)))
+
+
+@pytest.fixture
+def small_gan(float64):
+    batch = Batch(jax.random.normal(jax.random.key(1), (16, 2)), None, jnp.arange(16))
+    game = gan(Net(2), Net(1), LOSSES["non_saturating"], prior=normal_prior(2))
+    view, params = _view(game, batch)
+    return view, jax.tree.map(lambda leaf: 2 * leaf.astype(jnp.float64), params)
+
+
+def _dense(view, params):
+    return np.asarray(jax.jit(lambda p: field_jacobian(view, p))(params))
+
+
+@pytest.mark.parametrize("seed", [None, 0, 3])
+def test_a_quadratic_game_has_the_given_spectrum(seed, float64):
+    given = np.array([0.1 + 1j, 0.5, 2j, -0.2 + 0.3j])
+    view, params = _view(quadratic(given, rotation_seed=seed))
+    values = np.linalg.eigvals(np.asarray(field_jacobian(view, params)))
+    np.testing.assert_allclose(_sorted(values), _sorted(np.concatenate([given, given.conj()])), atol=1e-10)
+    if seed is not None:
+        assert np.abs(np.asarray(field_jacobian(view, params))).min() > 1e-6, "the planes lie askew"
+
+
+def test_the_linear_gan_turns_about_its_equilibrium(float64):
+    """At AA^T = Sigma, m = mu, critic zero the field vanishes and its Jacobian is antisymmetric: pure rotation."""
+    sigma = np.array([[2.0, 0.5], [0.5, 1.0]])
+    mu = np.array([1.0, -1.0])
+    view, params = _view(linear_gan(mu, sigma, start=(np.linalg.cholesky(sigma), mu)))
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(view.field(params).gradients)) < 1e-12
+    matrix = np.asarray(field_jacobian(view, params))
+    np.testing.assert_allclose(matrix, -matrix.T, atol=1e-12)
+    assert np.abs(matrix).max() > 1
+    np.testing.assert_allclose(rotation(view, params, KEY), 1.0, rtol=1e-12)
+
+
+def test_the_jacobian_of_a_field_and_of_its_step(float64):
+    """J of ab is [[0, 1], [-1, 0]]; consensus adds gamma; a step of SGD is I - eta J."""
+    view, params = _view(bilinear())
+    np.testing.assert_allclose(field_jacobian(view, params), [[0, 1], [-1, 0]], atol=1e-12)
+    np.testing.assert_allclose(field_jacobian(view, params, (consensus(0.3),)), [[0.3, 1], [-1, 0.3]], atol=1e-12)
+    dynamics = simultaneous({p: optax.sgd(0.1) for p in "ab"}, adjust=consensus(0.3))
+    state = init_state(view.game, dynamics, KEY, None)
+    matrix = update_jacobian(view.game, dynamics, state, None, KEY)
+    np.testing.assert_allclose(matrix, np.eye(2) - 0.1 * np.array([[0.3, 1], [-1, 0.3]]), atol=1e-11)
+    np.testing.assert_allclose(spectral_radius(matrix), abs(1 - 0.03 + 0.1j), rtol=1e-11)
+
+
+def test_products_equal_the_dense_jacobian(small_gan):
+    view, params = small_gan
+    matrix = _dense(view, params)
+    flat, unravel = ravel_pytree(params)
+    w = np.random.default_rng(0).normal(size=flat.size)
+    forward = ravel_pytree(jax.jit(view.jacobian_product)(params, unravel(jnp.asarray(w))))[0]
+    back = ravel_pytree(jax.jit(view.transposed_product)(params, unravel(jnp.asarray(w))))[0]
+    np.testing.assert_allclose(forward, matrix @ w, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(back, matrix.T @ w, rtol=1e-9, atol=1e-10)
+    split = sum(leaf.size for leaf in jax.tree.leaves(params["discriminator"]))
+    off = matrix.copy()
+    off[:split, :split] = off[split:, split:] = 0
+    mixed = jax.jit(lambda p, w: view.jacobian_product(p, w, interaction=True))(params, unravel(jnp.asarray(w)))
+    np.testing.assert_allclose(ravel_pytree(mixed)[0], off @ w, rtol=1e-9, atol=1e-10)
+    mixed = jax.jit(lambda p, w: view.transposed_product(p, w, interaction=True))(params, unravel(jnp.asarray(w)))
+    np.testing.assert_allclose(ravel_pytree(mixed)[0], off.T @ w, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("which, rank", [("LM", np.abs), ("LR", np.real), ("SR", lambda v: -np.real(v))])
+def test_leading_eigenvalues_of_a_network(small_gan, which, rank):
+    view, params = small_gan
+    every = np.linalg.eigvals(_dense(view, params))
+    found = leading_eigenvalues(view, params, 6, which=which, tolerance=1e-10)
+    np.testing.assert_allclose(np.sort(rank(found))[1:], np.sort(rank(every))[-5:], rtol=1e-6)
+    for value in found:
+        assert np.abs(every - value).min() < 1e-6
+    with pytest.raises(ValueError, match="count is 1000, expected 1 to"):
+        leading_eigenvalues(view, params, 1000)
+
+
+def test_products_through_convolutions(float64):
+    """Reverse over reverse: the convolutions know no forward mode. Against a difference of fields."""
+    batch = Batch(jax.random.normal(jax.random.key(1), (4, 8, 8, 1)), None, jnp.arange(4))
+    generator, discriminator = dcgan.Generator((8, 8, 1), width=2), dcgan.Discriminator(width=2)
+    view, params = _view(gan(generator, discriminator, LOSSES["hinge"], prior=normal_prior(3)), batch)
+    flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params))
+    w = jnp.asarray(np.random.default_rng(0).normal(size=flat.size))
+    field = jax.jit(lambda z: ravel_pytree(view.field(unravel(z)).gradients)[0])
+    product = jax.jit(lambda w: ravel_pytree(view.jacobian_product(unravel(flat), unravel(w)))[0])(w)
+    h = 1e-6
+    difference = (field(flat + h * w) - field(flat - h * w)) / (2 * h)
+    np.testing.assert_allclose(product, difference, rtol=1e-3, atol=1e-4 * float(jnp.abs(product).max()))
+    assert float(jnp.abs(product).max()) > 1e-2
+
+
+def test_rotation(small_gan):
+    """0 for a potential, 1 for ab, q^2 / (p^2 + q^2) for the eigenvalues p +- iq, Frobenius norms for networks."""
+    view, params = _view(quadratic([0.3 + 0.4j, 0.3 + 0.4j], rotation_seed=1))
+    np.testing.assert_allclose(rotation(view, params, KEY, probes=400), 0.64, rtol=0.1)
+    view, params = _view(quadratic([0.3 + 0.4j]))
+    np.testing.assert_allclose(rotation(view, params, KEY), 0.64, rtol=1e-9)
+    both_descend = zero_sum(lambda p, batch, key: p["a"] * p["b"] + p["b"] ** 3, "a", "b", None)
+    costs = {"a": both_descend.costs["a"], "b": lambda *args: both_descend.costs["a"](*args)}
+    potential = View(both_descend._replace(costs=costs), {"a": {}, "b": {}}, None, KEY)
+    point = {"a": jnp.array(1.0), "b": jnp.array(2.0)}
+    np.testing.assert_allclose(rotation(potential, point, KEY), 0, atol=1e-12)
+    view, params = small_gan
+    matrix = _dense(view, params)
+    odd, even = (np.linalg.norm(m) ** 2 for m in (matrix - matrix.T, matrix + matrix.T))
+    estimates = jax.jit(jax.vmap(lambda k: rotation(view, params, k, probes=50)))(jax.random.split(KEY, 20))
+    error = np.std(estimates) / np.sqrt(20)
+    assert error < 0.05 and abs(float(estimates.mean()) - odd / (odd + even)) < 4 * error + 1e-3
+
+
+def test_path_angle_of_a_sink_and_of_a_centre(float64):
+    """To a stable point the cosine is 1 on the way and -1 behind it; a centre crosses the way at a right angle."""
+    alphas = np.array([-0.1, 0.5, 0.9, 1.1])
+    start, end = ({p: jnp.full((1,), x) for p in "ab"} for x in (1.0, 0.0))
+    sink, _ = _view(quadratic([0.5]))
+    found = path_angle(sink, start, end, alphas)
+    np.testing.assert_allclose(found.cosine, [1, 1, 1, -1], atol=1e-12)
+    np.testing.assert_allclose(found.norm, 0.5 * np.sqrt(2) * np.abs(1 - alphas), rtol=1e-12)
+    centre, _ = _view(quadratic([1j]))
+    np.testing.assert_allclose(path_angle(centre, start, end, alphas).cosine, 0, atol=1e-12)

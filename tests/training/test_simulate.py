@@ -1,0 +1,102 @@
+"""Whole runs as functions, and populations of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ganjax.core import Game, Outcome
+from ganjax.dynamics import alternating, consensus, simultaneous
+from ganjax.games import bilinear, gradient_noise
+from ganjax.training import init_state, population, simulate, train_step
+
+
+def _play(seed, eta, gamma=0.1, steps=30):
+    game = gradient_noise(bilinear(), 0.1)
+    dynamics = alternating({p: optax.sgd(eta) for p in "ab"}, adjust=consensus(gamma))
+    return simulate(game, dynamics, steps, key=jax.random.key(seed))[1]
+
+
+def test_a_population_is_its_members(float64):
+    seeds, etas = jnp.arange(3), jnp.array([0.05, 0.2])
+    together = population(_play)(seed=seeds, eta=etas)
+    assert together["a"].shape == (3, 2, 31)
+    for i, seed in enumerate(seeds):
+        for j, eta in enumerate(etas):
+            alone = jax.jit(_play)(seed, eta)
+            np.testing.assert_allclose(together["b"][i, j], alone["b"], rtol=1e-12)
+    assert len(np.unique(np.asarray(together["a"][..., -1]))) == 6, "members differ"
+
+
+def test_axes_follow_the_order_of_the_arguments_and_trees_are_one_axis():
+    def train(scale, shift):
+        return scale * shift["x"] + shift["y"]
+
+    shift = {"x": jnp.arange(3.0), "y": 100 * jnp.arange(3.0)}
+    first = population(train)(scale=jnp.arange(2.0), shift=shift)
+    second = population(train)(shift=shift, scale=jnp.arange(2.0))
+    np.testing.assert_array_equal(first, [[0, 100, 200], [0, 101, 202]])
+    np.testing.assert_array_equal(second, first.T)
+
+
+def test_a_population_is_traced_once():
+    traced = []
+
+    def train(x):
+        traced.append(1)
+        return x
+
+    run = population(train)
+    run(x=jnp.arange(3.0))
+    run(x=jnp.arange(3.0) + 1)
+    assert len(traced) == 1
+
+
+def test_the_run_is_the_loop_over_the_train_step(float64):
+    game, dynamics = bilinear(start=(1.0, -2.0)), simultaneous({p: optax.adam(0.1) for p in "ab"})
+    state, path = simulate(game, dynamics, 10)
+    init_key, step_key = jax.random.split(jax.random.key(0), 2)
+    loop, step = init_state(game, dynamics, init_key, None), jax.jit(train_step(game, dynamics))
+    for t in range(10):
+        np.testing.assert_allclose(path["a"][t], loop.params["a"], rtol=1e-12)
+        loop, _ = step(loop, None, step_key)
+    np.testing.assert_allclose(state.params["b"], loop.params["b"], rtol=1e-12)
+    assert int(state.step) == 10 and path["a"].shape == (11,)
+
+
+def test_what_is_kept():
+    dynamics = simultaneous({p: optax.sgd(0.1) for p in "ab"})
+    assert simulate(bilinear(), dynamics, 3, keep=None)[1] is None
+    steps = simulate(bilinear(), dynamics, 3, keep=lambda state: state.step)[1]
+    assert steps.tolist() == [0, 1, 2, 3]
+
+
+def test_a_drawn_batch_is_fresh_each_step_and_the_same_each_run():
+    """Each player descends the batch's value: the path is its cumulative sum."""
+
+    def cost(params, net_state, batch, key):
+        return params["a"] * batch, Outcome({}, {})
+
+    game = Game(lambda key, batch: ({"a": jnp.zeros(())}, {"a": {}}), {"a": cost})
+
+    def play(seed):
+        dynamics = simultaneous({"a": optax.sgd(1.0)})
+        return simulate(game, dynamics, 20, key=jax.random.key(seed), sample=jax.random.normal)[1]["a"]
+
+    path = np.asarray(play(0))
+    assert len(np.unique(np.diff(path).round(6))) == 20
+    np.testing.assert_array_equal(path, play(0))
+    assert (path[1:] != np.asarray(play(1))[1:]).all()
+
+
+def test_a_run_that_overflows_says_so():
+    """The guard keeps the last finite state and counts the steps that it refused."""
+    state, _ = simulate(bilinear(), simultaneous({p: optax.sgd(1e10) for p in "ab"}), 10, keep=None)
+    assert int(state.skipped) > 0 and np.isfinite(state.params["a"])
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_short_runs(steps):
+    state, path = simulate(bilinear(), simultaneous({p: optax.sgd(0.1) for p in "ab"}), steps)
+    assert path["a"].shape == (steps + 1,) and int(state.step) == steps

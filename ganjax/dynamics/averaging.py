@@ -53,7 +53,7 @@ def _average(rate: Callable[[Array], Array]) -> Average:
     return Average(init, update, value)
 
 
-def ema(decay: float, *, warmup: bool = False) -> Average:
+def ema(decay: float | Array, *, warmup: bool = False) -> Average:
     """Exponential moving average `m <- decay m + (1 - decay) theta`, debiased: the weights always sum to one.
 
     Debiasing divides by `1 - decay^t` (Kingma and Ba 2015, section 3), so the first values are not drawn to zero.
@@ -64,7 +64,7 @@ def ema(decay: float, *, warmup: bool = False) -> Average:
         decay: in [0, 1); the average looks back over about `1 / (1 - decay)` steps.
         warmup: use `min(decay, (1 + t) / (10 + t))` at step t, so that early parameters are forgotten sooner.
     """
-    if not 0 <= decay < 1:
+    if not isinstance(decay, jax.core.Tracer) and not 0 <= decay < 1:
         raise ValueError(f"ema: decay is {decay}, expected 0 <= decay < 1")
     if not warmup:
         return _average(lambda count: jnp.asarray(1 - decay, count.dtype))

@@ -1,0 +1,449 @@
+"""The Dirac-GAN: two numbers on which most ways to train a GAN either circle or converge.
+
+Claim: plain, non-saturating and Wasserstein GANs don't converge in simultaneous play, nor do weight clipping and the
+gradient penalties about a target, WGAN-GP, WGAN-LP and DRAGAN; they end on cycles of predicted size. R1, R2, instance
+noise, consensus optimisation and the penalty of Nagarajan and Kolter converge at the predicted rate.
+Paper: Mescheder, Geiger and Nowozin, Which Training Methods for GANs do actually Converge?, 2018, figures 1 to 3.
+Command: python experiments/dirac_gan.py train --workdir runs/dirac_gan
+Time: about fifteen seconds.
+Figure: runs/dirac_gan/phase_planes.png, every variant in both plays over its vector field; eigenvalues.png, what
+regularisation does to the eigenvalues of the flow; limit_cycles.png, the cycles of WGAN-GP, of clipping and of the
+non-saturating GAN. Closed forms are dashed. The table compares the size of the orbit in its last third and the
+spectral radius of a step at the origin with what is predicted, in float64.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ganjax import launch
+from ganjax.core import Dynamics, Game
+from ganjax.dynamics import (
+    Adjustment,
+    View,
+    alternating,
+    clipped,
+    consensus,
+    field_jacobian,
+    gradient_norm,
+    simultaneous,
+    spectral_radius,
+    update_jacobian,
+)
+from ganjax.dynamics.adjustments import adjusted
+from ganjax.dynamics.predictions import (
+    CURVATURE,
+    SLOPE,
+    alternating_multipliers,
+    clipping_band,
+    consensus_dirac_eigenvalues,
+    critical_gamma,
+    critical_noise,
+    dirac_eigenvalues,
+    gradient_norm_eigenvalues,
+    gradient_penalty_amplitude,
+    gradient_penalty_cycle,
+    instance_noise_eigenvalues,
+    non_saturating_flow,
+    non_saturating_radius,
+    penalty_eigenvalues,
+    simultaneous_growth,
+    simultaneous_multipliers,
+)
+from ganjax.errors import ConfigError
+from ganjax.games import dirac_gan
+from ganjax.report import Panel, Series, panels
+from ganjax.training import init_state, simulate
+
+PLAYS = {"simultaneous": simultaneous, "alternating": alternating}
+GAN, WASSERSTEIN, CURVED = SLOPE["gan"], SLOPE["wasserstein"], CURVATURE["gan"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """The variants and how they are played; nothing is random."""
+
+    h: float = 0.2
+    """Step size of both players."""
+    steps: int = 500
+    """How many steps to play."""
+    start: tuple[float, float] = (1.0, 1.0)
+    """Where (theta, psi) begins."""
+    gamma: float = 0.3
+    """Weight of R1 and R2; R1 is also played with its critical weight."""
+    clip: float = 1.0
+    """The bound c of the clipped WGAN's psi."""
+    gp_gamma: float = 0.7
+    """Weight of the penalties about a target: WGAN-GP, WGAN-LP, DRAGAN."""
+    target: float = 1.0
+    """The slope g0 that these ask for."""
+    noise: float = 0.7
+    """Standard deviation sigma of the instance noise."""
+    consensus: float = 1.0
+    """Weight of consensus optimisation."""
+    gradient_norm: float = 1.0
+    """Weight of Nagarajan and Kolter's gradient norm."""
+    cycle_steps: int = 60_000
+    """How many steps to play for the sizes of cycles against h."""
+
+    def __post_init__(self):
+        if self.steps < 3 or self.cycle_steps < 3:
+            raise ConfigError(f"--steps is {self.steps} and --cycle-steps {self.cycle_steps}, expected at least 3")
+        if not 0 < self.h < self.gp_gamma < 2 - self.h:
+            raise ConfigError(
+                f"--h is {self.h} and --gp-gamma {self.gp_gamma}, expected 0 < h < gp-gamma < 2 - h, where WGAN-GP has "
+                "its limit cycle"
+            )
+        for name in ("gamma", "clip", "target", "noise", "consensus", "gradient_norm"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}, expected a positive number")
+        if not 0 < np.hypot(*self.start) < 100:
+            raise ConfigError(f"--start is {self.start}, expected a point within 100 of the origin, and not the origin")
+
+
+# -- the variants and what is predicted of them -----------------------------------------------------------------------
+
+
+class Size(NamedTuple):
+    """What the orbit of one play is held against."""
+
+    what: str
+    measured: Callable[[np.ndarray], float]  # of the orbit, [T, 2]
+    predicted: Callable[[np.ndarray], float] | None  # of the orbit where the law needs it
+
+
+class Variant(NamedTuple):
+    """A game, how its players move, and its closed forms."""
+
+    name: str
+    game: Game
+    eigenvalues: np.ndarray | None  # [2] of the flow at the origin; None where it has no derivative there
+    sizes: tuple[Size, Size]  # in simultaneous and in alternating play
+    slope: float = GAN
+    pulls: tuple[float, float] = (0.0, 0.0)  # of generator and discriminator on themselves, of the linear flow
+    adjust: tuple[Adjustment, ...] = ()
+    clip: float | None = None
+    orbit: np.ndarray | None = None  # [n, 2] where the flow stays or ends, but for the origin
+
+
+def variants(config: Config) -> list[Variant]:
+    """All of them, in the order of the figure."""
+    h, start, c, gamma = config.h, config.start, config.clip, config.gp_gamma
+    r0 = float(np.hypot(*start))
+    last = lambda path: path[-(len(path) // 3) :]  # noqa: E731
+    final = lambda path: float(_radius(path)[-1])  # noqa: E731
+    widest = lambda path: float(_radius(last(path)).max())  # noqa: E731
+    mean = lambda path: float(_radius(last(path)).mean())  # noqa: E731
+    swing = lambda path: float(np.abs(last(path)[:, 0]).max())  # noqa: E731
+
+    def game(f="gan", **options: Any) -> Game:
+        return dirac_gan(f, start=start, **options)
+
+    def wasserstein(penalty: str) -> Game:
+        return game("wasserstein", penalty=penalty, gamma=gamma, target=config.target)
+
+    bounded = Size("bounded: largest radius", widest, None)
+    arrives = (Size("converges: final radius", final, lambda path: 0.0),) * 2
+    cycles = tuple(
+        Size("cycle: largest |theta|", swing, lambda path, p=p: gradient_penalty_amplitude(gamma, config.target, h, p))
+        for p in PLAYS
+    )
+    walls = tuple(Size("cycle: largest radius", widest, lambda path, p=p: clipping_band(c, h, p)[1]) for p in PLAYS)
+    saturating = Size(
+        "grows: final radius", final, lambda path: r0 * np.sqrt(simultaneous_growth(*path[:-1].T, h).prod())
+    )
+    spiral = Size("grows: final radius", final, lambda path: r0 * (1 + h**2) ** ((len(path) - 1) / 2))
+    slow = (
+        Size("cycle: mean radius", mean, lambda path: float(non_saturating_radius(h))),
+        Size(
+            "converges slowly: mean radius",
+            mean,
+            lambda path: float(last(non_saturating_flow(h * np.arange(len(path)), r0)).mean()),
+        ),
+    )
+    one_sided = (
+        Size("cycle: largest radius", widest, None),
+        Size("cycle: largest radius", widest, lambda path: clipping_band(config.target, h, "alternating")[1]),
+    )
+    cycle = gradient_penalty_cycle(gamma, config.target)
+    neutral, noisy = dirac_eigenvalues(GAN), 2 * CURVED * config.noise**2
+    pull = -config.gradient_norm * GAN**2
+
+    def zero_centred(name: str, weight: float, **options: Any) -> Variant:
+        return Variant(
+            f"{name}, gamma {weight:g}", game(gamma=weight, **options),
+            penalty_eigenvalues(weight, GAN), arrives, pulls=(0.0, -weight),
+        )  # fmt: skip
+
+    return [
+        Variant("GAN", game(), neutral, (saturating, bounded), orbit=_circle(r0)),
+        Variant("NS-GAN", game(non_saturating=True), neutral, slow, orbit=_circle(np.sqrt(2 * h))),
+        Variant(
+            "WGAN", game("wasserstein"), dirac_eigenvalues(WASSERSTEIN), (spiral, bounded), WASSERSTEIN,
+            orbit=_circle(r0),
+        ),
+        Variant(
+            f"WGAN, clipped to {c:g}", game("wasserstein"), dirac_eigenvalues(WASSERSTEIN), walls, WASSERSTEIN,
+            clip=c, orbit=_circle(c),
+        ),
+        Variant("WGAN-GP", wasserstein("gp"), None, cycles, WASSERSTEIN, orbit=cycle),
+        Variant(
+            "WGAN-LP", wasserstein("lp"), dirac_eigenvalues(WASSERSTEIN), one_sided, WASSERSTEIN,
+            orbit=_circle(config.target),
+        ),
+        Variant("DRAGAN", wasserstein("dragan"), None, cycles, WASSERSTEIN, orbit=cycle),
+        zero_centred("R1", config.gamma, penalty="r1"),
+        zero_centred("R1", critical_gamma(GAN), penalty="r1"),
+        zero_centred("R2", config.gamma, penalty="r2"),
+        zero_centred("NS-GAN + R1", config.gamma, penalty="r1", non_saturating=True),
+        Variant(
+            f"instance noise {config.noise:g}", game(instance_noise=config.noise),
+            instance_noise_eigenvalues(config.noise, GAN, CURVED), arrives, pulls=(0.0, noisy),
+        ),
+        Variant(
+            f"consensus {config.consensus:g}", game(), consensus_dirac_eigenvalues(config.consensus, GAN), arrives,
+            pulls=(-config.consensus * GAN**2,) * 2, adjust=(consensus(config.consensus),),
+        ),
+        Variant(
+            f"Nagarajan-Kolter {config.gradient_norm:g}", game(),
+            gradient_norm_eigenvalues(config.gradient_norm, GAN), arrives, pulls=(pull, 0.0),
+            adjust=(gradient_norm(config.gradient_norm, players=("generator",)),),
+        ),
+    ]  # fmt: skip
+
+
+def predicted_rate(variant: Variant, play: str, h: float) -> float:
+    """The spectral radius of a step at the origin."""
+    if play == "simultaneous":
+        return float(np.abs(simultaneous_multipliers(variant.eigenvalues, h)).max())
+    return float(np.abs(alternating_multipliers(h, variant.slope, *variant.pulls)).max())
+
+
+# -- playing ----------------------------------------------------------------------------------------------------------
+
+
+def compute(config: Config, workdir: Path) -> list[str]:
+    """Play, compare with the closed forms, draw."""
+    with jax.enable_x64(True):
+        found = variants(config)
+        orbits, steps = {}, {}
+        for one in found:
+            orbits[one.name], steps[one.name] = _play(one, config)
+        figures = [
+            _phase_planes(found, orbits, config, workdir / "phase_planes.png"),
+            _eigenvalues(workdir / "eigenvalues.png"),
+            _limit_cycles(orbits, config, workdir / "limit_cycles.png"),
+        ]
+    rows = [
+        _row(one, play, size, orbits[one.name][play], steps[one.name][play], config.h)
+        for one in found
+        for play, size in zip(PLAYS, one.sizes, strict=True)
+    ]
+    header = (
+        f"{'variant':24} {'play':12} {'orbit':29} {'measured':>10} {'predicted':>10} {'difference':>10}"
+        f" {'rate':>12} {'predicted':>12} {'difference':>10}"
+    )
+    return [header, *rows, *map(str, figures)]
+
+
+def _play(variant: Variant, config: Config) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The orbits, [steps + 1, 2], and the Jacobians of a step at the origin, of both plays in one program."""
+
+    @jax.jit
+    def both():
+        orbits, jacobians = {}, {}
+        for play in PLAYS:
+            dynamics = _dynamics(play, config.h, variant)
+            orbits[play] = _path(variant.game, dynamics, config.steps)
+            state = init_state(variant.game, dynamics, jax.random.key(0), None)
+            origin = state.replace(params=jax.tree.map(jnp.zeros_like, state.params))
+            jacobians[play] = update_jacobian(variant.game, dynamics, origin, None, jax.random.key(0))
+        return orbits, jacobians
+
+    return jax.tree.map(np.asarray, both())
+
+
+def _dynamics(play: str, h: float | jax.Array, variant: Variant | None = None) -> Dynamics:
+    discriminator = optax.sgd(h)
+    if variant is not None and variant.clip is not None:
+        discriminator = clipped(discriminator, variant.clip)
+    adjust = () if variant is None else variant.adjust
+    return PLAYS[play]({"generator": optax.sgd(h), "discriminator": discriminator}, adjust=adjust)
+
+
+def _path(game: Game, dynamics: Dynamics, steps: int) -> jax.Array:
+    _, path = simulate(game, dynamics, steps)
+    return jnp.stack([path["generator"], path["discriminator"]], axis=-1)
+
+
+def _view(game: Game) -> View:
+    return View(game, {"generator": {}, "discriminator": {}}, None, jax.random.key(0))
+
+
+def _row(variant: Variant, play: str, size: Size, orbit: np.ndarray, step: np.ndarray, h: float) -> str:
+    measured = size.measured(orbit)
+    text = f"{variant.name:24} {play:12} {size.what:29} {measured:10.6f}"
+    if size.predicted is None:
+        text += f" {'':>10} {'':>10}"
+    else:
+        predicted = size.predicted(orbit)
+        text += f" {predicted:10.6f} {abs(measured - predicted):10.1e}"
+    if variant.eigenvalues is None:
+        return text
+    rate, expected = spectral_radius(jnp.asarray(step)), predicted_rate(variant, play, h)
+    return text + f" {rate:12.9f} {expected:12.9f} {abs(rate - expected):10.1e}"
+
+
+# -- figures ----------------------------------------------------------------------------------------------------------
+
+
+def _phase_planes(found: Sequence[Variant], orbits: dict, config: Config, out: Path) -> Path:
+    half = 1.15 * max(2.0, *np.abs(config.start))
+    nowhere = np.full((1, 2), np.nan)
+
+    def panel(one: Variant) -> Panel:
+        def at(theta, psi):
+            params = {"generator": theta, "discriminator": psi}
+            memories = tuple(a.init(params) for a in one.adjust)
+            v = adjusted(_view(one.game), params, one.adjust, memories).gradients
+            return -v["generator"], -v["discriminator"]
+
+        field = jax.jit(jax.vmap(jax.vmap(at)))
+        series = [
+            Series(*orbits[one.name][play].T, play, tint=tint)
+            for play, tint in (("simultaneous", 1), ("alternating", 0))
+        ]
+        orbit = nowhere if one.orbit is None else one.orbit
+        return Panel(
+            [
+                *series,
+                Series(*orbit.T, "where the flow or a cycle stays, predicted", kind="predicted", tint=6),
+                Series([config.start[0]], [config.start[1]], "start", kind="mark"),
+                Series([0.0], [0.0], "equilibrium", kind="star"),
+            ],
+            x="theta", y="psi", title=one.name, xlim=(-half, half), ylim=(-half, half), equal=True,
+            field=lambda a, b: field(jnp.asarray(a), jnp.asarray(b)),
+        )  # fmt: skip
+
+    title = f"The Dirac-GAN, {config.steps} steps of {config.h:g}"
+    panels([panel(one) for one in found], out, columns=5, size=(2.6, 2.75), title=title)
+    return out
+
+
+def _eigenvalues(out: Path) -> Path:
+    """Points measured with automatic differentiation, lines predicted; the plain game, the critical one, three times."""
+    critical, sigma = critical_gamma(GAN), critical_noise(GAN, CURVED)
+    norm = 2 / GAN
+    sweeps: list[tuple[str, float, float | None, Callable, Callable]] = [
+        ("R1, gamma 0 to 3", 3 * critical, critical, lambda g: penalty_eigenvalues(g, GAN),
+         lambda g: (dirac_gan(penalty="r1", gamma=g), ())),
+        ("consensus, gamma 0 to 3", 3 * critical, None, lambda g: consensus_dirac_eigenvalues(g, GAN),
+         lambda g: (dirac_gan(), (consensus(g),))),
+        (f"Nagarajan-Kolter, gamma 0 to {3 * norm:g}", 3 * norm, norm, lambda g: gradient_norm_eigenvalues(g, GAN),
+         lambda g: (dirac_gan(), (gradient_norm(g, players=("generator",)),))),
+        ("instance noise, sigma 0 to 2.45", np.sqrt(3) * sigma, sigma,
+         lambda s: instance_noise_eigenvalues(s, GAN, CURVED), lambda s: (dirac_gan(instance_noise=s), ())),
+    ]  # fmt: skip
+    parts = []
+    for title, largest, special, predict, build in sweeps:
+
+        def jacobian(value: jax.Array, build: Callable = build) -> jax.Array:
+            game, adjust = build(value)
+            origin = {"generator": jnp.zeros(()), "discriminator": jnp.zeros(())}
+            return -field_jacobian(_view(game), origin, adjust)
+
+        values = np.linspace(0, largest, 25)
+        found = np.linalg.eigvals(np.asarray(jax.jit(jax.vmap(jacobian))(jnp.asarray(values)))).ravel()
+        upper, lower = predict(np.linspace(0, largest, 601)).T
+        plain = predict(0.0)
+        turned = np.full(1, np.nan) if special is None else predict(special)[:1]
+        parts.append(
+            Panel(
+                [
+                    Series(found.real, found.imag, "measured", kind="points", tint=0),
+                    Series(upper.real, upper.imag, "predicted", kind="predicted", tint=0),
+                    Series(lower.real, lower.imag, kind="predicted", tint=0),
+                    Series(plain.real, plain.imag, "no regularisation", kind="mark"),
+                    Series(turned.real, turned.imag, "critical: nothing turns beyond", kind="star"),
+                ],
+                x="real part", y="imaginary part", title=title,
+            )
+        )  # fmt: skip
+    panels(parts, out, columns=2, title="Eigenvalues of the flow at the origin of the Dirac-GAN")
+    return out
+
+
+def _limit_cycles(orbits: dict, config: Config, out: Path) -> Path:
+    penalised, wall = orbits["WGAN-GP"], orbits[f"WGAN, clipped to {config.clip:g}"]
+
+    def cycle(title: str, paths: dict[str, np.ndarray], orbit: np.ndarray) -> Panel:
+        ends = [
+            Series(*paths[play][-config.steps // 2 :].T, play, tint=tint)
+            for play, tint in (("simultaneous", 1), ("alternating", 0))
+        ]
+        predicted = Series(*orbit.T, "predicted, small steps", kind="predicted", tint=6)
+        return Panel([*ends, predicted], x="theta", y="psi", title=title, equal=True)
+
+    steps = np.geomspace(0.01, 0.7 * config.gp_gamma, 9)
+    fine = np.geomspace(steps[0], steps[-1], 200)
+    gp = dirac_gan("wasserstein", penalty="gp", gamma=config.gp_gamma, target=config.target, start=config.start)
+    amplitudes = []
+    for play, tint in (("simultaneous", 1), ("alternating", 0)):
+        measured = np.abs(_ends(gp, play, steps, config.cycle_steps)[..., 0]).max(1)
+        law = [gradient_penalty_amplitude(config.gp_gamma, config.target, h, play) for h in fine]
+        amplitudes += [
+            Series(steps, measured, play, kind="points", tint=tint),
+            Series(fine, law, f"{play}, predicted", kind="predicted", tint=tint),
+        ]
+    flow = gradient_penalty_amplitude(config.gp_gamma, config.target)
+
+    steps = np.geomspace(0.03, 0.5, 9)
+    radius = _radius(
+        _ends(dirac_gan(non_saturating=True, start=config.start), "simultaneous", steps, config.cycle_steps)
+    )
+    panels(
+        [
+            cycle(f"WGAN-GP, gamma {config.gp_gamma:g}, h {config.h:g}", penalised, gradient_penalty_cycle(
+                config.gp_gamma, config.target)),
+            cycle(f"WGAN clipped to {config.clip:g}, h {config.h:g}", wall, _circle(config.clip)),
+            Panel(amplitudes, x="step h", y="largest |theta| on the cycle", title="WGAN-GP", log="x",
+                  lines={f"flow, {flow:.4f}": flow}),
+            Panel(
+                [
+                    Series(steps, radius.mean(1), "simultaneous", kind="points", tint=1),
+                    Series(steps, non_saturating_radius(steps), "predicted, sqrt(2h)", kind="predicted", tint=1),
+                ],
+                x="step h", y="radius of the cycle", title="NS-GAN", log="xy",
+            ),
+        ],
+        out, columns=2, title="Limit cycles of the Dirac-GAN",
+    )  # fmt: skip
+    return out
+
+
+def _ends(game: Game, play: str, steps: np.ndarray, count: int) -> np.ndarray:
+    """The last 1000 points of an orbit for each step size, [H, 1000, 2]."""
+    run = jax.jit(jax.vmap(lambda h: _path(game, _dynamics(play, h), count)[-1000:]))
+    return np.asarray(run(jnp.asarray(steps)))
+
+
+def _radius(path: np.ndarray) -> np.ndarray:
+    return np.hypot(path[..., 0], path[..., 1])
+
+
+def _circle(radius: float, points: int = 361) -> np.ndarray:
+    angle = np.linspace(0, 2 * np.pi, points)
+    return radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+SMOKE = {"steps": 30, "cycle_steps": 300}
+EXPERIMENT = launch.Experiment("dirac_gan", __doc__, Config(), SMOKE, compute=compute)
+
+if __name__ == "__main__":
+    launch.main(EXPERIMENT)

@@ -1,0 +1,193 @@
+"""The Jacobian of the game on a trained GAN: does the field rotate where training ends?
+
+Claim: the vector field of a GAN is no gradient field. Its Jacobian has complex eigenvalues, whose imaginary parts are
+rotation; consensus optimisation moves them to the right, where the flow is attracted. Along the way from the
+initialisation to where training ended, the path-angle shows attraction by a change of sign at the end and rotation by a
+bump.
+Paper: Mescheder, Nowozin and Geiger, The Numerics of GANs, 2017; Berard, Gidel, Almahairi, Vincent and Lacoste-Julien,
+A Closer Look at the Optimization Landscapes of Generative Adversarial Networks, 2020.
+Command: python experiments/gan_spectrum.py train --workdir runs/gan_spectrum
+Time: about 2 minutes on 2 CPU cores.
+Figure: runs/gan_spectrum/spectrum.png, leading eigenvalues at the start and at the end, with and without consensus;
+rotation and gradient norm over training; path-angle. runs/gan_spectrum/samples.png, what the generators draw.
+Two perceptrons play the non-saturating game on a ring of 8 Gaussians. An eigenvalue with a negative real part is a
+direction in which the flow leaves the point; all figures are of one fixed batch.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm import tqdm
+
+from ganjax import launch
+from ganjax.core import Batch, GameState
+from ganjax.data.points import ring, ring_centres
+from ganjax.dynamics import View, alternating, consensus, leading_eigenvalues, path_angle, rotation
+from ganjax.dynamics.field import dot
+from ganjax.errors import ConfigError
+from ganjax.games import gan, normal_prior, sampler
+from ganjax.losses import LOSSES
+from ganjax.metrics import modes, perfect_modes
+from ganjax.models import mlp
+from ganjax.report import Panel, Series, panels
+from ganjax.training import Keys, init_state, train_step
+
+ALPHAS = np.linspace(-0.1, 1.1, 61)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The networks, the training and what is looked at."""
+
+    steps: int = 6000
+    """Steps of alternating play."""
+    batch_size: int = 256
+    """Examples of each turn."""
+    learning_rate: float = 5e-4
+    """Of Adam, for both players."""
+    beta1: float = 0.5
+    """Of Adam."""
+    width: int = 64
+    """Of the two hidden layers of each network."""
+    latent: int = 16
+    """Size of z."""
+    sigma: float = 0.1
+    """Standard deviation of each Gaussian; the ring has radius 2."""
+    gamma: float = 0.1
+    """Weight of consensus in the second run."""
+    eigenvalues: int = 16
+    """How many of the Jacobian's eigenvalues, largest modulus first."""
+    fixed_batch: int = 1024
+    """Examples of the batch on which the field is looked at."""
+    looks: int = 30
+    """How often rotation and norm are measured during training."""
+    seed: int = 0
+    """Of everything random."""
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "width", "latent", "eigenvalues", "fixed_batch", "looks"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}, expected at least 1")
+        if not (self.learning_rate > 0 and self.sigma > 0):
+            raise ConfigError(f"--learning-rate is {self.learning_rate} and --sigma {self.sigma}, expected positive")
+
+
+def compute(config: Config, workdir: Path) -> list[str]:
+    """Train twice, look at the Jacobian, draw."""
+    generator = mlp.Generator((2,), (config.width, config.width), output=mlp.identity)
+    prior = normal_prior(config.latent)
+    game = gan(generator, mlp.Discriminator((config.width, config.width)), LOSSES["non_saturating"], prior=prior)
+    keys = Keys.of(config.seed)
+    fixed = _batch(ring(config.fixed_batch, sigma=config.sigma, seed=config.seed + 1)[0])
+    draw = jax.jit(sampler(generator, prior))
+    rows = [
+        f"{'run':10} {'at':6} {'largest |eig|':>13} {'largest |imag|':>14} {'smallest real':>13} {'real < 0':>9} "
+        f"{'rotation':>9} {'norm':>9} {'modes':>6} {'quality':>8}"
+    ]
+    centres = jnp.asarray(ring_centres())
+    spectra, curves, angles, drawn = [], [], [], {}
+    for tint, (name, adjust) in enumerate({"plain": None, "consensus": consensus(config.gamma)}.items()):
+        states, history = _train(config, game, adjust, fixed, keys, name)
+        ends = {"start": states[0], "end": states[1]}
+        for place, (when, state) in enumerate(ends.items()):
+            view = View(game, state.net_state, fixed, keys.samples)
+            values = leading_eigenvalues(view, state.params, config.eigenvalues, seed=config.seed)
+            x = draw(state.params["generator"], state.net_state["generator"], keys.samples, jnp.arange(2500))
+            judged = modes(x, centres, config.sigma)
+            rows.append(
+                f"{name:10} {when:6} {np.abs(values).max():13.4f} {np.abs(values.imag).max():14.4f} "
+                f"{values.real.min():13.4f} {(values.real < 0).mean():9.0%} {history[-place, 1]:9.3f} "
+                f"{history[-place, 2]:9.4f} {int(judged.captured):6d} {float(judged.high_quality):8.1%}"
+            )
+            spectra.append(Series(values.real, values.imag, f"{name}, {when}", "points", 2 * tint + place))
+        drawn[name] = np.asarray(x)
+        curves.append((name, tint, history))
+        view = View(game, states[1].net_state, fixed, keys.samples)
+        angles.append((name, tint, path_angle(view, states[0].params, states[1].params, jnp.asarray(ALPHAS))))
+    quality, _ = perfect_modes(8, 2500)
+    rows.append(
+        f"a perfect sampler finds 8 modes at a quality of {quality:.1%}; rotation is the antisymmetric share of J"
+    )
+    figures = workdir / "spectrum.png", workdir / "samples.png"
+    panels(
+        _panels(spectra, curves, angles), figures[0], columns=2, title="The game's Jacobian on a ring of 8 Gaussians"
+    )
+    panels(_scatters(config, drawn), figures[1], columns=2, title="2,500 samples over the ring (grey)")
+    return [*rows, *map(str, figures)]
+
+
+def _batch(x: np.ndarray | jax.Array) -> Batch:
+    return Batch(jnp.asarray(x), None, jnp.arange(len(x), dtype=jnp.int32))
+
+
+def _train(config: Config, game, adjust, fixed: Batch, keys: Keys, name: str):
+    """The states at the start and at the end, and [looks + 1, 3]: step, rotation, norm of the field."""
+    adam = optax.adam(config.learning_rate, b1=config.beta1)
+    dynamics = alternating(dict.fromkeys(game.players, adam), adjust=adjust)
+    step = train_step(game, dynamics)
+    size = config.batch_size * dynamics.slices
+    data_key = jax.random.fold_in(keys.samples, 1)
+    data = jnp.asarray(ring(100_000, sigma=config.sigma, seed=config.seed)[0])
+
+    def advance(data: jax.Array, state: GameState) -> GameState:
+        rows = jax.random.randint(jax.random.fold_in(data_key, state.step), (size,), 0, len(data))
+        return step(state, Batch(data[rows], None, jnp.arange(size, dtype=jnp.int32)), keys.steps)[0]
+
+    @jax.jit
+    def chunk(data: jax.Array, state: GameState, count: int) -> GameState:
+        return jax.lax.fori_loop(0, count, lambda _, s: advance(data, s), state)
+
+    @jax.jit
+    def look(state: GameState) -> jax.Array:
+        view = View(game, state.net_state, fixed, keys.samples)
+        v = view.field(state.params).gradients
+        return jnp.stack([rotation(view, state.params, keys.samples), jnp.sqrt(dot(v, v))])
+
+    start = state = jax.jit(lambda: init_state(game, dynamics, keys.init, _batch(data[:size])))()
+    stops = np.linspace(0, config.steps, config.looks + 1).astype(int)
+    history = [[0, *look(state)]]
+    for before, after in zip(stops[:-1], tqdm(stops[1:], desc=name, unit="look"), strict=True):
+        state = chunk(data, state, after - before)
+        history.append([after, *look(state)])
+    return (start, state), np.array(history, float)
+
+
+def _panels(spectra: list[Series], curves: list, angles: list) -> list[Panel]:
+    return [
+        Panel(spectra, "real part", "imaginary part", "leading eigenvalues of J"),
+        Panel(
+            [Series(h[:, 0], h[:, 1], name, tint=2 * tint + 1) for name, tint, h in curves],
+            "training step", r"$|A|^2 / (|S|^2 + |A|^2)$", "rotation of the field", ylim=(0, 1),
+        ),
+        Panel(
+            [Series(a.alpha, a.cosine, name, tint=2 * tint + 1) for name, tint, a in angles],
+            r"$\alpha$ (0: start, 1: end)", "cosine of -v and the way", "path-angle",
+            lines={"right angle": 0.0},
+        ),
+        Panel(
+            [Series(a.alpha, a.norm, name, tint=2 * tint + 1) for name, tint, a in angles],
+            r"$\alpha$ (0: start, 1: end)", r"$|v|$", "norm of the field on the way", log="y",
+        ),
+    ]  # fmt: skip
+
+
+def _scatters(config: Config, drawn: dict[str, np.ndarray]) -> list[Panel]:
+    real = ring(2500, sigma=config.sigma, seed=config.seed + 2)[0]
+    return [
+        Panel(
+            [Series(real[:, 0], real[:, 1], "real", "points", 6), Series(x[:, 0], x[:, 1], "generated", "points", 0)],
+            "$x_1$", "$x_2$", name, xlim=(-3, 3), ylim=(-3, 3), equal=True,
+        )
+        for name, x in drawn.items()
+    ]  # fmt: skip
+
+
+SMOKE = {"steps": 20, "width": 8, "latent": 2, "batch_size": 16, "fixed_batch": 64, "looks": 2, "eigenvalues": 4}
+EXPERIMENT = launch.Experiment("gan_spectrum", __doc__, Config(), SMOKE, compute=compute)
+
+if __name__ == "__main__":
+    launch.main(EXPERIMENT)

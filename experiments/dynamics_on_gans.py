@@ -64,9 +64,9 @@ class Config:
 
     seeds: int = 5
     """Runs of each rule, seeds 0, 1, ..., trained together."""
-    ring_steps: int = 4000
+    ring_steps: int = 3000
     """Steps on the ring."""
-    digits_steps: int = 400
+    digits_steps: int = 300
     """Steps on the digits; 0 leaves them out."""
     ring_batch: int = 128
     """Examples of each look at the field, ring."""

@@ -13,9 +13,9 @@ spectral radius of a step at the origin with what is predicted, in float64.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,9 @@ from ganjax.games import dirac_gan
 from ganjax.report import Panel, Series, panels
 from ganjax.training import init_state, simulate
 
-PLAYS = {"simultaneous": simultaneous, "alternating": alternating}
+Play = Literal["simultaneous", "alternating"]
+PLAYS: dict[Play, Callable[..., Dynamics]] = {"simultaneous": simultaneous, "alternating": alternating}
+TINTS: dict[Play, int] = {"simultaneous": 1, "alternating": 0}
 GAN, WASSERSTEIN, CURVED = SLOPE["gan"], SLOPE["wasserstein"], CURVATURE["gan"]
 
 
@@ -124,7 +126,7 @@ class Variant(NamedTuple):
     name: str
     game: Game
     eigenvalues: np.ndarray | None  # [2] of the flow at the origin; None where it has no derivative there
-    sizes: tuple[Size, Size]  # in simultaneous and in alternating play
+    sizes: Sequence[Size]  # [2] in simultaneous and in alternating play
     slope: float = GAN
     pulls: tuple[float, float] = (0.0, 0.0)  # of generator and discriminator on themselves, of the linear flow
     adjust: tuple[Adjustment, ...] = ()
@@ -150,14 +152,20 @@ def variants(config: Config) -> list[Variant]:
 
     bounded = Size("bounded: largest radius", widest, None)
     arrives = (Size("converges: final radius", final, lambda path: 0.0),) * 2
-    cycles = tuple(
-        Size("cycle: largest |theta|", swing, lambda path, p=p: gradient_penalty_amplitude(gamma, config.target, h, p))
-        for p in PLAYS
-    )
-    walls = tuple(Size("cycle: largest radius", widest, lambda path, p=p: clipping_band(c, h, p)[1]) for p in PLAYS)
-    saturating = Size(
-        "grows: final radius", final, lambda path: r0 * np.sqrt(simultaneous_growth(*path[:-1].T, h).prod())
-    )
+
+    def amplitude(play: Play) -> Size:
+        predicted = gradient_penalty_amplitude(gamma, config.target, h, play)
+        return Size("cycle: largest |theta|", swing, lambda path: predicted)
+
+    def wall(play: Play) -> Size:
+        predicted = clipping_band(c, h, play)[1]
+        return Size("cycle: largest radius", widest, lambda path: predicted)
+
+    def grown(path: np.ndarray) -> float:
+        return r0 * float(np.sqrt(simultaneous_growth(path[:-1, 0], path[:-1, 1], h).prod()))
+
+    cycles, walls = [amplitude(play) for play in PLAYS], [wall(play) for play in PLAYS]
+    saturating = Size("grows: final radius", final, grown)
     spiral = Size("grows: final radius", final, lambda path: r0 * (1 + h**2) ** ((len(path) - 1) / 2))
     slow = (
         Size("cycle: mean radius", mean, lambda path: float(non_saturating_radius(h))),
@@ -218,10 +226,10 @@ def variants(config: Config) -> list[Variant]:
     ]  # fmt: skip
 
 
-def predicted_rate(variant: Variant, play: str, h: float) -> float:
+def predicted_rate(variant: Variant, eigenvalues: np.ndarray, play: Play, h: float) -> float:
     """The spectral radius of a step at the origin."""
     if play == "simultaneous":
-        return float(np.abs(simultaneous_multipliers(variant.eigenvalues, h)).max())
+        return float(np.abs(simultaneous_multipliers(eigenvalues, h)).max())
     return float(np.abs(alternating_multipliers(h, variant.slope, *variant.pulls)).max())
 
 
@@ -240,11 +248,11 @@ def compute(config: Config, workdir: Path) -> list[str]:
             _eigenvalues(workdir / "eigenvalues.png"),
             _limit_cycles(orbits, config, workdir / "limit_cycles.png"),
         ]
-    rows = [
-        _row(one, play, size, orbits[one.name][play], steps[one.name][play], config.h)
-        for one in found
-        for play, size in zip(PLAYS, one.sizes, strict=True)
-    ]
+        rows = [
+            _row(one, play, size, orbits[one.name][play], steps[one.name][play], config.h)
+            for one in found
+            for play, size in zip(PLAYS, one.sizes, strict=True)
+        ]
     header = (
         f"{'variant':24} {'play':12} {'orbit':29} {'measured':>10} {'predicted':>10} {'difference':>10}"
         f" {'rate':>12} {'predicted':>12} {'difference':>10}"
@@ -262,14 +270,14 @@ def _play(variant: Variant, config: Config) -> tuple[dict[str, np.ndarray], dict
             dynamics = _dynamics(play, config.h, variant)
             orbits[play] = _path(variant.game, dynamics, config.steps)
             state = init_state(variant.game, dynamics, jax.random.key(0), None)
-            origin = state.replace(params=jax.tree.map(jnp.zeros_like, state.params))
+            origin = replace(state, params=jax.tree.map(jnp.zeros_like, state.params))
             jacobians[play] = update_jacobian(variant.game, dynamics, origin, None, jax.random.key(0))
         return orbits, jacobians
 
     return jax.tree.map(np.asarray, both())
 
 
-def _dynamics(play: str, h: float | jax.Array, variant: Variant | None = None) -> Dynamics:
+def _dynamics(play: Play, h: float | jax.Array, variant: Variant | None = None) -> Dynamics:
     discriminator = optax.sgd(h)
     if variant is not None and variant.clip is not None:
         discriminator = clipped(discriminator, variant.clip)
@@ -286,17 +294,17 @@ def _view(game: Game) -> View:
     return View(game, {"generator": {}, "discriminator": {}}, None, jax.random.key(0))
 
 
-def _row(variant: Variant, play: str, size: Size, orbit: np.ndarray, step: np.ndarray, h: float) -> str:
+def _row(variant: Variant, play: Play, size: Size, orbit: np.ndarray, step: np.ndarray, h: float) -> str:
     measured = size.measured(orbit)
-    text = f"{variant.name:24} {play:12} {size.what:29} {measured:10.6f}"
+    text = f"{variant.name:24} {play:12} {size.what:29} {measured:10.6g}"
     if size.predicted is None:
         text += f" {'':>10} {'':>10}"
     else:
         predicted = size.predicted(orbit)
-        text += f" {predicted:10.6f} {abs(measured - predicted):10.1e}"
+        text += f" {predicted:10.6g} {abs(measured - predicted):10.1e}"
     if variant.eigenvalues is None:
         return text
-    rate, expected = spectral_radius(jnp.asarray(step)), predicted_rate(variant, play, h)
+    rate, expected = spectral_radius(jnp.asarray(step)), predicted_rate(variant, variant.eigenvalues, play, h)
     return text + f" {rate:12.9f} {expected:12.9f} {abs(rate - expected):10.1e}"
 
 
@@ -304,6 +312,7 @@ def _row(variant: Variant, play: str, size: Size, orbit: np.ndarray, step: np.nd
 
 
 def _phase_planes(found: Sequence[Variant], orbits: dict, config: Config, out: Path) -> Path:
+    """Arrows have the square root of the flow's length, so that slow flows show too."""
     half = 1.15 * max(2.0, *np.abs(config.start))
     nowhere = np.full((1, 2), np.nan)
 
@@ -312,18 +321,17 @@ def _phase_planes(found: Sequence[Variant], orbits: dict, config: Config, out: P
             params = {"generator": theta, "discriminator": psi}
             memories = tuple(a.init(params) for a in one.adjust)
             v = adjusted(_view(one.game), params, one.adjust, memories).gradients
-            return -v["generator"], -v["discriminator"]
+            length = jnp.hypot(v["generator"], v["discriminator"])
+            shorter = -1 / jnp.sqrt(jnp.maximum(length, 1e-9))
+            return shorter * v["generator"], shorter * v["discriminator"]
 
         field = jax.jit(jax.vmap(jax.vmap(at)))
-        series = [
-            Series(*orbits[one.name][play].T, play, tint=tint)
-            for play, tint in (("simultaneous", 1), ("alternating", 0))
-        ]
+        series = [_line(orbits[one.name][play], play) for play in PLAYS]
         orbit = nowhere if one.orbit is None else one.orbit
         return Panel(
             [
                 *series,
-                Series(*orbit.T, "where the flow or a cycle stays, predicted", kind="predicted", tint=6),
+                Series(orbit[:, 0], orbit[:, 1], "predicted orbit or cycle", kind="predicted", tint=6),
                 Series([config.start[0]], [config.start[1]], "start", kind="mark"),
                 Series([0.0], [0.0], "equilibrium", kind="star"),
             ],
@@ -337,7 +345,7 @@ def _phase_planes(found: Sequence[Variant], orbits: dict, config: Config, out: P
 
 
 def _eigenvalues(out: Path) -> Path:
-    """Points measured with automatic differentiation, lines predicted; the plain game, the critical one, three times."""
+    """What each regularisation does to the eigenvalues, up to three times its critical weight where it has one."""
     critical, sigma = critical_gamma(GAN), critical_noise(GAN, CURVED)
     norm = 2 / GAN
     sweeps: list[tuple[str, float, float | None, Callable, Callable]] = [
@@ -383,23 +391,21 @@ def _limit_cycles(orbits: dict, config: Config, out: Path) -> Path:
     penalised, wall = orbits["WGAN-GP"], orbits[f"WGAN, clipped to {config.clip:g}"]
 
     def cycle(title: str, paths: dict[str, np.ndarray], orbit: np.ndarray) -> Panel:
-        ends = [
-            Series(*paths[play][-config.steps // 2 :].T, play, tint=tint)
-            for play, tint in (("simultaneous", 1), ("alternating", 0))
-        ]
-        predicted = Series(*orbit.T, "predicted, small steps", kind="predicted", tint=6)
+        ends = [_line(paths[play][-config.steps // 2 :], play) for play in PLAYS]
+        predicted = Series(orbit[:, 0], orbit[:, 1], "predicted, small steps", kind="predicted", tint=6)
         return Panel([*ends, predicted], x="theta", y="psi", title=title, equal=True)
 
-    steps = np.geomspace(0.01, 0.7 * config.gp_gamma, 9)
+    largest = min(0.7 * config.gp_gamma, 0.9 * (2 - config.gp_gamma))  # both plays have a cycle
+    steps = np.geomspace(largest / 50, largest, 9)
     fine = np.geomspace(steps[0], steps[-1], 200)
     gp = dirac_gan("wasserstein", penalty="gp", gamma=config.gp_gamma, target=config.target, start=config.start)
     amplitudes = []
-    for play, tint in (("simultaneous", 1), ("alternating", 0)):
+    for play, tint in TINTS.items():
         measured = np.abs(_ends(gp, play, steps, config.cycle_steps)[..., 0]).max(1)
         law = [gradient_penalty_amplitude(config.gp_gamma, config.target, h, play) for h in fine]
         amplitudes += [
             Series(steps, measured, play, kind="points", tint=tint),
-            Series(fine, law, f"{play}, predicted", kind="predicted", tint=tint),
+            Series(fine, law, "predicted", kind="predicted", tint=tint),
         ]
     flow = gradient_penalty_amplitude(config.gp_gamma, config.target)
 
@@ -419,7 +425,7 @@ def _limit_cycles(orbits: dict, config: Config, out: Path) -> Path:
                     Series(steps, radius.mean(1), "simultaneous", kind="points", tint=1),
                     Series(steps, non_saturating_radius(steps), "predicted, sqrt(2h)", kind="predicted", tint=1),
                 ],
-                x="step h", y="radius of the cycle", title="NS-GAN", log="xy",
+                x="step h", y="radius of the cycle", title="NS-GAN", log="xy", xlim=(0.01, 1.0),
             ),
         ],
         out, columns=2, title="Limit cycles of the Dirac-GAN",
@@ -427,7 +433,11 @@ def _limit_cycles(orbits: dict, config: Config, out: Path) -> Path:
     return out
 
 
-def _ends(game: Game, play: str, steps: np.ndarray, count: int) -> np.ndarray:
+def _line(path: np.ndarray, play: Play) -> Series:
+    return Series(path[:, 0], path[:, 1], play, tint=TINTS[play])
+
+
+def _ends(game: Game, play: Play, steps: np.ndarray, count: int) -> np.ndarray:
     """The last 1000 points of an orbit for each step size, [H, 1000, 2]."""
     run = jax.jit(jax.vmap(lambda h: _path(game, _dynamics(play, h), count)[-1000:]))
     return np.asarray(run(jnp.asarray(steps)))

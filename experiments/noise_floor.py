@@ -84,7 +84,7 @@ class Config:
     """Standard deviation s of the noise in each gradient."""
     etas: tuple[float, ...] = (0.1, 0.13, 0.17, 0.22, 0.28, 0.34, 0.4, 0.45, 0.5)
     """Step sizes; the optimistic rule diverges from 0.577 on."""
-    seeds: int = 600
+    seeds: int = 400
     """Independent runs for each step size; every rule and step size has noise of its own."""
     burn_in: int = 1000
     """Steps before the average begins, ten times 1 / eta^2 for the smallest step."""

@@ -55,6 +55,8 @@ def bilinear(
         del batch, key
         a, b = params["a"] - jnp.asarray(saddle[0]), params["b"] - jnp.asarray(saddle[1])
         turning = a * b if matrix is None else a @ jnp.asarray(matrix) @ b
+        if isinstance(mu, int | float) and mu == 0:  # a compiler keeps 0 x, for the sake of NaN
+            return turning
         return turning + mu / 2 * (jnp.vdot(a, a) - jnp.vdot(b, b))
 
     return zero_sum(value, "a", "b", _starts(start, shapes))

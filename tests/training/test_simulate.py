@@ -54,9 +54,11 @@ def test_a_population_is_traced_once():
 
 
 def test_the_run_is_the_loop_over_the_train_step(float64):
-    game, dynamics = bilinear(start=(1.0, -2.0)), simultaneous({p: optax.adam(0.1) for p in "ab"})
-    state, path = simulate(game, dynamics, 10)
-    init_key, step_key = jax.random.split(jax.random.key(0), 2)
+    """Noise and all: the key of step t is folded from the second of the run's three keys."""
+    game = gradient_noise(bilinear(start=(1.0, -2.0)), 0.1)
+    dynamics = simultaneous({p: optax.adam(0.1) for p in "ab"})
+    state, path = simulate(game, dynamics, 10, key=jax.random.key(3))
+    init_key, step_key, _ = jax.random.split(jax.random.key(3), 3)
     loop, step = init_state(game, dynamics, init_key, None), jax.jit(train_step(game, dynamics))
     for t in range(10):
         np.testing.assert_allclose(path["a"][t], loop.params["a"], rtol=1e-12)

@@ -90,7 +90,8 @@ def compute(config: Config, workdir: Path) -> list[str]:
         f"{'rotation':>9} {'norm':>9} {'modes':>6} {'quality':>8} {'reverse KL':>11}"
     ]
     centres = jnp.asarray(ring_centres())
-    spectra, curves, angles, drawn = [], [], [], {}
+    spectra: list[Series] = []
+    curves, angles, drawn = [], [], {}
     for tint, (name, adjust) in enumerate({"plain": None, "consensus": consensus(config.gamma)}.items()):
         states, history = _train(config, game, adjust, fixed, keys, name)
         ends = {"start": states[0], "end": states[1]}

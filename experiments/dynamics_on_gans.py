@@ -13,10 +13,11 @@ Ring: modes of 8 found, share of samples within three standard deviations, rever
 sampler scores. Digits: sliced Wasserstein distance of as many samples to held-out images, with the distance between
 training and held-out images as floor. Rotation is the antisymmetric share of the field's Jacobian at the end, on one
 fixed batch; each figure is mean +- standard deviation over the seeds. The same numbers lie in results.json.
-Measured, seeds 0 to 4: on the ring the damped rules keep all modes (reverse KL 0.09 +- 0.04 with consensus, 0.87 +- 0.56 in
-alternating play) at the price of slower sharpening; extragradient and the history of opponents draw sharp samples of
-fewer modes; competitive takes plain steps, without Adam, and has hardly left the start. On the digits extragradient comes
-nearest (0.104 +- 0.01, floor 0.061) at two gradients a step; the symplectic term at weight 1 stops learning.
+Measured, seeds 0 to 4: on the ring the damped rules keep all modes (reverse KL 0.09 +- 0.04 with consensus, 0.87 +-
+0.56 in alternating play) at the price of slower sharpening; extragradient and the history of opponents draw sharp
+samples of fewer modes; competitive takes plain steps, without Adam, and has hardly left the start. On the digits
+extragradient comes nearest (0.104 +- 0.01, floor 0.061) at two gradients a step; the symplectic term at weight 1
+stops learning.
 """
 
 import json

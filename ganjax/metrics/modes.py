@@ -26,15 +26,23 @@ def modes(samples: Array, centres: Array, std: float | Array, *, radius: float =
     perfect sampler does not score 1 and 0: see `perfect_modes`.
 
     Args:
-        samples: [N, D]; a sample that is not finite is of low quality.
-        centres: [K, D].
-        std: of every mode.
+        samples: [N, D] floating; a sample that is not finite is of low quality.
+        centres: [K, D] floating.
+        std: a scalar, of every mode.
         radius: in standard deviations.
+
+    Returns:
+        Modes. Of no high-quality sample the reverse divergence is log K, its largest value, as of a single mode.
+
+    Raises:
+        ValueError: samples or centres are not matrices of the same width, or std is not a scalar.
     """
     if samples.ndim != 2 or centres.ndim != 2 or samples.shape[1] != centres.shape[1]:
         raise ValueError(
             f"modes: samples have shape {samples.shape} and centres {centres.shape}, expected [N, D] and [K, D]"
         )
+    if jnp.ndim(std):
+        raise ValueError(f"modes: std has shape {jnp.shape(std)}, expected a scalar")
     squares = ((samples[:, None] - centres[None]) ** 2).sum(-1)
     nearest, near = squares.argmin(1), squares.min(1) <= (radius * std) ** 2
     near = near & jnp.isfinite(samples).all(1)

@@ -20,12 +20,17 @@ def sliced_wasserstein(x: Array, y: Array, key: Key, *, projections: int = 128) 
 
     Returns:
         A scalar in the units of x.
+
+    Raises:
+        ValueError: the shapes differ or have no axis beside N, or projections is not positive.
     """
     if x.shape != y.shape or x.ndim < 2:
         raise ValueError(
             f"sliced_wasserstein: x has shape {x.shape} and y {y.shape}, expected two equal shapes [N, ...]; "
             "draw as many samples of each"
         )
+    if projections < 1:
+        raise ValueError(f"sliced_wasserstein: projections is {projections}, expected at least 1")
     x, y = x.reshape(len(x), -1), y.reshape(len(y), -1)
     directions = jax.random.normal(key, (x.shape[1], projections), x.dtype)
     directions /= jnp.linalg.norm(directions, axis=0, keepdims=True)

@@ -25,7 +25,7 @@ def test_counts_by_hand(float64):
 
 def test_a_perfect_sampler_meets_the_ceiling_and_the_floor():
     """98.889 % of high quality, and a reverse divergence of (K - 1) / 2N."""
-    count, seeds = 2500, 40
+    count, seeds = 2500, 400
     x = jnp.stack([ring(count, seed=seed)[0] for seed in range(seeds)])
     found = jax.jit(jax.vmap(lambda s: modes(s, ring_centres(), 0.02)))(x)
     quality, floor = perfect_modes(8, count)
@@ -33,6 +33,7 @@ def test_a_perfect_sampler_meets_the_ceiling_and_the_floor():
     error = np.sqrt(quality * (1 - quality) / (count * seeds))
     assert abs(float(found.high_quality.mean()) - quality) < 3 * error
     assert (found.captured == 8).all()
+    np.testing.assert_allclose(floor, 7 / (5000 * (1 - np.exp(-4.5))), rtol=1e-5)
     # 2 N KL is chi-squared with K - 1 = 7 degrees of freedom, of variance 14.
     assert abs(float(found.reverse_kl.mean()) - floor) < 3 * np.sqrt(14 / seeds) / (2 * count)
     np.testing.assert_allclose(perfect_modes(8, count, dimensions=5)[0], chi2.cdf(9, 5), rtol=1e-5)
@@ -46,6 +47,11 @@ def test_a_ring_of_seven_modes_is_caught():
     x = jnp.asarray(np.repeat(wrong, 100, axis=0), jnp.float32)
     on_true_ring = modes(x, jnp.asarray(ring_centres()), 0.02)
     assert int(on_true_ring.captured) == 1 and float(on_true_ring.high_quality) == 0.25
+    # With circles of 0.7 around the true modes, the one opposite to the double stays empty: at 180 degrees,
+    # 25.7 from the nearest centre.
+    wide = modes(x, jnp.asarray(ring_centres()), 0.02, radius=35.0)
+    assert int(wide.captured) == 7 and wide.histogram.tolist() == [200, 100, 100, 100, 0, 100, 100, 100]
+    np.testing.assert_allclose(wide.reverse_kl, 2 / 8 * np.log(2), rtol=1e-5)
     seven = np.unique(wrong.round(6), axis=0).astype(np.float32)
     double = modes(x, jnp.asarray(seven), 0.02)
     assert int(double.captured) == 7
@@ -56,6 +62,19 @@ def test_a_ring_of_seven_modes_is_caught():
     np.testing.assert_allclose(gaps, 4 * np.sin(np.pi / 8), rtol=1e-5)
 
 
+def test_a_nan_leaves_the_other_samples_alone_and_seeds_are_mapped():
+    x = jnp.stack([ring(200, seed=seed)[0] for seed in range(3)]).at[1, :50].set(jnp.nan)
+    together = jax.vmap(lambda s: modes(s, ring_centres(), 0.02))(x)
+    for i, alone in enumerate(modes(s, ring_centres(), 0.02) for s in x):
+        jax.tree.map(lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-6), together, alone)
+    finite = modes(x[1, 50:], ring_centres(), 0.02)
+    assert together.histogram[1].tolist() == finite.histogram.tolist()
+    np.testing.assert_allclose(together.high_quality[1], 0.75 * finite.high_quality, rtol=1e-6)
+    np.testing.assert_allclose(together.reverse_kl[1], finite.reverse_kl, rtol=1e-6)
+
+
 def test_wrong_shapes():
     with pytest.raises(ValueError, match=r"samples have shape \(5,\) and centres \(3, 2\)"):
         modes(jnp.zeros(5), jnp.zeros((3, 2)), 1.0)
+    with pytest.raises(ValueError, match=r"std has shape \(3,\)"):  # N = K = 3 would broadcast
+        modes(jnp.zeros((3, 2)), jnp.zeros((3, 2)), jnp.ones(3))

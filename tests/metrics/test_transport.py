@@ -34,6 +34,15 @@ def test_images_are_flattened_and_seeds_are_mapped():
     together = jax.vmap(lambda a, b: sliced_wasserstein(a, b, key))(x, y)
     alone = [sliced_wasserstein(a.reshape(20, 16), b.reshape(20, 16), key) for a, b in zip(x, y, strict=True)]
     np.testing.assert_allclose(together, alone, rtol=1e-5)
+    keys = jax.random.split(key, 3)
+    by_key = jax.vmap(lambda k: sliced_wasserstein(x[0], y[0], k))(keys)
+    assert len(set(by_key.tolist())) == 3, "the key has no effect"
+    np.testing.assert_allclose(by_key, [sliced_wasserstein(x[0], y[0], k) for k in keys], rtol=1e-5)
+
+
+def test_no_projection_is_an_error():
+    with pytest.raises(ValueError, match="projections is 0, expected at least 1"):
+        sliced_wasserstein(jnp.zeros((3, 2)), jnp.ones((3, 2)), jax.random.key(0), projections=0)
 
 
 def test_unequal_counts_are_an_error():

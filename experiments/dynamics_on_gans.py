@@ -23,9 +23,9 @@ the digits: on the ring they take 2.6 to 8 times as long.
 Measured with --seed 100 (seeds 100 to 104, used for no choice): on the ring every rule with Adam finds the 8 modes in
 every seed, with reverse KL of at most 0.024, but for the history of opponents, which loses some and weighs the rest
 unevenly (0.58 +- 0.22, unexplained); consensus leaves a field of 0.44 where simultaneous play leaves 3.9; competitive
-keeps all modes where SGD of the same length keeps 4.6 +- 3.3. On the digits, with as many steps, lookahead has 0.082 and
-symplectic 0.086 +- 0.01 where alternating play has 0.112 +- 0.02 and the floor is 0.061; the others but simultaneous
-play (0.160 +- 0.03) cannot be told from alternating by five seeds.
+keeps all modes where SGD of the same length keeps 4.6 +- 3.3. On the digits, with as many steps, lookahead has 0.082
+and symplectic 0.086 +- 0.01 where alternating play has 0.112 +- 0.02 and the floor is 0.061; the others but
+simultaneous play (0.160 +- 0.03) cannot be told from alternating by five seeds.
 """
 
 import json

@@ -72,15 +72,23 @@ def spectral_radius(matrix: Array) -> float:
 
 
 def leading_eigenvalues(
-    view: View, params: PerPlayer, count: int = 8, *, which: str = "LM", tolerance: float = 1e-4, seed: int = 0
+    view: View,
+    params: PerPlayer,
+    count: int = 8,
+    *,
+    which: str = "LM",
+    adjustments: Sequence[Adjustment] = (),
+    tolerance: float = 1e-4,
+    seed: int = 0,
 ) -> NDArray[np.complex128]:
-    """The `count` leading eigenvalues of the field's Jacobian, from products `J w` alone (Arnoldi, ARPACK).
+    """The `count` leading eigenvalues of the field's Jacobian, from products alone (Arnoldi, ARPACK).
 
     Args:
         view: the game at one batch and key.
         params: of all players.
         count: how many; at most the number of parameters minus 2.
         which: "LM" largest modulus, "LR" / "SR" largest / smallest real part, "LI" largest imaginary part.
+        adjustments: of the field; with memories as at the start.
         tolerance: relative, of the eigenvalues.
         seed: of the first vector.
 
@@ -95,7 +103,15 @@ def leading_eigenvalues(
     flat, unravel = ravel_pytree(dict(params))
     if not 1 <= count <= flat.size - 2:
         raise ValueError(f"leading_eigenvalues: count is {count}, expected 1 to {flat.size - 2}")
-    product = jax.jit(lambda w: ravel_pytree(view.jacobian_product(params, unravel(w)))[0])
+    memories = tuple(a.init(params) for a in adjustments)
+
+    @jax.jit
+    def product(w: Array) -> Array:
+        if not adjustments:
+            return ravel_pytree(view.jacobian_product(params, unravel(w)))[0]
+        # The products of an adjusted field with its transposed Jacobian, whose eigenvalues are the same.
+        pull = jax.vjp(lambda p: adjusted(view, p, adjustments, memories).gradients, dict(params))[1]
+        return ravel_pytree(pull(unravel(w))[0])[0]
 
     def multiply(w: NDArray) -> NDArray:
         return np.asarray(product(jnp.asarray(w.ravel(), flat.dtype)), np.float64)

@@ -18,6 +18,7 @@ from ganjax.dynamics import (
     rotation,
     simultaneous,
     spectral_radius,
+    symplectic,
     update_jacobian,
 )
 from ganjax.games import bilinear, gan, linear_gan, normal_prior, quadratic, zero_sum
@@ -80,6 +81,38 @@ def test_the_linear_gan_turns_about_its_equilibrium(float64):
     np.testing.assert_allclose(rotation(view, params, KEY), 1.0, rtol=1e-12)
 
 
+def test_the_jacobian_of_the_linear_gan_against_differences_of_its_field(float64):
+    """Off the equilibrium, where it is not antisymmetric."""
+    view, params = _view(linear_gan(np.array([1.0, -1.0]), np.array([[2.0, 0.5], [0.5, 1.0]])))
+    flat, unravel = ravel_pytree(params)
+    flat = flat + jnp.asarray(np.random.default_rng(0).normal(size=flat.size))
+    field = jax.jit(lambda z: ravel_pytree(view.field(unravel(z)).gradients)[0])
+    h = 1e-5
+    columns = [(field(flat + h * e) - field(flat - h * e)) / (2 * h) for e in jnp.eye(flat.size)]
+    matrix = jax.jit(lambda z: field_jacobian(view, unravel(z)))(flat)
+    np.testing.assert_allclose(matrix, np.stack(columns, axis=1), atol=1e-8)
+    assert np.abs(matrix + matrix.T).max() > 0.1
+
+
+def test_the_jacobian_of_an_adjusted_field(float64):
+    """On a linear field: `J + gamma J^T J` with consensus, `J + lam (J^T - J) J / 2` with symplectic gradients."""
+    view, params = _view(quadratic([0.1 + 1j, 0.5 + 0.2j], rotation_seed=2))
+    matrix = np.asarray(field_jacobian(view, params))
+    with_consensus = jax.jit(lambda p: field_jacobian(view, p, (consensus(0.3),)))(params)
+    np.testing.assert_allclose(with_consensus, matrix + 0.3 * matrix.T @ matrix, atol=1e-12)
+    both = jax.jit(lambda p: field_jacobian(view, p, (consensus(0.3), symplectic(0.7, align=False))))(params)
+    np.testing.assert_allclose(both - with_consensus, 0.35 * (matrix.T - matrix) @ matrix, atol=1e-12)
+
+
+@pytest.mark.parametrize("eta", [0.1, 0.7])
+def test_the_step_of_simultaneous_descent_is_one_minus_eta_j(eta, float64):
+    game = quadratic([0.1 + 1j, 0.5, -0.2 + 0.3j], rotation_seed=1)
+    view, params = _view(game)
+    dynamics = simultaneous({p: optax.sgd(eta) for p in "ab"})
+    matrix = update_jacobian(game, dynamics, init_state(game, dynamics, KEY, None), None, KEY)
+    np.testing.assert_allclose(matrix, np.eye(6) - eta * np.asarray(field_jacobian(view, params)), atol=1e-11)
+
+
 def test_the_jacobian_of_a_field_and_of_its_step(float64):
     """J of ab is [[0, 1], [-1, 0]]; consensus adds gamma; a step of SGD is I - eta J."""
     view, params = _view(bilinear())
@@ -110,7 +143,9 @@ def test_products_equal_the_dense_jacobian(small_gan):
     np.testing.assert_allclose(ravel_pytree(mixed)[0], off.T @ w, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("which, rank", [("LM", np.abs), ("LR", np.real), ("SR", lambda v: -np.real(v))])
+@pytest.mark.parametrize(
+    "which, rank", [("LM", np.abs), ("LR", np.real), ("SR", lambda v: -np.real(v)), ("LI", lambda v: np.abs(v.imag))]
+)
 def test_leading_eigenvalues_of_a_network(small_gan, which, rank):
     view, params = small_gan
     every = np.linalg.eigvals(_dense(view, params))
@@ -120,6 +155,28 @@ def test_leading_eigenvalues_of_a_network(small_gan, which, rank):
         assert np.abs(every - value).min() < 1e-6
     with pytest.raises(ValueError, match="count is 1000, expected 1 to"):
         leading_eigenvalues(view, params, 1000)
+    with pytest.raises(ValueError, match="count is 0, expected 1 to"):
+        leading_eigenvalues(view, params, 0)
+
+
+def test_complex_eigenvalues_come_in_conjugate_pairs(small_gan):
+    view, params = small_gan
+    found = leading_eigenvalues(view, params, 6, which="LI", tolerance=1e-10)
+    assert np.abs(found.imag).max() > 0.01, "the network's field rotates"
+    np.testing.assert_allclose(_sorted(found), _sorted(found.conj()), atol=1e-8)
+
+
+@pytest.mark.parametrize("adjustment", [consensus(0.2), symplectic(0.5, align=False)], ids=["consensus", "symplectic"])
+def test_leading_eigenvalues_of_an_adjusted_field(adjustment, small_gan):
+    """The curvature of the field enters too: `J + gamma J^T J` alone would be wrong off an equilibrium."""
+    view, params = small_gan
+    matrix = np.asarray(jax.jit(lambda p: field_jacobian(view, p, (adjustment,)))(params))
+    every = np.linalg.eigvals(matrix)
+    found = leading_eigenvalues(view, params, 6, adjustments=(adjustment,), tolerance=1e-10)
+    np.testing.assert_allclose(np.abs(found)[:5], np.sort(np.abs(every))[::-1][:5], rtol=1e-6)
+    assert max(np.abs(every - value).min() for value in found) < 1e-6
+    plain = leading_eigenvalues(view, params, 6, tolerance=1e-10)
+    assert abs(np.abs(found).max() - np.abs(plain).max()) > 1e-3
 
 
 def test_products_through_convolutions(float64):
@@ -166,3 +223,24 @@ def test_path_angle_of_a_sink_and_of_a_centre(float64):
     np.testing.assert_allclose(found.norm, 0.5 * np.sqrt(2) * np.abs(1 - alphas), rtol=1e-12)
     centre, _ = _view(quadratic([1j]))
     np.testing.assert_allclose(path_angle(centre, start, end, alphas).cosine, 0, atol=1e-12)
+
+
+def test_path_angle_of_a_focus(float64):
+    """To `p +- iq` the cosine is `p / sqrt(p^2 + q^2)`, and changes its sign at the end."""
+    alphas = np.array([-0.1, 0.5, 0.9, 1.1])
+    start, end = ({p: jnp.full((1,), x) for p in "ab"} for x in (1.0, 0.0))
+    view, _ = _view(quadratic([0.3 + 0.4j]))
+    found = jax.jit(lambda s, e: path_angle(view, s, e, alphas))(start, end)
+    np.testing.assert_allclose(found.cosine, 0.6 * np.sign(1 - alphas), atol=1e-12)
+    np.testing.assert_allclose(found.norm, 0.5 * np.sqrt(2) * np.abs(1 - alphas), rtol=1e-12)
+
+
+def test_path_angle_past_a_centre_is_a_bump(float64):
+    """From (1, r) to (0, r) about a centre at 0: `r / sqrt(r^2 + (1 - alpha)^2)`, without a change of sign."""
+    alphas, r = np.linspace(-0.1, 1.1, 13), 0.2
+    start, end = ({"a": jnp.array([x]), "b": jnp.array([r])} for x in (1.0, 0.0))
+    view, _ = _view(quadratic([1j]))
+    found = jax.jit(lambda s, e: path_angle(view, s, e, alphas))(start, end)
+    np.testing.assert_allclose(found.cosine, r / np.hypot(r, 1 - alphas), rtol=1e-12)
+    np.testing.assert_allclose(found.norm, np.hypot(r, 1 - alphas), rtol=1e-12)
+    np.testing.assert_allclose(found.alpha, alphas)

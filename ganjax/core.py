@@ -85,3 +85,11 @@ def noise(sample: Callable[[Key], PyTree], key: Key, position: Array) -> PyTree:
         What `sample` returns, with a leading axis of length B.
     """
     return jax.vmap(lambda i: sample(jax.random.fold_in(key, i)))(position)
+
+
+class Judgement(NamedTuple):
+    """All that a discriminator with further outputs says of a batch; one without returns its logits alone."""
+
+    logits: Array  # [B, ...] floating; large means real
+    features: Array  # [B, F] floating, of the last hidden layer
+    heads: dict[str, Array]  # [B, size] floating for each head's name, such as the logits of classes

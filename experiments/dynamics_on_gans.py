@@ -247,11 +247,11 @@ def _ring(config: Config) -> Task:
         found = modes(x, centres, config.sigma)
         return {"modes": found.captured, "quality": found.high_quality, "reverse_kl": found.reverse_kl}
 
-    quality, floor = perfect_modes(8, count)
+    perfect = perfect_modes(8, count)
     return Task(
         "ring", gan(generator, discriminator, LOSSES["non_saturating"], prior=prior), sampler(generator, prior),
         _drawing(data), config.ring_batch, config.ring_steps, score, count,
-        {"modes": 8.0, "quality": quality, "reverse_kl": floor},
+        {"modes": 8.0, "quality": perfect.high_quality, "reverse_kl": perfect.reverse_kl},
     )  # fmt: skip
 
 

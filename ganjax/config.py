@@ -53,7 +53,29 @@ class TrainConfig:
         require(self, "seed", 0 <= self.seed < 2**32, "0 to 4294967295")
 
 
-Loss = Literal["minimax", "non_saturating", "maximum_likelihood", "least_squares", "hinge", "wasserstein"]
+Loss = Literal[
+    "minimax",
+    "non_saturating",
+    "maximum_likelihood",
+    "least_squares",
+    "hinge",
+    "wasserstein",
+    "smoothed",
+    "relativistic_paired",
+    "relativistic_average",
+    "f_total_variation",
+    "f_kl",
+    "f_reverse_kl",
+    "f_pearson",
+    "f_neyman",
+    "f_squared_hellinger",
+    "f_jeffrey",
+    "f_jensen_shannon",
+    "f_jensen_shannon_0.3",
+    "f_gan",
+    "f_alpha_0.5",
+    "f_alpha_2",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

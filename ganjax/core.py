@@ -91,5 +91,5 @@ class Judgement(NamedTuple):
     """All that a discriminator with further outputs says of a batch; one without returns its logits alone."""
 
     logits: Array  # [B, ...] floating; large means real
-    features: Array  # [B, F] floating, of the last hidden layer
+    features: Array | None  # [B, F] floating, of the last hidden layer
     heads: dict[str, Array]  # [B, size] floating for each head's name, such as the logits of classes

@@ -2,22 +2,36 @@
 
 `logit = log(D / (1 - D))`; a large logit means "real". The caller takes the mean. Everything is written with
 `softplus(t) = log(1 + exp(t))`, which stays exact and keeps its gradient where `log(sigmoid(t))` underflows.
+
+`Auxiliary` terms, which look at more than logits, are added to both players' costs by `ganjax.games.gan`.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import optax
 from jax.nn import relu, softplus
 
-from ganjax.core import Array
+from ganjax.core import Array, Judgement
+from ganjax.divergences import DIVERGENCES, FDivergence
 
 
 class AdversarialLoss(NamedTuple):
-    """What the two players of a GAN minimise, for each example."""
+    """What the two players of a GAN minimise, for each pair of a real and a generated example.
+
+    A generator's cost may look at real logits, as relativistic ones do; one that does not costs no pass over them in
+    a compiled program.
+    """
 
     discriminator: Callable[[Array, Array], Array]  # (real_logits, fake_logits) -> values
-    generator: Callable[[Array], Array]  # fake_logits -> values
+    generator: Callable[[Array, Array], Array]  # (real_logits, fake_logits) -> values
+
+
+def of_fakes(cost: Callable[[Array], Array]) -> Callable[[Array, Array], Array]:
+    """A generator's cost of fake logits alone, as `AdversarialLoss` takes it."""
+    return lambda real_logits, fake_logits: cost(fake_logits)
 
 
 def binary_cross_entropy(real_logits: Array, fake_logits: Array) -> Array:
@@ -88,11 +102,155 @@ def negative_logit(fake_logits: Array) -> Array:
     return -fake_logits
 
 
+def smoothed(real: float = 0.9, fake: float = 0.0) -> AdversarialLoss:
+    """Binary cross-entropy with soft targets (Salimans et al. 2016, section 3.4), beside the non-saturating generator.
+
+    `-a log D(x) - (1 - a) log(1 - D(x)) - b log D(G(z)) - (1 - b) log(1 - D(G(z)))`, whose optimum is
+    `D* = (a p + b q) / (p + q)`. One-sided, b = 0: with b > 0 the discriminator would reward fakes where there are
+    no data.
+
+    Args:
+        real: a, the target of real examples.
+        fake: b, of generated ones.
+    """
+    if not 0 <= fake < real <= 1:
+        raise ValueError(f"smoothed: the targets are real {real} and fake {fake}, expected 0 <= fake < real <= 1")
+
+    def towards(target: float, logits: Array) -> Array:
+        return target * softplus(-logits) + (1 - target) * softplus(logits)
+
+    return AdversarialLoss(lambda r, f: towards(real, r) + towards(fake, f), of_fakes(non_saturating))
+
+
+def relativistic_paired(real_logits: Array, fake_logits: Array) -> Array:
+    """`-log sigmoid(C(x) - C(G(z)))`: is this real example more real than this fake (Jolicoeur-Martineau 2019)?
+
+    The generator minimises the same with the roles exchanged. Where p = q both are log 2.
+    """
+    return softplus(fake_logits - real_logits)
+
+
+def relativistic_average(
+    cost: Callable[[Array, Array], Array] = binary_cross_entropy, *, axis_name: str | None = None
+) -> AdversarialLoss:
+    """Are real examples more real than fakes are on average, and fakes less (Jolicoeur-Martineau 2019, RaGAN)?
+
+    The discriminator minimises `cost(C(x) - mean C(G(z)), C(G(z)) - mean C(x))`, the generator the same with real and
+    fake exchanged. Values of one batch depend on each other through the means.
+
+    Args:
+        cost: a discriminator's cost of (real, fake) logits, such as binary cross-entropy (RaSGAN) or hinge.
+        axis_name: the mapped axis that shares the batch, if any.
+    """
+
+    def mean(logits: Array) -> Array:
+        average = logits.mean()
+        return average if axis_name is None else jax.lax.pmean(average, axis_name)
+
+    def relative(first: Array, second: Array) -> Array:
+        return cost(first - mean(second), second - mean(first))
+
+    return AdversarialLoss(relative, lambda real_logits, fake_logits: relative(fake_logits, real_logits))
+
+
+def f_gan(divergence: FDivergence, *, non_saturating: bool = False) -> AdversarialLoss:
+    """The variational game of an f-divergence (Nowozin et al. 2016, eq. 4), with `T = g_f(logit)`.
+
+    The discriminator maximises `T(x) - f*(T(G(z)))`, whose mean is at most `D_f(p, q)` and reaches it at
+    `T* = f'(p / q)`. The generator minimises `-f*(T(G(z)))`, or, non saturating, `-T(G(z))` (section 3.2).
+    """
+    activation, conjugate = divergence.activation, divergence.conjugate_of_activation
+    generator = (lambda v: -activation(v)) if non_saturating else (lambda v: -conjugate(v))
+    return AdversarialLoss(lambda real, fake: conjugate(fake) - activation(real), of_fakes(generator))
+
+
 LOSSES = {
-    "minimax": AdversarialLoss(binary_cross_entropy, saturating),
-    "non_saturating": AdversarialLoss(binary_cross_entropy, non_saturating),
-    "maximum_likelihood": AdversarialLoss(binary_cross_entropy, likelihood),
-    "least_squares": AdversarialLoss(least_squares_discriminator, least_squares_generator),
-    "hinge": AdversarialLoss(hinge_discriminator, negative_logit),
-    "wasserstein": AdversarialLoss(wasserstein_discriminator, negative_logit),
-}
+    "minimax": AdversarialLoss(binary_cross_entropy, of_fakes(saturating)),
+    "non_saturating": AdversarialLoss(binary_cross_entropy, of_fakes(non_saturating)),
+    "maximum_likelihood": AdversarialLoss(binary_cross_entropy, of_fakes(likelihood)),
+    "least_squares": AdversarialLoss(least_squares_discriminator, of_fakes(least_squares_generator)),
+    "hinge": AdversarialLoss(hinge_discriminator, of_fakes(negative_logit)),
+    "wasserstein": AdversarialLoss(wasserstein_discriminator, of_fakes(negative_logit)),
+    "smoothed": smoothed(),
+    "relativistic_paired": AdversarialLoss(relativistic_paired, lambda real, fake: relativistic_paired(fake, real)),
+    "relativistic_average": relativistic_average(),
+} | {f"f_{name}": f_gan(divergence) for name, divergence in DIVERGENCES.items()}
+
+
+class Auxiliary(NamedTuple):
+    """A term beside the adversarial loss, of everything that the discriminator says.
+
+    Both functions take `(real, fake, labels [B] or None, z [B, ...])` with two `Judgement`s and return values [B] or a
+    scalar; None adds nothing to that player's cost.
+    """
+
+    discriminator: Callable[[Judgement, Judgement, Array | None, Array], Array] | None
+    generator: Callable[[Judgement, Judgement, Array | None, Array], Array] | None
+    weight: float = 1.0
+
+
+def auxiliary_classifier(weight: float = 1.0, *, head: str = "class") -> Auxiliary:
+    """Cross-entropy of the labels under a head of the discriminator, for both players (Odena et al. 2017, eq. 3).
+
+    The discriminator learns the classes of real and of generated examples, the generator to draw what is
+    recognised: `-log P(y | x) - log P(y | G(z, y))` and `-log P(y | G(z, y))`.
+    """
+    entropy = optax.losses.softmax_cross_entropy_with_integer_labels
+
+    def of(judgement: Judgement, labels: Array | None) -> Array:
+        if labels is None:
+            raise ValueError("auxiliary_classifier: the batch has no labels; use data with classes, conditional")
+        return entropy(_head(judgement, head), labels)
+
+    return Auxiliary(
+        lambda real, fake, labels, z: of(real, labels) + of(fake, labels),
+        lambda real, fake, labels, z: of(fake, labels),
+        weight,
+    )
+
+
+def information(categories: int, continuous: int = 0, weight: float = 1.0, *, head: str = "code") -> Auxiliary:
+    """Minus the variational bound of the information between the code in z and the sample (InfoGAN, Chen et al. 2016).
+
+    `-E log Q(c | G(z, c))`, up to the constant entropy of c, minimised by both players. z begins with the code as
+    `games.code_prior` draws it: a one-hot category, then continuous values, of which Q is Gaussian with variance 1.
+
+    Args:
+        categories: values of the categorical code; 0 for none.
+        continuous: how many continuous codes.
+        weight: of the term (lambda).
+        head: the discriminator's head Q, of size `categories + continuous`.
+    """
+
+    def surprise(real: Judgement, fake: Judgement, labels: Array | None, z: Array) -> Array:
+        del real, labels
+        q, size = _head(fake, head), categories + continuous
+        if q.shape[-1] != size:
+            raise ValueError(f"information: the head {head!r} has size {q.shape[-1]}, expected {size}")
+        category = optax.losses.softmax_cross_entropy(q[:, :categories], z[:, :categories]) if categories else 0.0
+        return category + 0.5 * ((q[:, categories:] - z[:, categories:size]) ** 2).sum(-1)
+
+    return Auxiliary(surprise, surprise, weight)
+
+
+def feature_matching(weight: float = 1.0, *, axis_name: str | None = None) -> Auxiliary:
+    """`|mean h(x) - mean h(G(z))|^2` for the generator, h the discriminator's features (Salimans et al. 2016, 3.1).
+
+    The paper lets the generator minimise this alone: `LOSSES[name]._replace(generator=of_fakes(jnp.zeros_like))`.
+    """
+
+    def distance(real: Judgement, fake: Judgement, labels: Array | None, z: Array) -> Array:
+        del labels, z
+        if real.features is None:
+            raise ValueError("feature_matching: the discriminator returns logits alone; give it heads={}")
+        gap = real.features.mean(0) - fake.features.mean(0)
+        gap = gap if axis_name is None else jax.lax.pmean(gap, axis_name)
+        return (gap**2).sum()
+
+    return Auxiliary(None, distance, weight)
+
+
+def _head(judgement: Judgement, name: str) -> Array:
+    if name not in judgement.heads:
+        raise ValueError(f"the discriminator has the heads {sorted(judgement.heads)}, expected {name!r} among them")
+    return judgement.heads[name]

@@ -15,7 +15,11 @@ FLOORS = {
     "config": 0,
     "rundir": 0,
     "losses": 1,
+    "divergences": 1,
+    "penalties": 1,
+    "transport": 1,
     "spectral": 1,
+    "operators": 1,
     "dynamics": 2,
     "layers": 2,
     "games": 3,
@@ -28,7 +32,13 @@ FLOORS = {
     "launch": 8,
 }
 # Two parts of one floor do not know each other, save for these.
-SIDEWAYS = {("config", "errors"), ("rundir", "errors"), ("rundir", "config")}
+SIDEWAYS = {
+    ("config", "errors"),
+    ("rundir", "errors"),
+    ("rundir", "config"),
+    ("losses", "divergences"),
+    ("operators", "spectral"),
+}
 # Neighbours by floor number that must stay apart: games receive modules, reports read files.
 FORBIDDEN = {"training": {"games", "models"}, "report": {"training", "games", "models", "dynamics", "core"}}
 

@@ -1,6 +1,6 @@
 """Games: what each player wants."""
 
-from ganjax.games.adversarial import gan, normal_prior, sampler, uniform_prior
+from ganjax.games.adversarial import code_prior, gan, normal_prior, sampler, uniform_prior
 from ganjax.games.dirac import dirac_gan
 from ganjax.games.toy import (
     bilinear,
@@ -14,6 +14,7 @@ from ganjax.games.toy import (
 
 __all__ = [
     "bilinear",
+    "code_prior",
     "dirac_gan",
     "duality_gap",
     "gan",

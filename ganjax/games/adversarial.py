@@ -1,20 +1,24 @@
 """The game of two networks: a generator and a discriminator (Goodfellow et al. 2014)."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from ganjax.core import Array, Batch, Game, Key, Outcome, PerPlayer, PyTree, noise
-from ganjax.losses import AdversarialLoss
+from ganjax.core import Array, Batch, Game, Judgement, Key, Outcome, PerPlayer, PyTree, noise
+from ganjax.losses import AdversarialLoss, Auxiliary
+from ganjax.penalties import Penalty
 from ganjax.spectral import SpectralNorm
 
 Prior = Callable[[Key], Array]  # key -> the latent z of one example
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
-_SPECTRAL = "spectral"  # the entry of net_state that holds the power-iteration vectors
+# Entries of net_state beside Flax's collections: power-iteration vectors; the discriminator's turns; kept fakes.
+_SPECTRAL, _TURNS, _POOL = "spectral", "turns", "pool"
+_OWN = (_SPECTRAL, _TURNS, _POOL)
+_NOISE = 2**32 - 1  # folded into a key for whatever is not the latent; no position is as large
 
 
 def normal_prior(size: int) -> Prior:
@@ -25,6 +29,21 @@ def normal_prior(size: int) -> Prior:
 def uniform_prior(size: int) -> Prior:
     """`z ~ U(-1, 1)^size`, shape [size]."""
     return lambda key: jax.random.uniform(key, (size,), minval=-1.0, maxval=1.0)
+
+
+def code_prior(categories: int, continuous: int, size: int) -> Prior:
+    """The latent of InfoGAN (Chen et al. 2016), shape [categories + continuous + size].
+
+    A one-hot category, each equally likely; continuous codes from U(-1, 1); noise from N(0, I).
+    """
+
+    def draw(key: Key) -> Array:
+        keys = jax.random.split(key, 3)
+        category = jax.nn.one_hot(jax.random.randint(keys[0], (), 0, max(categories, 1)), categories)
+        code = jax.random.uniform(keys[1], (continuous,), minval=-1.0, maxval=1.0)
+        return jnp.concatenate([category, code, jax.random.normal(keys[2], (size,))])
+
+    return draw
 
 
 class Network(NamedTuple):
@@ -67,7 +86,7 @@ def network(module: nn.Module, spectral: SpectralNorm | None = None) -> Network:
 
     def apply(weights: PyTree, net_state: PyTree, *inputs: Array | None, train: bool, key: Key | None = None):
         args, kwargs = call(inputs, train)
-        collections = {k: v for k, v in net_state.items() if k != _SPECTRAL}
+        collections = {k: v for k, v in net_state.items() if k not in _OWN}
         rngs = {} if key is None else {"dropout": key}
         variables = {"params": weights, **collections}
         if not train:
@@ -78,6 +97,9 @@ def network(module: nn.Module, spectral: SpectralNorm | None = None) -> Network:
     return Network(init, advance, weights, apply)
 
 
+Schedule = Callable[[Array], Array | float]  # turns of the discriminator so far, scalar int32 -> value
+
+
 def gan(
     generator: nn.Module,
     discriminator: nn.Module,
@@ -86,38 +108,66 @@ def gan(
     prior: Prior,
     spectral: SpectralNorm | None = None,
     generator_spectral: SpectralNorm | None = None,
+    penalties: Sequence[Penalty] = (),
+    auxiliary: Sequence[Auxiliary] = (),
+    packing: int = 1,
+    instance_noise: float | Schedule = 0.0,
+    output_noise: float = 0.0,
+    fakes_kept: int = 0,
+    axis_name: str | None = None,
 ) -> Game:
-    """A generative adversarial network from two Flax modules and a loss.
+    """A generative adversarial network from two Flax modules, a loss, and whatever is added to it.
 
-    The discriminator minimises `mean loss.discriminator(D(x), D(G(z)))`, the generator `mean loss.generator(D(G(z)))`.
-    Both see the noise of their batch's global positions. Class labels of the batch, where it has any, go to both
-    networks, the fakes sharing the labels of the real examples.
+    The discriminator minimises `mean loss.discriminator(D(x), D(G(z)))` and its penalties, the generator
+    `mean loss.generator(D(x), D(G(z)))`; auxiliary terms are added to both. Both see the noise of their batch's global
+    positions. Class labels of the batch, where it has any, go to both networks, the fakes sharing the labels of
+    the real examples.
 
     A player's cost moves its own state alone: BatchNorm statistics of the discriminator by its passes over real
     and fake examples (in this order, each batch by itself), those of the generator by its own turn. `u` of a
-    spectrally normalised network moves once per evaluation of its own cost, and all passes of that
-    evaluation share it.
+    spectrally normalised network moves once per evaluation of its own cost, and all passes of that evaluation
+    share it. Dropout and noise are as random in the generator's turn as in the discriminator's.
 
     Args:
         generator: module, `(z [B, ...], labels [B]) -> x [B, ...]`.
-        discriminator: module, `(x [B, ...], labels [B]) -> logits [B, ...]`.
+        discriminator: module, `(x [B, ...], labels [B]) -> logits [B, ...]`, or a `Judgement` with such logits.
         loss: what the two minimise.
         prior: draws the latent of one example.
         spectral: spectral normalisation of the discriminator.
         generator_spectral: of the generator.
+        penalties: of the discriminator as a function of its input, computed in float32 or wider whatever its dtype.
+        auxiliary: terms of features and heads, which the discriminator must then return.
+        packing: examples that the discriminator judges at once, joined along the last axis (PacGAN, Lin et al. 2018).
+        instance_noise: standard deviation of Gaussian noise on all that the discriminator sees (Sonderby et al. 2017),
+            or a function of its turns so far.
+        output_noise: standard deviation of Gaussian noise on generated examples alone, as if it were part of G.
+        fakes_kept: size of a pool of earlier fakes; the discriminator sees half of its fakes from there (Shrivastava
+            et al. 2017).
+        axis_name: the mapped axis that shares the batch, if any; the pool needs it.
 
     Returns:
         A game of the players "discriminator" and "generator", in this order, whose batch is a `Batch`.
+
+    Raises:
+        ValueError: from `init`, if batch, networks and options do not fit. A discriminator with BatchNorm and a penalty
+            do not: BatchNorm makes an example's logit depend on the others, and the penalty is on each by itself.
     """
     g, d = network(generator, generator_spectral), network(discriminator, spectral)
-
-    def latents(batch: Batch, key: Key) -> Array:
-        return noise(prior, key, batch.position)
+    exact = network(_in_full_precision(discriminator), spectral)
+    counts_turns = callable(instance_noise) or any(penalty.every > 1 for penalty in penalties)
 
     def init(key: Key, batch: Batch) -> tuple[dict, dict]:
+        if batch.label is not None and (packing > 1 or fakes_kept):
+            raise ValueError("gan: packs and kept fakes have no single label; expected data without labels")
         d_key, g_key, z_key = jax.random.split(key, 3)
-        z = latents(batch, z_key)
-        d_params, d_state = d.init(d_key, batch.x, batch.label)
+        z = noise(prior, z_key, batch.position)
+        judged = batch.x if packing == 1 else _pack(jnp.repeat(batch.x[:1], packing, axis=0), packing)
+        d_params, d_state = d.init(d_key, judged, batch.label)
+        if penalties and "batch_stats" in d_state:
+            raise ValueError(
+                "gan: the discriminator has BatchNorm, which makes an example's logit depend on the whole batch, and a "
+                "penalty on each example by itself; leave BatchNorm out (norm=False) or use spectral_norm"
+            )
         g_params, g_state = g.init(g_key, z, batch.label)
         x_fake, _ = g.apply(g_params, g_state, z, batch.label, train=False)
         if x_fake.shape != batch.x.shape:
@@ -125,33 +175,137 @@ def gan(
                 f"gan: the generator makes {x_fake.shape[1:]} and the data are {batch.x.shape[1:]}; "
                 "give the generator the shape of one example"
             )
+        if counts_turns:
+            d_state = {**d_state, _TURNS: jnp.zeros((), jnp.int32)}
+        if fakes_kept:
+            first = noise(prior, jax.random.fold_in(z_key, 1), jnp.arange(fakes_kept))
+            d_state = {**d_state, _POOL: g.apply(g_params, g_state, first, None, train=False)[0]}
         return {DISCRIMINATOR: d_params, GENERATOR: g_params}, {DISCRIMINATOR: d_state, GENERATOR: g_state}
 
-    def discriminator_cost(params: PerPlayer, net_state: PerPlayer, batch: Batch, key: Key):
-        g_state, d_state = net_state[GENERATOR], d.advance(params[DISCRIMINATOR], net_state[DISCRIMINATOR])
-        g_weights, d_weights = (
-            g.weights(params[GENERATOR], g_state),
-            d.weights(params[DISCRIMINATOR], d_state),
-        )
+    def play(params: PerPlayer, g_state: PyTree, d_state: PyTree, batch: Batch, key: Key, replay: bool) -> _Scene:
+        """One look at both networks, in training mode."""
+        g_weights, d_weights = g.weights(params[GENERATOR], g_state), d.weights(params[DISCRIMINATOR], d_state)
         g_key, real_key, fake_key = _dropout_keys(batch, key)
-        x_fake, _ = g.apply(g_weights, g_state, latents(batch, key), batch.label, train=True, key=g_key)
-        real, d_state = d.apply(d_weights, d_state, batch.x, batch.label, train=True, key=real_key)
+        z = noise(prior, key, batch.position)
+        x_fake, g_state = g.apply(g_weights, g_state, z, batch.label, train=True, key=g_key)
+        keys = noise(lambda k: jax.random.split(jax.random.fold_in(k, _NOISE), 4), key, batch.position)
+        x_fake = _noisy(x_fake, output_noise, keys[:, 0])
+        if replay:
+            d_state, x_fake = _replay(d_state, jax.lax.stop_gradient(x_fake), batch.position, key, axis_name)
+        std = instance_noise(d_state[_TURNS]) if callable(instance_noise) else instance_noise
+        x_real, x_fake = (
+            _pack(_noisy(x, std, keys[:, k]), packing) for x, k in ((batch.x, 1), (x_fake, 2))
+        )  # what the discriminator sees
+        real, d_state = d.apply(d_weights, d_state, x_real, batch.label, train=True, key=real_key)
         fake, d_state = d.apply(d_weights, d_state, x_fake, batch.label, train=True, key=fake_key)
-        metrics = {"real_logit": real.mean(), "fake_logit": fake.mean()}
-        return loss.discriminator(real, fake).mean(), Outcome(d_state, metrics)
+
+        def critic(x: Array) -> Array:
+            output, _ = exact.apply(d_weights, d_state, x, batch.label, train=True, key=real_key)
+            return _judgement(output).logits
+
+        pair = (_judgement(real), _judgement(fake))
+        return _Scene(*pair, z, x_real, x_fake, keys[::packing, 3], critic, g_state, d_state)
+
+    def terms(seen: _Scene, player: str, batch: Batch) -> Array:
+        costs = [(getattr(term, player), term.weight) for term in auxiliary]
+        return sum((w * f(seen.real, seen.fake, batch.label, seen.z).mean() for f, w in costs if f), jnp.zeros(()))
+
+    def discriminator_cost(params: PerPlayer, net_state: PerPlayer, batch: Batch, key: Key):
+        d_state = d.advance(params[DISCRIMINATOR], net_state[DISCRIMINATOR])
+        seen = play(params, net_state[GENERATOR], d_state, batch, key, replay=fakes_kept > 0)
+        metrics = {"real_logit": seen.real.logits.mean(), "fake_logit": seen.fake.logits.mean()}
+        cost = loss.discriminator(seen.real.logits, seen.fake.logits).mean()
+        if auxiliary:
+            metrics["auxiliary"] = terms(seen, DISCRIMINATOR, batch)
+            cost += metrics["auxiliary"]
+        d_state = seen.d_state
+        if penalties:
+            turns = d_state.get(_TURNS, 0)
+            metrics["penalty"] = sum(_lazily(penalty, turns, seen) for penalty in penalties)
+            cost += metrics["penalty"]
+        if counts_turns:
+            d_state = {**d_state, _TURNS: d_state[_TURNS] + 1}
+        return cost, Outcome(d_state, metrics)
 
     def generator_cost(params: PerPlayer, net_state: PerPlayer, batch: Batch, key: Key):
-        d_state, g_state = net_state[DISCRIMINATOR], g.advance(params[GENERATOR], net_state[GENERATOR])
-        g_weights, d_weights = (
-            g.weights(params[GENERATOR], g_state),
-            d.weights(params[DISCRIMINATOR], d_state),
+        g_state = g.advance(params[GENERATOR], net_state[GENERATOR])
+        seen = play(params, g_state, net_state[DISCRIMINATOR], batch, key, replay=False)
+        cost, metrics = (
+            loss.generator(seen.real.logits, seen.fake.logits).mean(),
+            {"fake_logit": seen.fake.logits.mean()},
         )
-        g_key, _, fake_key = _dropout_keys(batch, key)
-        x_fake, g_state = g.apply(g_weights, g_state, latents(batch, key), batch.label, train=True, key=g_key)
-        fake, _ = d.apply(d_weights, d_state, x_fake, batch.label, train=True, key=fake_key)
-        return loss.generator(fake).mean(), Outcome(g_state, {"fake_logit": fake.mean()})
+        if auxiliary:
+            metrics["auxiliary"] = terms(seen, GENERATOR, batch)
+            cost += metrics["auxiliary"]
+        return cost, Outcome(seen.g_state, metrics)
 
     return Game(init, {DISCRIMINATOR: discriminator_cost, GENERATOR: generator_cost})
+
+
+class _Scene(NamedTuple):
+    """What one player sees of the game."""
+
+    real: Judgement
+    fake: Judgement
+    z: Array
+    x_real: Array  # as the discriminator saw them: noisy, packed
+    x_fake: Array
+    keys: Array  # one for each thing judged
+    critic: Callable[[Array], Array]  # x -> logits in full precision
+    g_state: PyTree
+    d_state: PyTree
+
+
+def _judgement(output: Array | Judgement) -> Judgement:
+    return output if isinstance(output, Judgement) else Judgement(output, None, {})
+
+
+def _in_full_precision(module: nn.Module) -> nn.Module:
+    """The module computing in float32 if it has a narrower `dtype`."""
+    dtype = getattr(module, "dtype", None)
+    return module.clone(dtype=jnp.float32) if dtype is not None and jnp.finfo(dtype).bits < 32 else module
+
+
+def _noisy(x: Array, std: Array | float, keys: Array) -> Array:
+    """`x + std e`, with the noise of each example from its own key."""
+    if isinstance(std, float | int) and std == 0:
+        return x
+    return x + (std * jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)).astype(x.dtype)
+
+
+def _pack(x: Array, packing: int) -> Array:
+    """[B, ..., C] to [B / packing, ..., packing * C]."""
+    if packing == 1:
+        return x
+    if len(x) % packing:
+        raise ValueError(f"gan: a batch of {len(x)} cannot be packed by {packing}; expected a multiple")
+    return jnp.concatenate([x[i::packing] for i in range(packing)], axis=-1)
+
+
+def _lazily(penalty: Penalty, turns: Array, seen: _Scene) -> Array:
+    """`weight * mean(values)`, or every k-th turn k times as much (Karras et al. 2020, lazy regularisation)."""
+
+    def cost() -> Array:
+        return penalty.weight * penalty.values(seen.critic, seen.x_real, seen.x_fake, seen.keys).mean()
+
+    if penalty.every == 1:
+        return cost()
+    due = turns % penalty.every == 0
+    return jax.lax.cond(due, lambda: penalty.every * cost(), lambda: jnp.zeros_like(jax.eval_shape(cost)))
+
+
+def _replay(d_state: PyTree, x_fake: Array, position: Array, key: Key, axis_name: str | None) -> tuple[PyTree, Array]:
+    """Half of the fakes change places with kept ones, chosen at random; every device keeps the same pool."""
+    pool = d_state[_POOL]
+    size = len(x_fake) * (1 if axis_name is None else jax.lax.axis_size(axis_name))
+    if size > len(pool):
+        raise ValueError(f"gan: fakes_kept is {len(pool)}, expected at least the batch size, {size}")
+    order_key, swap_key = jax.random.split(jax.random.fold_in(key, _NOISE - 1))
+    slots = jax.random.permutation(order_key, len(pool))[position % len(pool)]
+    swap = noise(jax.random.bernoulli, swap_key, position).reshape(-1, *[1] * (x_fake.ndim - 1))
+    change = jnp.zeros_like(pool).at[slots].add(jnp.where(swap, x_fake - pool[slots], 0))
+    change = change if axis_name is None else jax.lax.psum(change, axis_name)
+    return {**d_state, _POOL: pool + change}, jnp.where(swap, pool[slots], x_fake)
 
 
 def _dropout_keys(batch: Batch, key: Key) -> Array:
@@ -159,7 +313,7 @@ def _dropout_keys(batch: Batch, key: Key) -> Array:
 
     `fold_in(key, i)` belongs to the noise of example i, and no position is as large as the number here.
     """
-    return jax.random.split(jax.random.fold_in(jax.random.fold_in(key, 2**32 - 1), batch.position[0]), 3)
+    return jax.random.split(jax.random.fold_in(jax.random.fold_in(key, _NOISE), batch.position[0]), 3)
 
 
 def sampler(

@@ -1,66 +1,158 @@
-"""How many modes of a mixture a generator finds, and how well: the protocol of VEEGAN and PacGAN."""
+"""How many modes of a mixture a generator finds, and how well: the protocols of VEEGAN, PacGAN and their successors.
+
+A perfect sampler does not score 100 % and 0: `perfect_modes` and `perfect_density_tv` say what it scores with as many
+samples, and a score without that figure beside it cannot be read.
+"""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import gammainc
+from jax.scipy.stats import norm
 
 from ganjax.core import Array
 
 
 class Modes(NamedTuple):
-    """What `modes` finds."""
+    """What `modes` and `histogram_modes` find."""
 
-    captured: Array  # scalar int32, modes with at least one high-quality sample
+    captured: Array  # scalar int32, modes with enough samples of high quality
     high_quality: Array  # scalar float, the share of samples near a mode
     reverse_kl: Array  # scalar float, nats; log K if no sample is of high quality
+    tv: Array  # scalar float, 1/2 sum |h_k - 1/K|; 1 - 1/K if no sample is of high quality
     histogram: Array  # [K] int32, high-quality samples of each mode
 
 
-def modes(samples: Array, centres: Array, std: float | Array, *, radius: float = 3.0) -> Modes:
+class PerfectModes(NamedTuple):
+    """What a perfect sampler is expected to score on equally likely modes."""
+
+    high_quality: float
+    reverse_kl: float  # nats, to first order in 1 / N
+    tv: float
+
+
+def modes(
+    samples: Array, centres: Array, std: float | Array, *, radius: float = 3.0, least: float | Array = 0.0
+) -> Modes:
     """Count samples by the nearest mode of a mixture of isotropic Gaussians (Srivastava et al. 2017; Lin et al. 2018).
 
-    A sample is of high quality if it lies within `radius` standard deviations of the nearest centre. With h the
-    histogram of those over the K modes, the reverse divergence is `KL(h || uniform) = sum_k h_k log(K h_k)`. A
-    perfect sampler does not score 1 and 0: see `perfect_modes`.
+    A sample is of high quality if it lies within `radius` standard deviations of the nearest centre; the other figures
+    are those of `histogram_modes` on these samples.
 
     Args:
         samples: [N, D] floating; a sample that is not finite is of low quality.
         centres: [K, D] floating.
         std: a scalar, of every mode.
         radius: in standard deviations.
-
-    Returns:
-        Modes. Of no high-quality sample the reverse divergence is log K, its largest value, as of a single mode.
+        least: share of all N samples that a captured mode holds; with 0, one sample is enough (VEEGAN, PacGAN).
 
     Raises:
         ValueError: samples or centres are not matrices of the same width, or std is not a scalar.
     """
-    if samples.ndim != 2 or centres.ndim != 2 or samples.shape[1] != centres.shape[1]:
-        raise ValueError(
-            f"modes: samples have shape {samples.shape} and centres {centres.shape}, expected [N, D] and [K, D]"
-        )
-    if jnp.ndim(std):
-        raise ValueError(f"modes: std has shape {jnp.shape(std)}, expected a scalar")
+    _check("modes", samples, centres, std)
     squares = ((samples[:, None] - centres[None]) ** 2).sum(-1)
     nearest, near = squares.argmin(1), squares.min(1) <= (radius * std) ** 2
     near = near & jnp.isfinite(samples).all(1)
     histogram = jnp.zeros(len(centres), jnp.int32).at[nearest].add(near.astype(jnp.int32))
-    total = histogram.sum()
+    return histogram_modes(histogram, len(samples), least=least)
+
+
+def histogram_modes(histogram: Array, count: int, *, least: float | Array = 0.0) -> Modes:
+    """Score a histogram over K modes that should be equally likely.
+
+    With h its shares, the reverse divergence is `KL(h || uniform) = sum_k h_k log(K h_k)` and the total variation
+    `1/2 sum_k |h_k - 1/K|`. Of an empty histogram both have their largest values, as of a single mode.
+
+    Args:
+        histogram: [K] integers, the samples of high quality in each mode.
+        count: N, all samples.
+        least: share of all samples that a captured mode holds; with 0, one is enough.
+    """
+    total, k = histogram.sum(), histogram.shape[-1]
     share = histogram / jnp.maximum(total, 1)
-    log_k = jnp.log(jnp.asarray(len(centres), share.dtype))
-    divergence = jnp.where(total > 0, (jax.scipy.special.xlogy(share, share)).sum() + log_k, log_k)
-    return Modes((histogram > 0).sum().astype(jnp.int32), near.mean(), divergence, histogram)
+    log_k = jnp.log(jnp.asarray(k, share.dtype))
+    divergence = jax.scipy.special.xlogy(share, share).sum() + log_k
+    captured = histogram >= jnp.maximum(least * count, 1)
+    return Modes(
+        captured.sum().astype(jnp.int32),
+        total / count,
+        jnp.where(total > 0, divergence, log_k),
+        jnp.where(total > 0, jnp.abs(share - 1 / k).sum() / 2, 1 - 1 / k),
+        histogram,
+    )
 
 
-def perfect_modes(number: int, count: int, *, dimensions: int = 2, radius: float = 3.0) -> tuple[float, float]:
+def perfect_modes(number: int, count: int, *, dimensions: int = 2, radius: float = 3.0) -> PerfectModes:
     """What a perfect sampler scores on `number` equally likely modes with `count` samples.
 
     Returns:
         Its share of high quality, `P(chi^2_D <= radius^2)`, which is `1 - exp(-radius^2 / 2)` = 98.889 % in the plane;
-        more means that the modes have shrunk. And its expected reverse divergence, `(K - 1) / (2 N)` nats with
-        N high-quality samples (to first order in 1 / N).
+        more means that the modes have shrunk. Its expected reverse divergence, `(K - 1) / (2 N)` nats with N
+        high-quality samples, and its expected total variation, from the mean absolute deviation of the binomial.
     """
     quality = float(gammainc(dimensions / 2, radius**2 / 2))
-    return quality, (number - 1) / (2 * count * quality)
+    near = count * quality
+    return PerfectModes(quality, (number - 1) / (2 * near), _deviation(round(near), np.full(number, 1 / number)))
+
+
+def density_tv(samples: Array, centres: Array, std: float | Array, *, reach: int = 4) -> Array:
+    """`1/2 sum_cells |share - probability|`: how far the samples are from the mixture in place and in shape.
+
+    Cells are squares of side `std`, `2 reach` by `2 reach` of them around each centre; all else is one more cell.
+    The probabilities are exact for modes that lie more than `2 reach` standard deviations apart.
+
+    Args:
+        samples: [N, D] floating; those that are not finite lie outside.
+        centres: [K, D] floating.
+        std: a scalar, of every mode.
+        reach: half the side of the squares in standard deviations.
+
+    Raises:
+        ValueError: samples or centres are not matrices of the same width, or std is not a scalar.
+    """
+    _check("density_tv", samples, centres, std)
+    side, dimensions = 2 * reach, samples.shape[1]
+    offset = samples[:, None] - centres[None]
+    nearest = jnp.abs(offset).max(-1).argmin(1)
+    cell = jnp.floor(offset[jnp.arange(len(samples)), nearest] / std).astype(jnp.int32) + reach
+    inside = ((cell >= 0) & (cell < side)).all(1) & jnp.isfinite(samples).all(1)
+    index = nearest
+    for axis in range(dimensions):
+        index = index * side + cell[:, axis]
+    number = len(centres) * side**dimensions
+    counts = jnp.zeros(number + 1, jnp.int32).at[jnp.where(inside, index, number)].add(1)
+    return jnp.abs(counts / len(samples) - _cells(len(centres), reach, dimensions)).sum() / 2
+
+
+def perfect_density_tv(number: int, count: int, *, dimensions: int = 2, reach: int = 4) -> float:
+    """The `density_tv` that a perfect sampler is expected to score on `number` modes with `count` samples."""
+    return _deviation(count, np.asarray(_cells(number, reach, dimensions), np.float64))
+
+
+def _cells(number: int, reach: int, dimensions: int) -> Array:
+    """[number * (2 reach)^D + 1] the probability of each cell, the outside last."""
+    line = jnp.diff(norm.cdf(jnp.arange(-reach, reach + 1.0)))
+    cells = jnp.ones(1)
+    for _ in range(dimensions):
+        cells = jnp.outer(cells, line).ravel()
+    inside = jnp.tile(cells / number, number)
+    return jnp.append(inside, 1 - inside.sum())
+
+
+def _deviation(count: int, probability: np.ndarray) -> float:
+    """`1/2 sum_k E |X_k / N - p_k|` of multinomial counts X, by de Moivre's mean absolute deviation."""
+    from scipy.stats import binom
+
+    m = np.floor(count * probability) + 1
+    return float((m * (1 - probability) * binom.pmf(m, count, probability)).sum() / count)
+
+
+def _check(name: str, samples: Array, centres: Array, std: float | Array) -> None:
+    if samples.ndim != 2 or centres.ndim != 2 or samples.shape[1] != centres.shape[1]:
+        raise ValueError(
+            f"{name}: samples have shape {samples.shape} and centres {centres.shape}, expected [N, D] and [K, D]"
+        )
+    if jnp.ndim(std):
+        raise ValueError(f"{name}: std has shape {jnp.shape(std)}, expected a scalar")

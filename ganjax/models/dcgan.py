@@ -5,7 +5,7 @@ networks, but not at the generator's output nor the discriminator's input layer;
 and a tanh output in the generator, LeakyReLU(0.2) in the discriminator; kernels from N(0, 0.02).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ganjax.core import Array
+from ganjax.core import Array, Judgement
 from ganjax.errors import DataError
 from ganjax.layers.convolution import Conv, ConvTranspose
 from ganjax.models.mlp import check_labels, leaky_relu
@@ -105,19 +105,24 @@ class Discriminator(nn.Module):
 
     width: int = 64  # channels of the first map
     num_classes: int = 0
+    batch_norm: bool = True  # False: biases instead, as penalties on each example need
+    heads: Mapping[str, int] | None = None  # name -> size; with any mapping, even {}, it returns a `Judgement`
+    dropout: float = 0.0  # share of each hidden map that is dropped in training
     axis_name: str | None = None  # of the devices that share BatchNorm statistics
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: Array, labels: Array | None = None, *, train: bool) -> Array:
-        """[B, H, W, C] images and [B] int32 labels to logits [B]."""
+    def __call__(self, x: Array, labels: Array | None = None, *, train: bool) -> Array | Judgement:
+        """[B, H, W, C] images and [B] int32 labels to logits [B], or to a `Judgement` if there are heads."""
         check_image_shape(x.shape[1:])
         check_labels(labels, self.num_classes)
         norm = partial(_batch_norm, use_running_average=not train, axis_name=self.axis_name, dtype=self.dtype)
         h_BxHxWxC = leaky_relu(_down(self.width, dtype=self.dtype)(x))
         for i in range(1, doublings(*x.shape[1:3])):
-            h_BxHxWxC = _down(self.width * 2**i, use_bias=False, dtype=self.dtype)(h_BxHxWxC)
-            h_BxHxWxC = leaky_relu(norm()(h_BxHxWxC))
+            h_BxHxWxC = _down(self.width * 2**i, use_bias=not self.batch_norm, dtype=self.dtype)(h_BxHxWxC)
+            h_BxHxWxC = leaky_relu(norm()(h_BxHxWxC) if self.batch_norm else h_BxHxWxC)
+            if self.dropout:
+                h_BxHxWxC = nn.Dropout(self.dropout, deterministic=not train)(h_BxHxWxC)
         logits_B = Conv(
             1, kernel_size=h_BxHxWxC.shape[1:3], padding="VALID", kernel_init=_kernel_init, dtype=self.dtype
         )(h_BxHxWxC).reshape(-1)
@@ -125,4 +130,8 @@ class Discriminator(nn.Module):
             h_BxC = h_BxHxWxC.sum(axis=(1, 2))
             label_BxC = nn.Embed(self.num_classes, h_BxC.shape[-1], dtype=self.dtype)(labels)
             logits_B += (label_BxC * h_BxC).sum(axis=-1)
-        return logits_B
+        if self.heads is None:
+            return logits_B
+        h_BxF = h_BxHxWxC.reshape(len(x), -1)
+        head = {name: nn.Dense(size, dtype=self.dtype, name=f"head_{name}") for name, size in self.heads.items()}
+        return Judgement(logits_B, h_BxF, {name: layer(h_BxF) for name, layer in head.items()})

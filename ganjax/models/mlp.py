@@ -1,15 +1,19 @@
 """Fully connected generator and discriminator for data of any shape (Goodfellow et al. 2014)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
-from ganjax.core import Array
+from ganjax.core import Array, Judgement, Key
 from ganjax.errors import ConfigError
+from ganjax.layers.minibatch import Maxout, MinibatchDiscrimination, MinibatchStandardDeviation
+
+Initialisation = Literal["lecun_normal", "uniform"]
 
 leaky_relu = partial(nn.leaky_relu, negative_slope=0.2)
 
@@ -28,6 +32,22 @@ def check_labels(labels: Array | None, num_classes: int) -> None:
         )
 
 
+def dense(features: int, inputs: int, initialisation: Initialisation, **options: Any) -> nn.Dense:
+    """An affine map with Flax's initialisation, or with that of PyTorch.
+
+    "uniform" draws kernel and bias from `U(-1, 1) / sqrt(inputs)`. Its biases put the kinks of a first layer all over
+    the plane; with zero biases they all pass through the origin, and mixtures of Gaussians are learned several times
+    as slowly (experiments/mode_collapse.py).
+    """
+    if initialisation == "lecun_normal":
+        return nn.Dense(features, **options)
+
+    def draw(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -1, 1) / math.sqrt(inputs)
+
+    return nn.Dense(features, kernel_init=draw, bias_init=draw, **options)
+
+
 class Generator(nn.Module):
     """`G: z -> x`, hidden layers with LeakyReLU(0.2).
 
@@ -41,6 +61,7 @@ class Generator(nn.Module):
     num_classes: int = 0
     embedding: int = 64  # length of a label's vector
     batch_norm: bool = False
+    initialisation: Initialisation = "lecun_normal"
     axis_name: str | None = None  # of the devices that share BatchNorm statistics
     dtype: Any = None
 
@@ -48,13 +69,14 @@ class Generator(nn.Module):
     def __call__(self, z: Array, labels: Array | None = None, *, train: bool) -> Array:
         """[B, Z] latents and [B] int32 labels to examples [B, *shape]."""
         check_labels(labels, self.num_classes)
+        affine = partial(dense, initialisation=self.initialisation, dtype=self.dtype)
         x_BxF = z
         if self.num_classes:
             label = nn.Embed(self.num_classes, self.embedding, dtype=self.dtype)(labels)
             x_BxF = jnp.concatenate([z, label.astype(z.dtype)], axis=-1)
         for width in self.hidden:
             # BatchNorm subtracts what a bias would add.
-            x_BxF = nn.Dense(width, use_bias=not self.batch_norm, dtype=self.dtype)(x_BxF)
+            x_BxF = affine(width, x_BxF.shape[-1], use_bias=not self.batch_norm)(x_BxF)
             if self.batch_norm:
                 x_BxF = nn.BatchNorm(
                     use_running_average=not train,
@@ -64,7 +86,7 @@ class Generator(nn.Module):
                     dtype=self.dtype,
                 )(x_BxF)
             x_BxF = leaky_relu(x_BxF)
-        x_BxF = nn.Dense(math.prod(self.shape), dtype=self.dtype)(x_BxF)
+        x_BxF = affine(math.prod(self.shape), x_BxF.shape[-1])(x_BxF)
         return self.output(x_BxF).reshape(z.shape[0], *self.shape)
 
 
@@ -77,18 +99,35 @@ class Discriminator(nn.Module):
 
     hidden: Sequence[int] = (512, 256)  # widths, from x to the logit
     num_classes: int = 0
+    heads: Mapping[str, int] | None = None  # name -> size; with any mapping, even {}, it returns a `Judgement`
+    dropout: float = 0.0  # share of each hidden layer that is dropped in training
+    maxout: int = 0  # pieces of maxout layers, instead of LeakyReLU
+    minibatch: Literal["none", "discrimination", "std"] = "none"  # comparison of the batch before the logit
+    initialisation: Initialisation = "lecun_normal"
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: Array, labels: Array | None = None, *, train: bool) -> Array:
-        """[B, ...] examples and [B] int32 labels to logits [B]."""
-        del train  # nothing here differs
+    def __call__(self, x: Array, labels: Array | None = None, *, train: bool) -> Array | Judgement:
+        """[B, ...] examples and [B] int32 labels to logits [B], or to a `Judgement` if there are heads."""
         check_labels(labels, self.num_classes)
+        affine = partial(dense, initialisation=self.initialisation, dtype=self.dtype)
         h_BxF = x.reshape(x.shape[0], -1)
         for width in self.hidden:
-            h_BxF = leaky_relu(nn.Dense(width, dtype=self.dtype)(h_BxF))
-        logits_B = nn.Dense(1, dtype=self.dtype)(h_BxF)[:, 0]
+            if self.maxout:
+                h_BxF = Maxout(width, self.maxout, dtype=self.dtype)(h_BxF)
+            else:
+                h_BxF = leaky_relu(affine(width, h_BxF.shape[-1])(h_BxF))
+            if self.dropout:
+                h_BxF = nn.Dropout(self.dropout, deterministic=not train)(h_BxF)
+        if self.minibatch == "discrimination":
+            h_BxF = MinibatchDiscrimination(dtype=self.dtype)(h_BxF)
+        elif self.minibatch == "std":
+            h_BxF = MinibatchStandardDeviation()(h_BxF)
+        logits_B = affine(1, h_BxF.shape[-1])(h_BxF)[:, 0]
         if self.num_classes:
             label_BxF = nn.Embed(self.num_classes, h_BxF.shape[-1], dtype=self.dtype)(labels)
             logits_B += (label_BxF * h_BxF).sum(axis=-1)
-        return logits_B
+        if self.heads is None:
+            return logits_B
+        head = {name: nn.Dense(size, dtype=self.dtype, name=f"head_{name}") for name, size in self.heads.items()}
+        return Judgement(logits_B, h_BxF, {name: layer(h_BxF) for name, layer in head.items()})

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from ganjax.data.points import ring, ring_centres
-from ganjax.metrics import modes, perfect_modes
+from ganjax.data.points import grid, grid_centres, ring, ring_centres
+from ganjax.metrics import density_tv, histogram_modes, modes, perfect_density_tv, perfect_modes
 
 
 def test_counts_by_hand(float64):
@@ -18,9 +18,13 @@ def test_counts_by_hand(float64):
     assert found.histogram.tolist() == [2, 1, 0, 0] and int(found.captured) == 2
     np.testing.assert_allclose(found.high_quality, 3 / 7)
     np.testing.assert_allclose(found.reverse_kl, 2 / 3 * np.log(4 * 2 / 3) + 1 / 3 * np.log(4 / 3), rtol=1e-12)
+    np.testing.assert_allclose(found.tv, (2 / 3 - 1 / 4) + (1 / 3 - 1 / 4), rtol=1e-12)  # the excess of the two
+    assert int(modes(jnp.array(near + far), centres, 0.1, least=0.2).captured) == 1  # 2 of 7, not 1 of 7
     empty = modes(jnp.full((5, 2), np.nan), centres, 0.1)
     assert int(empty.captured) == 0 and float(empty.high_quality) == 0
     np.testing.assert_allclose(empty.reverse_kl, np.log(4))
+    np.testing.assert_allclose(empty.tv, 3 / 4)
+    np.testing.assert_allclose(histogram_modes(jnp.array([8, 0]), 10)[:4], [1, 0.8, np.log(2), 0.5], rtol=1e-12)
 
 
 def test_a_perfect_sampler_meets_the_ceiling_and_the_floor():
@@ -28,7 +32,7 @@ def test_a_perfect_sampler_meets_the_ceiling_and_the_floor():
     count, seeds = 2500, 400
     x = jnp.stack([ring(count, seed=seed)[0] for seed in range(seeds)])
     found = jax.jit(jax.vmap(lambda s: modes(s, ring_centres(), 0.02)))(x)
-    quality, floor = perfect_modes(8, count)
+    quality, floor, variation = perfect_modes(8, count)
     np.testing.assert_allclose(quality, 1 - np.exp(-4.5), rtol=1e-5)
     error = np.sqrt(quality * (1 - quality) / (count * seeds))
     assert abs(float(found.high_quality.mean()) - quality) < 3 * error
@@ -36,7 +40,33 @@ def test_a_perfect_sampler_meets_the_ceiling_and_the_floor():
     np.testing.assert_allclose(floor, 7 / (5000 * (1 - np.exp(-4.5))), rtol=1e-5)
     # 2 N KL is chi-squared with K - 1 = 7 degrees of freedom, of variance 14.
     assert abs(float(found.reverse_kl.mean()) - floor) < 3 * np.sqrt(14 / seeds) / (2 * count)
+    error = found.tv.std() / np.sqrt(seeds)
+    assert abs(float(found.tv.mean()) - variation) < 3 * error and error < 0.03 * variation
     np.testing.assert_allclose(perfect_modes(8, count, dimensions=5)[0], chi2.cdf(9, 5), rtol=1e-5)
+
+
+def test_density_by_hand():
+    """At one centre with cells of side 1: a sample in the cell [0, 1) x [-1, 0), two outside."""
+    line = np.diff([0.5, 0.8413447461, 0.9772498681])  # Phi(1) - Phi(0), Phi(2) - Phi(1)
+    cells = np.outer([line[1], line[0], line[0], line[1]], [line[1], line[0], line[0], line[1]])
+    x = jnp.array([[0.5, -0.5], [2.5, 0.0], [np.nan, 0.0]])
+    expected = abs(1 / 3 - cells[2, 1]) + cells.sum() - cells[2, 1] + abs(2 / 3 - (1 - cells.sum()))
+    np.testing.assert_allclose(density_tv(x, jnp.zeros((1, 2)), 1.0, reach=2), expected / 2, rtol=1e-5)
+
+
+def test_a_perfect_samplers_density(float64):
+    """Its expectation is the mean deviation of multinomial counts; a mode that shrinks, moves or is lost costs more."""
+    count, seeds, centres = 2500, 40, jnp.asarray(grid_centres())
+    x = jnp.stack([grid(count, seed=seed)[0] for seed in range(seeds)])
+    score = jax.jit(jax.vmap(lambda s: density_tv(s, centres, 0.05)))
+    found = score(x)
+    error = found.std() / np.sqrt(seeds)
+    floor = perfect_density_tv(25, count)
+    assert abs(float(found.mean()) - floor) < 3 * error and error < 0.01 * floor
+    nearest = centres[jax.vmap(lambda s: ((s[:, None] - centres[None]) ** 2).sum(-1).argmin(-1))(x)]
+    assert score(nearest + 0.5 * (x - nearest)).min() > floor + 0.2
+    assert score(x + 0.05).min() > floor + 0.2
+    assert score(jnp.where(x > 3, -4.0, x)).min() > floor + 0.1
 
 
 def test_a_ring_of_seven_modes_is_caught():

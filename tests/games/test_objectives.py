@@ -1,0 +1,340 @@
+"""What a GAN can add to its loss: penalties, auxiliary terms, packs, noise and kept fakes, as the game plays them."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from ganjax.core import Batch, Judgement, noise
+from ganjax.dynamics import alternating, simultaneous, vector_field
+from ganjax.games import code_prior, gan, normal_prior
+from ganjax.losses import LOSSES, auxiliary_classifier, feature_matching, information, of_fakes
+from ganjax.models import mlp
+from ganjax.penalties import gradient_penalty, r1, r2
+from ganjax.training import init_state, simulate
+
+PRIOR, KEY = normal_prior(3), jax.random.key(5)
+GENERATOR = mlp.Generator((2,), (5,), output=mlp.identity)
+CRITIC = mlp.Discriminator((6,))
+
+
+class Judge(nn.Module):
+    """A discriminator with features and the heads of three classes and of a code."""
+
+    @nn.compact
+    def __call__(self, x, labels=None):
+        del labels
+        h = nn.tanh(nn.Dense(6)(x))
+        heads = {"class": nn.Dense(3)(h), "code": nn.Dense(4)(h)}
+        return Judgement(nn.Dense(1)(h)[:, 0], h, heads)
+
+
+def _batch(size=8, labelled=False, start=0):
+    position = start + jnp.arange(size, dtype=jnp.int32)
+    x = noise(lambda key: 1 + jax.random.normal(key, (2,)), jax.random.key(9), position)
+    return Batch(x, position % 3 if labelled else None, position)
+
+
+def _start(game, batch):
+    dynamics = simultaneous(dict.fromkeys(game.players, optax.sgd(0.1)))
+    return jax.jit(lambda: init_state(game, dynamics, jax.random.key(1), batch))()
+
+
+def _cost(game, player, state, batch, key=KEY):
+    return jax.jit(game.costs[player])(state.params, state.net_state, batch, key)
+
+
+def _play(state, batch, discriminator=CRITIC):
+    """Fakes and the judgement of any x, by stock Flax calls."""
+    fake = GENERATOR.apply({"params": state.params["generator"]}, noise(PRIOR, KEY, batch.position), train=True)
+    keywords = {"train": True} if discriminator is CRITIC else {}
+    return fake, lambda x: discriminator.apply({"params": state.params["discriminator"]}, x, **keywords)
+
+
+def test_penalties_are_added_to_the_discriminators_cost_alone():
+    batch, plain = _batch(), gan(GENERATOR, CRITIC, LOSSES["non_saturating"], prior=PRIOR)
+    game = gan(GENERATOR, CRITIC, LOSSES["non_saturating"], prior=PRIOR, penalties=(r1(3.0), r2(0.5)))
+    state = _start(game, batch)
+    fake, judge = _play(state, batch)
+
+    def squares(x):
+        return (jax.vmap(jax.grad(lambda one: judge(one[None])[0]))(x) ** 2).sum(-1).mean()
+
+    expected = 1.5 * squares(batch.x) + 0.25 * squares(fake)
+    cost, outcome = _cost(game, "discriminator", state, batch)
+    np.testing.assert_allclose(outcome.metrics["penalty"], expected, rtol=1e-5)
+    np.testing.assert_allclose(cost, _cost(plain, "discriminator", state, batch)[0] + expected, rtol=1e-5)
+    np.testing.assert_array_equal(_cost(game, "generator", state, batch)[0], _cost(plain, "generator", state, batch)[0])
+
+
+def test_a_penalty_can_be_lazy():
+    """Every third turn three times the weight: the mean over turns is that of the constant one."""
+    batch = _batch()
+    game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, penalties=(r1(2.0, every=3),))
+    every = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, penalties=(r1(2.0),))
+    state = _start(game, batch)
+    full = _cost(every, "discriminator", state, batch)[1].metrics["penalty"]
+    got = []
+    for _ in range(7):
+        _, outcome = _cost(game, "discriminator", state, batch)
+        got.append(outcome.metrics["penalty"])
+        state = replace(state, net_state={**state.net_state, "discriminator": outcome.net_state})
+    np.testing.assert_allclose(got, np.array([3, 0, 0, 3, 0, 0, 3]) * np.asarray(full), rtol=1e-5)
+    slope = jax.jit(jax.grad(lambda p: game.costs["discriminator"](p, state.net_state, batch, KEY)[0]))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope(state.params)))
+
+
+def test_a_generators_turn_counts_no_discriminator_turn():
+    game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, penalties=(r1(2.0, every=3),))
+    dynamics = alternating(dict.fromkeys(game.players, optax.sgd(0.0)), turns={"discriminator": 2})
+    state, _ = jax.jit(lambda: simulate(game, dynamics, 5, batch=_batch(24), keep=None))()
+    assert int(state.net_state["discriminator"]["turns"]) == 10
+
+
+@pytest.mark.parametrize("penalty", [r1(), gradient_penalty()], ids=["r1", "gp"])
+def test_a_batch_normalised_discriminator_with_a_penalty_is_an_error(penalty):
+    class Normalised(nn.Module):
+        @nn.compact
+        def __call__(self, x, *, train):
+            return nn.Dense(1)(nn.BatchNorm(use_running_average=not train)(nn.Dense(4)(x)))[:, 0]
+
+    game = gan(GENERATOR, Normalised(), LOSSES["wasserstein"], prior=PRIOR, penalties=(penalty,))
+    with pytest.raises(ValueError, match="BatchNorm, which makes an example's logit depend on the whole batch"):
+        game.init(KEY, _batch())
+    gan(GENERATOR, Normalised(), LOSSES["wasserstein"], prior=PRIOR).init(KEY, _batch())
+
+
+def test_penalties_run_in_float32_whatever_the_networks_dtype():
+    """Under bfloat16 the penalty equals that of the float32 network, not the rounded one."""
+    batch = _batch()
+    penalty = gradient_penalty(1.0)
+    narrow, wide = (
+        gan(GENERATOR, mlp.Discriminator((6,), dtype=dtype), LOSSES["hinge"], prior=PRIOR, penalties=(penalty,))
+        for dtype in (jnp.bfloat16, None)
+    )
+    state = _start(wide, batch)
+    values = [_cost(game, "discriminator", state, batch)[1].metrics for game in (narrow, wide)]
+    np.testing.assert_allclose(values[0]["penalty"], values[1]["penalty"], rtol=1e-5)
+    assert values[0]["penalty"].dtype == jnp.float32
+    assert abs(values[0]["real_logit"] / values[1]["real_logit"] - 1) > 1e-4, "the logits themselves are narrow"
+
+
+def test_packs_are_joined_and_the_penalty_is_on_a_pack():
+    """PacGAN: the discriminator sees [B / 2, 4]; hand-made packs of neighbours."""
+    batch = _batch()
+    game = gan(GENERATOR, CRITIC, LOSSES["non_saturating"], prior=PRIOR, packing=2, penalties=(r1(2.0),))
+    state = _start(game, batch)
+    assert state.params["discriminator"]["Dense_0"]["kernel"].shape == (4, 6)
+    fake, judge = _play(state, batch)
+    packed = [jnp.stack([jnp.concatenate(x[i : i + 2]) for i in range(0, 8, 2)]) for x in (batch.x, fake)]
+    real, lies = (judge(x) for x in packed)
+    cost, outcome = _cost(game, "discriminator", state, batch)
+    slopes = jax.vmap(jax.grad(lambda one: judge(one[None])[0]))(packed[0])
+    np.testing.assert_allclose(outcome.metrics["penalty"], (slopes**2).sum(-1).mean(), rtol=1e-5)
+    expected = (jax.nn.softplus(-real) + jax.nn.softplus(lies)).mean() + outcome.metrics["penalty"]
+    np.testing.assert_allclose(cost, expected, rtol=1e-5)
+    np.testing.assert_allclose(_cost(game, "generator", state, batch)[0], jax.nn.softplus(-lies).mean(), rtol=1e-5)
+    with pytest.raises(ValueError, match="batch of 7 cannot be packed by 2"):
+        game.costs["generator"](state.params, state.net_state, _batch(7), KEY)
+    with pytest.raises(ValueError, match="expected data without labels"):
+        game.init(KEY, _batch(labelled=True))
+
+
+def test_relativistic_costs_see_both_sides_in_both_turns():
+    batch, game = _batch(), gan(GENERATOR, CRITIC, LOSSES["relativistic_paired"], prior=PRIOR)
+    state = _start(game, batch)
+    fake, judge = _play(state, batch)
+    gap = judge(batch.x) - judge(fake)
+    np.testing.assert_allclose(_cost(game, "discriminator", state, batch)[0], jax.nn.softplus(-gap).mean(), rtol=1e-5)
+    np.testing.assert_allclose(_cost(game, "generator", state, batch)[0], jax.nn.softplus(gap).mean(), rtol=1e-5)
+
+
+def test_a_cost_of_fakes_pays_no_pass_over_real_examples():
+    """The compiled generator's turn is as short as one that never heard of real logits."""
+    batch, game = _batch(64), gan(GENERATOR, mlp.Discriminator((256, 256)), LOSSES["hinge"], prior=PRIOR)
+    both = gan(GENERATOR, mlp.Discriminator((256, 256)), LOSSES["relativistic_paired"], prior=PRIOR)
+    state = _start(game, batch)
+
+    def flops(game):
+        field = jax.jit(lambda p: vector_field(game, p, state.net_state, batch, KEY, players=("generator",)).gradients)
+        return field.lower(state.params).compile().cost_analysis()["flops"]
+
+    assert flops(game) < 0.8 * flops(both)
+
+
+def test_auxiliary_terms_by_hand():
+    """Cross-entropy of classes, surprise of the code, and the distance of mean features; who pays for which."""
+    batch, state_of = _batch(labelled=True), lambda game: _start(game, batch)
+    terms = (auxiliary_classifier(2.0), information(2, 2, 0.5), feature_matching(3.0))
+    prior = code_prior(2, 2, 1)
+    generator = mlp.Generator((2,), (5,), output=mlp.identity)
+    game = gan(generator, Judge(), LOSSES["hinge"], prior=prior, auxiliary=terms)
+    state = state_of(game)
+    z = noise(prior, KEY, batch.position)
+    assert ((z[:, :2] == 0) | (z[:, :2] == 1)).all() and (z[:, :2].sum(1) == 1).all()
+    fake = generator.apply({"params": state.params["generator"]}, z, batch.label, train=True)
+    real, lies = (Judge().apply({"params": state.params["discriminator"]}, x) for x in (batch.x, fake))
+
+    def entropy(logits, target):
+        return -(jax.nn.log_softmax(logits) * target).sum(-1).mean()
+
+    classes = jax.nn.one_hot(batch.label, 3)
+    code = (
+        entropy(lies.heads["code"][:, :2], z[:, :2])
+        + 0.5 * ((lies.heads["code"][:, 2:] - z[:, 2:4]) ** 2).sum(1).mean()
+    )
+    matching = ((real.features.mean(0) - lies.features.mean(0)) ** 2).sum()
+    on_fakes = 2 * entropy(lies.heads["class"], classes) + 0.5 * code
+    found = {p: _cost(game, p, state, batch)[1].metrics["auxiliary"] for p in game.players}
+    np.testing.assert_allclose(found["discriminator"], on_fakes + 2 * entropy(real.heads["class"], classes), rtol=1e-5)
+    np.testing.assert_allclose(found["generator"], on_fakes + 3 * matching, rtol=1e-5)
+
+
+def test_terms_without_what_they_need_say_so():
+    with pytest.raises(ValueError, match="give it heads="):
+        _start(game := gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, auxiliary=(feature_matching(),)), _batch())
+        _cost(game, "generator", _start(game, _batch()), _batch())
+    game = gan(GENERATOR, Judge(), LOSSES["hinge"], prior=PRIOR, auxiliary=(auxiliary_classifier(),))
+    with pytest.raises(ValueError, match="no labels"):
+        _cost(game, "generator", _start(game, _batch()), _batch())
+    game = gan(GENERATOR, Judge(), LOSSES["hinge"], prior=PRIOR, auxiliary=(information(3, 2),))
+    with pytest.raises(ValueError, match="size 4, expected 5"):
+        _cost(game, "generator", _start(game, _batch()), _batch())
+    game = gan(GENERATOR, Judge(), LOSSES["hinge"], prior=PRIOR, auxiliary=(auxiliary_classifier(head="kind"),))
+    with pytest.raises(ValueError, match=r"heads \['class', 'code'\], expected 'kind'"):
+        _cost(game, "generator", _start(game, _batch()), _batch(labelled=True))
+
+
+def test_feature_matching_alone_is_the_published_generator():
+    loss = LOSSES["non_saturating"]._replace(generator=of_fakes(jnp.zeros_like))
+    game = gan(GENERATOR, Judge(), loss, prior=PRIOR, auxiliary=(feature_matching(),))
+    state, batch = _start(game, _batch()), _batch()
+    cost, outcome = _cost(game, "generator", state, batch)
+    np.testing.assert_allclose(cost, outcome.metrics["auxiliary"], rtol=1e-6)
+    assert cost > 1e-4
+
+
+def test_noise_falls_on_whom_it_should():
+    """Instance noise on both sides with its own draws, output noise on fakes alone; fading with the turns."""
+
+    def line(x):  # D(x) = x_0, so a logit is what the discriminator saw
+        return x[:, 0]
+
+    class Line(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            self.param("unused", nn.initializers.zeros, (1, 1))
+            return line(x)
+
+    batch = _batch(4000)
+    plain = gan(GENERATOR, Line(), LOSSES["wasserstein"], prior=PRIOR)
+    state = _start(plain, batch)
+
+    def seen(turns=None, **options):
+        """Deviation of the noise on real and on fake, from squares of the logits."""
+        loss = LOSSES["wasserstein"]._replace(discriminator=lambda r, f: r, generator=lambda r, f: f)
+        game = gan(GENERATOR, Line(), loss, prior=PRIOR, **options)
+        net_state = state.net_state
+        if turns is not None:
+            net_state = {**net_state, "discriminator": {"turns": jnp.asarray(turns)}}
+        real = game.costs["discriminator"](state.params, net_state, batch, KEY)[0]
+        fake = game.costs["generator"](state.params, net_state, batch, KEY)[0]
+        return np.array([real, fake]) * np.sqrt(len(batch.x))  # N(0, std^2) plus what is there without noise
+
+    rest = seen()
+    draws = [seen(instance_noise=0.5) - rest, seen(output_noise=0.5) - rest]
+    assert (np.abs(draws[0]) > 1e-4).all() and abs(draws[0][0] - draws[0][1]) > 1e-4, "real and fake have other draws"
+    assert draws[1][0] == 0 and abs(draws[1][1]) > 1e-4
+    assert np.abs(draws).max() < 4 * 0.5
+    fading = seen(turns=3, instance_noise=lambda turns: 0.5 - 0.1 * turns) - rest
+    np.testing.assert_allclose(fading, draws[0] * 0.4, rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(seen(turns=5, instance_noise=lambda turns: 0.5 - 0.1 * turns), rest, atol=1e-3)
+
+
+def test_dropout_is_random_in_the_generators_turn_too():
+    class Dropping(nn.Module):
+        @nn.compact
+        def __call__(self, x, *, train):
+            return nn.Dense(1)(nn.Dropout(0.5, deterministic=not train)(nn.tanh(nn.Dense(16)(x))))[:, 0]
+
+    class Still(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(1)(nn.tanh(nn.Dense(16)(x)))[:, 0]
+
+    batch, game = _batch(), gan(lambda_free(), Dropping(), LOSSES["non_saturating"], prior=PRIOR)
+    still = gan(lambda_free(), Still(), LOSSES["non_saturating"], prior=PRIOR)
+    state = _start(game, batch)
+    for player in game.players:
+        costs = [_cost(game, player, state, batch, jax.random.key(k))[0] for k in range(3)]
+        assert len(np.unique(np.asarray(costs))) == 3
+        same = [_cost(still, player, state, batch, jax.random.key(k))[0] for k in range(2)]
+        assert same[0] == same[1], "nothing else is random here"
+
+
+def lambda_free():
+    """A generator that ignores z: the only randomness left is the discriminator's."""
+
+    class Constant(nn.Module):
+        @nn.compact
+        def __call__(self, z):
+            return self.param("x", nn.initializers.ones, (2,))[None] + 0 * z[:, :2]
+
+    return Constant()
+
+
+def test_kept_fakes():
+    """Half of what the discriminator sees is from the pool; what it saw fresh has taken those places."""
+    loss = LOSSES["wasserstein"]._replace(discriminator=lambda r, f: f)
+    batch, seen = _batch(), []
+
+    class Seeing(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            seen.append(x)
+            return nn.Dense(1)(x)[:, 0]
+
+    game = gan(GENERATOR, Seeing(), loss, prior=PRIOR, fakes_kept=20)
+    state = game.init(jax.random.key(1), batch)
+    before = np.asarray(state[1]["discriminator"]["pool"])
+    assert before.shape == (20, 2) and len(np.unique(before[:, 0])) == 20
+    fresh = np.asarray(
+        GENERATOR.apply({"params": state[0]["generator"]}, noise(PRIOR, KEY, batch.position), train=True)
+    )
+    seen.clear()
+    _, outcome = game.costs["discriminator"](*state, batch, KEY)
+    shown, after = np.asarray(seen[1]), np.asarray(outcome.net_state["pool"])
+    rows = lambda a, b: (np.abs(a[:, None] - b[None]).max(-1) < 1e-5).any(1)  # noqa: E731
+    old, new = rows(shown, before), rows(shown, fresh)
+    assert (old ^ new).all() and 0 < old.sum() < 8
+    assert rows(after, np.concatenate([before, fresh])).all()
+    assert rows(fresh, after).sum() == old.sum() and rows(before, after).sum() == 20 - old.sum()
+    seen.clear()
+    game.costs["generator"](*state, batch, KEY)
+    np.testing.assert_allclose(seen[1], fresh, rtol=1e-5)
+    small = gan(GENERATOR, CRITIC, loss, prior=PRIOR, fakes_kept=4)
+    with pytest.raises(ValueError, match="fakes_kept is 4, expected at least the batch size, 8"):
+        small.costs["discriminator"](*small.init(jax.random.key(1), batch), batch, KEY)
+
+
+def test_every_device_keeps_the_same_pool():
+    """Two shards of one batch leave the pool of the whole batch, and see what it sees."""
+    game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, fakes_kept=20)
+    shared = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, fakes_kept=20, axis_name="devices")
+    batch = _batch()
+    params, net_state = game.init(jax.random.key(1), batch)
+    cost, outcome = game.costs["discriminator"](params, net_state, batch, KEY)
+    halves = Batch(batch.x.reshape(4, 2, 2).swapaxes(0, 1), None, batch.position.reshape(4, 2).T)
+    mapped = jax.vmap(
+        lambda b: shared.costs["discriminator"](params, net_state, b, KEY),
+        axis_name="devices",
+        in_axes=(Batch(0, None, 0),),
+    )
+    costs, outcomes = mapped(halves)
+    np.testing.assert_allclose(costs.mean(), cost, rtol=1e-5)
+    for pool in outcomes.net_state["pool"]:
+        np.testing.assert_allclose(pool, outcome.net_state["pool"], rtol=1e-5)

@@ -9,7 +9,7 @@ from ganjax.metrics.modes import (
     perfect_density_tv,
     perfect_modes,
 )
-from ganjax.metrics.transport import sliced_wasserstein
+from ganjax.transport import sliced_wasserstein
 
 __all__ = [
     "Modes",

@@ -182,3 +182,76 @@ def test_statistics_are_of_the_global_batch(name):
     xs, split = jax.vmap(lambda z: apply(shared, z), axis_name="data")(z.reshape(8, 4, Z))
     np.testing.assert_allclose(xs.reshape(x.shape), x, atol=2e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, rtol=1e-6, atol=1e-7), split, stats)
+
+
+# --- further outputs and layers of discriminators --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "x", "features"),
+    [
+        (lambda **o: mlp.Discriminator((6, 5), **o), jnp.ones((3, 4)), 5),
+        (lambda **o: dcgan.Discriminator(width=2, **o), jnp.ones((3, 8, 8, 1)), 2 * 2 * 4),
+    ],
+    ids=["mlp", "dcgan"],
+)
+def test_heads(make, x, features):
+    """A head is an affine map of the features; without heads nothing but the logits comes back."""
+    plain, headed = make(), make(heads={"class": 3, "code": 2})
+    variables = headed.init(jax.random.key(0), x, train=False)
+    judgement = headed.apply(variables, x, train=False)
+    assert judgement.features.shape == (3, features)
+    for name, size in (("class", 3), ("code", 2)):
+        dense = variables["params"][f"head_{name}"]
+        np.testing.assert_allclose(
+            judgement.heads[name], judgement.features @ dense["kernel"] + dense["bias"][None], rtol=1e-5
+        )
+        assert judgement.heads[name].shape == (3, size)
+    bare = {k: v for k, v in variables["params"].items() if not k.startswith("head_")}
+    logits = plain.apply({**variables, "params": bare}, x, train=False)
+    np.testing.assert_array_equal(logits, judgement.logits)
+    empty = make(heads={}).apply({**variables, "params": bare}, x, train=False)
+    assert empty.heads == {} and empty.features.shape == (3, features)
+
+
+@pytest.mark.parametrize(
+    "module", [mlp.Discriminator((16,), dropout=0.5), dcgan.Discriminator(width=8, batch_norm=False, dropout=0.5)]
+)
+def test_dropout_is_random_in_training_alone(module):
+    x = jax.random.normal(jax.random.key(1), (3, 8, 8, 1))
+    variables = module.init({"params": jax.random.key(0), "dropout": jax.random.key(0)}, x, train=True)
+    logits = [module.apply(variables, x, train=True, rngs={"dropout": jax.random.key(k)}) for k in range(2)]
+    assert abs(logits[0] - logits[1]).max() > 1e-3 * abs(logits[0]).max()
+    module.apply(variables, x, train=False)  # needs no key
+
+
+def test_a_discriminator_without_batch_norm_has_no_statistics():
+    variables = dcgan.Discriminator(width=2, batch_norm=False).init(
+        jax.random.key(0), jnp.ones((2, 8, 8, 1)), train=True
+    )
+    assert set(variables) == {"params"}
+    assert variables["params"]["Conv_1"]["bias"].shape == (4,)
+
+
+def test_layers_of_the_perceptron():
+    """Shapes by hand: maxout has five times the columns, minibatch layers widen what the logit sees."""
+    x = jnp.ones((4, 3))
+    shapes = lambda **o: jax.tree.map(  # noqa: E731
+        jnp.shape, mlp.Discriminator((6,), **o).init(jax.random.key(0), x, train=True)["params"]
+    )
+    assert shapes(maxout=5)["Maxout_0"]["Dense_0"]["kernel"] == (3, 30)
+    assert shapes(minibatch="std")["Dense_1"]["kernel"] == (7, 1)
+    assert shapes(minibatch="discrimination")["Dense_1"]["kernel"] == (6 + 32, 1)
+
+
+def test_uniform_initialisation_is_that_of_pytorch():
+    """Kernel and bias from U(-1, 1) / sqrt(inputs)."""
+    params = mlp.Discriminator((400,), initialisation="uniform").init(jax.random.key(0), jnp.ones((1, 4)), train=True)
+    dense = params["params"]["Dense_0"]
+    for leaf in (dense["kernel"], dense["bias"]):
+        assert 0.49 < abs(leaf).max() <= 0.5
+        np.testing.assert_allclose(leaf.std(), 0.5 / np.sqrt(3), rtol=0.07)
+    generator = mlp.Generator((2,), (400,), initialisation="uniform").init(
+        jax.random.key(0), jnp.ones((1, 4)), train=True
+    )
+    assert 0.49 < abs(generator["params"]["Dense_0"]["bias"]).max() <= 0.5

@@ -1,0 +1,369 @@
+"""Mode collapse: shown, measured beside what a perfect sampler scores, and cured.
+
+Claim: a plain GAN loses modes of a mixture, and some remedies of the literature bring them back.
+Papers: Metz et al., Unrolled GANs, 2017; Srivastava et al., VEEGAN, 2017; Lin et al., PacGAN, 2018; Salimans et al.,
+Improved Techniques for Training GANs, 2016; Mescheder et al., Which Training Methods for GANs do actually Converge?,
+2018; Jolicoeur-Martineau, The relativistic discriminator, 2019.
+Command: python experiments/mode_collapse.py train --task grid --workdir runs/mode_collapse
+Time: see below.
+Figure: runs/mode_collapse/<task>-samples.png, the first seed of each remedy; runs/mode_collapse/<task>-curves.png,
+total variation between the histogram of modes and the uniform one over training, with that of a perfect sampler.
+Tasks and their protocols: ring and grid, 8 Gaussians of radius 2 and 25 with a spacing of 1.5, sigma 0.1, two hidden
+layers of 128, z of size 16, batches of 256, Adam 2e-4 (0.5, 0.999), 10,000 samples, a mode counts with 1 % of them;
+pacgan, 25 Gaussians at -4 ... 4, sigma 0.05, judged as in PacGAN by 2,500 samples, a mode counts with one, but three
+hidden layers of 256 (PacGAN: 400 with BatchNorm, maxout), z of size 2, batches of 256, Adam 1e-3 falling to 0; stacks,
+three 8 x 8 digits in the channels of one image, whose 1,000 modes a classifier tells apart.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm import tqdm
+
+from ganjax import launch
+from ganjax.config import require
+from ganjax.core import Array, Batch, Dynamics, GameState
+from ganjax.data import load
+from ganjax.data.points import grid, grid_centres, ring, ring_centres
+from ganjax.dynamics import alternating, ema, history_of_opponents, unrolled
+from ganjax.errors import ConfigError, did_you_mean
+from ganjax.games import gan, normal_prior, sampler
+from ganjax.losses import LOSSES
+from ganjax.metrics import (
+    Modes,
+    density_tv,
+    histogram_modes,
+    modes,
+    perfect_density_tv,
+    perfect_modes,
+    sliced_wasserstein,
+)
+from ganjax.models import mlp
+from ganjax.penalties import Penalty, gradient_penalty, r1, r2
+from ganjax.report import Panel, Series, panels, save_image
+from ganjax.report import grid as image_grid
+from ganjax.training import Averaged, Keys, init_state, population, train_step
+
+SCORES = ("modes", "high_quality", "reverse_kl", "mode_tv", "density_tv")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is trained, for how long, and which remedies are tried."""
+
+    task: Literal["ring", "grid", "pacgan", "stacks"] = "grid"
+    """The distribution and its protocol."""
+    remedies: tuple[str, ...] = ()
+    """Which remedies to try; by default all but minibatch discrimination, which is slow."""
+    seeds: int = 5
+    """Runs of each remedy, trained together; the same initial numbers and data for all remedies."""
+    steps: int = 50_000
+    """Steps of each run."""
+    looks: int = 20
+    """How often the samples are judged during training."""
+    width: int = 0
+    """Width of the hidden layers, 0 for the protocol's."""
+    average: float = 0.0
+    """Decay of an exponential average of the generator that is judged instead of the last one; 0 for none."""
+    seed: int = 0
+    """The first of the seeds."""
+
+    def __post_init__(self):
+        for name in ("seeds", "steps", "looks"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "looks", self.looks <= self.steps, "no more than --steps")
+        require(self, "width", self.width >= 0, "at least 0")
+        require(self, "average", 0 <= self.average < 1, "at least 0 and less than 1")
+        require(self, "seed", 0 <= self.seed < 2**31 - self.seeds, "at least 0")
+        for remedy in self.remedies:
+            if remedy not in REMEDIES:
+                raise ConfigError(f'--remedies: "{remedy}" is unknown{did_you_mean(remedy, REMEDIES)}')
+
+
+class Remedy(NamedTuple):
+    """What differs from the plain non-saturating game."""
+
+    loss: str = "non_saturating"
+    penalties: tuple[Penalty, ...] = ()
+    packing: int = 1
+    minibatch: Literal["none", "discrimination", "std"] = "none"
+    noise: float = 0.0  # of instances at the start, in units of the data's deviation; falls linearly to 0
+    fakes_kept: int = 0
+    turns: int = 1  # of the discriminator
+    play: Callable[[Dynamics], Dynamics] = lambda dynamics: dynamics
+
+
+REMEDIES = {
+    "none": Remedy(),
+    "packing 2": Remedy(packing=2),
+    "packing 4": Remedy(packing=4),
+    "minibatch deviation": Remedy(minibatch="std"),
+    "minibatch discrimination": Remedy(minibatch="discrimination"),
+    "history of fakes": Remedy(fakes_kept=2048),
+    "history of discriminators": Remedy(play=partial(history_of_opponents, size=4, every=100, players=("generator",))),
+    "unrolling": Remedy(play=partial(unrolled, player="generator", steps=5, step=0.1)),
+    "instance noise": Remedy(noise=0.5),
+    "KL": Remedy(loss="f_kl"),
+    "reverse KL": Remedy(loss="f_reverse_kl"),
+    "Wasserstein, GP": Remedy(loss="wasserstein", penalties=(gradient_penalty(0.1),), turns=5),
+    "R1": Remedy(penalties=(r1(0.02),)),
+    "relativistic, R1 and R2": Remedy(loss="relativistic_paired", penalties=(r1(0.02), r2(0.02))),
+    "packing 2, R1": Remedy(packing=2, penalties=(r1(0.02),)),
+}
+# The pairs of one example with all others take half a second a step at a batch of 256.
+SLOW = ("minibatch discrimination",)
+
+
+class Task(NamedTuple):
+    """What is to be learned, by which networks, and how samples are judged."""
+
+    data: np.ndarray  # [N, ...] float32
+    held_out: np.ndarray  # [count, ...] float32, for the stopping rule
+    count: int  # samples that are judged
+    hidden: tuple[int, ...]
+    generator: Mapping[str, Any]  # further options of the perceptrons
+    discriminator: Mapping[str, Any]
+    latent: int
+    batch: int
+    rate: float  # of Adam with beta1 = 0.5
+    decay: bool  # of the rate to zero along a cosine
+    judge: Callable[[Array], Mapping[str, Any]]  # samples [count, ...] -> a figure for each of SCORES it knows
+    perfect: Mapping[str, float]
+
+
+def compute(config: Config, workdir: Path) -> list[str]:
+    """Train every remedy on all seeds, judge, draw."""
+    task = TASKS[config.task](config)
+    chosen = config.remedies or tuple(name for name in REMEDIES if name not in SLOW)
+    results = {}
+    with tqdm(total=len(chosen) * config.looks, unit="look", dynamic_ncols=True) as bar:
+        for name in chosen:
+            bar.set_description(name)
+            results[name] = _train(task, REMEDIES[name], config, lambda: bar.update())
+    figures = [_draw_samples(task, config, results, workdir), _draw_curves(task, config, results, workdir)]
+    return [*_table(task, config, results), *map(str, figures)]
+
+
+class Result(NamedTuple):
+    """What a remedy led to."""
+
+    scores: Mapping[str, np.ndarray]  # [looks, seeds]
+    distance: np.ndarray  # [looks, seeds] sliced Wasserstein distance to held-out data
+    samples: np.ndarray  # [count, ...] of the first seed, at the end
+    skipped: int
+
+
+def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) -> Result:
+    """All seeds in one program, a part between two looks at a time."""
+    shape, data = task.data.shape[1:], jnp.asarray(task.data)
+    generator = mlp.Generator(shape, task.hidden, **task.generator)
+    discriminator = mlp.Discriminator(task.hidden, minibatch=remedy.minibatch, **task.discriminator)
+    prior, deviation = normal_prior(task.latent), float(task.data.std())
+    fades = lambda turns: remedy.noise * deviation * jnp.maximum(1 - turns / (0.8 * config.steps), 0)  # noqa: E731
+    game = gan(
+        generator, discriminator, LOSSES[remedy.loss], prior=prior, penalties=remedy.penalties, packing=remedy.packing,
+        instance_noise=fades if remedy.noise else 0.0, fakes_kept=remedy.fakes_kept,
+    )  # fmt: skip
+    turns = {"generator": 1, "discriminator": remedy.turns}
+    rates = {
+        p: optax.cosine_decay_schedule(task.rate, n * config.steps) if task.decay else task.rate
+        for p, n in turns.items()
+    }
+    optimizers = {player: optax.adam(rate, b1=0.5) for player, rate in rates.items()}
+    dynamics = remedy.play(alternating(optimizers, turns={"discriminator": remedy.turns}))
+    averages = {"ema": Averaged("generator", ema(config.average, warmup=True))} if config.average else {}
+    step, size = train_step(game, dynamics, averages), task.batch * dynamics.slices
+    draw = sampler(generator, prior)
+
+    def batch(keys: Keys, index: Array | int) -> Batch:
+        key = jax.random.fold_in(jax.random.fold_in(keys.samples, 0), index)
+        rows = jax.random.randint(key, (size,), 0, len(data))
+        return Batch(data[rows], None, jnp.arange(size, dtype=jnp.int32))
+
+    def start(seed: Array) -> GameState:
+        keys = Keys.of(seed)
+        return init_state(game, dynamics, keys.init, batch(keys, 0), averages)
+
+    def part(state: GameState, seed: Array, until: Array) -> GameState:
+        keys = Keys.of(seed)
+        return jax.lax.fori_loop(state.step, until, lambda _, s: step(s, batch(keys, s.step), keys.steps)[0], state)
+
+    def samples(state: GameState, seed: Array) -> Array:
+        key = jax.random.fold_in(Keys.of(seed).samples, 1)
+        params, net_state = state.params["generator"], state.net_state["generator"]
+        if averages:
+            params, net_state = averages["ema"].average.value(state.averages["ema"])
+        return draw(params, net_state, key, jnp.arange(task.count))
+
+    distances = jax.jit(jax.vmap(lambda x: sliced_wasserstein(x, jnp.asarray(task.held_out), jax.random.key(1))))
+    seeds = config.seed + jnp.arange(config.seeds)
+    state = population(start)(seed=seeds)
+    advance, sample = jax.jit(jax.vmap(part, in_axes=(0, 0, None)), donate_argnums=0), jax.jit(jax.vmap(samples))
+    scores, distance = [], []
+    for until in np.linspace(0, config.steps, config.looks + 1).astype(int)[1:]:
+        state = advance(state, seeds, until)
+        x = sample(state, seeds)
+        distance.append(np.asarray(distances(x[:, : len(task.held_out)])))
+        scores.append([task.judge(member) for member in x])
+        tick()
+    table = {
+        name: np.array([[float(one[name]) for one in look] for look in scores])
+        for name in SCORES
+        if name in task.perfect
+    }
+    return Result(table, np.array(distance), np.asarray(x[0]), int(state.skipped.sum()))
+
+
+def _table(task: Task, config: Config, results: Mapping[str, Result]) -> list[str]:
+    """A row for the last step of each remedy, one for the step chosen by the stopping rule."""
+    names = [name for name in SCORES if name in task.perfect]
+    lines = [
+        f"{config.task}: seeds {config.seed} to {config.seed + config.seeds - 1}, {config.steps:,} steps, "
+        f"{task.count:,} samples; mean +- standard deviation over seeds, fewest modes in brackets",
+        f"{'remedy':28} {'at':8} " + " ".join(f"{name.replace('_', ' '):>18}" for name in names) + f" {'skipped':>8}",
+    ]
+    for remedy, found in results.items():
+        last = np.full(config.seeds, config.looks - 1)
+        for when, look in (("last", last), ("stopped", found.distance.argmin(0))):
+            cells = []
+            for name in names:
+                values = found.scores[name][look, np.arange(config.seeds)]
+                spread = values.std(ddof=1) if config.seeds > 1 else 0.0
+                fewest = f" ({values.min():.0f})" if name == "modes" else ""
+                cells.append(f"{values.mean():.{1 if fewest else 3}f} +- {spread:.{1 if fewest else 3}f}{fewest}")
+            lines.append(
+                f"{remedy if when == 'last' else '':28} {when:8} " + " ".join(f"{cell:>18}" for cell in cells)
+                + f" {found.skipped:8d}"
+            )  # fmt: skip
+    lines.append(f"{'perfect sampler':28} {'':8} " + " ".join(f"{task.perfect[name]:18.4g}" for name in names))
+    lines.append(
+        "stopped: of the looks at training, the one whose samples have the smallest sliced Wasserstein distance to "
+        "held-out data"
+    )
+    return lines
+
+
+def _draw_samples(task: Task, config: Config, results: Mapping[str, Result], workdir: Path) -> Path:
+    out = workdir / f"{config.task}-samples.png"
+    if task.data.ndim > 2:
+        rows = np.concatenate([found.samples[:16] for found in results.values()])
+        save_image(out, image_grid(np.clip((rows + 1) * 127.5, 0, 255).astype(np.uint8), columns=16, scale=4))
+        return out
+    reach = 1.25 * float(np.abs(task.data).max())
+    parts = [
+        Panel(
+            [
+                Series(task.data[:1000, 0], task.data[:1000, 1], "real", "points", 6),
+                Series(found.samples[:2500, 0], found.samples[:2500, 1], "generated", "points", 0),
+            ],
+            title=name, xlim=(-reach, reach), ylim=(-reach, reach), equal=True,
+        )
+        for name, found in results.items()
+    ]  # fmt: skip
+    panels(parts, out, columns=5, size=(2.4, 2.6), title=f"Seed {config.seed} after {config.steps:,} steps")
+    return out
+
+
+def _draw_curves(task: Task, config: Config, results: Mapping[str, Result], workdir: Path) -> Path:
+    """Mean and range over the seeds of the mode histogram's total variation."""
+    out = workdir / f"{config.task}-curves.png"
+    steps = np.linspace(0, config.steps, config.looks + 1)[1:]
+    parts = []
+    for name, found in results.items():
+        tv = found.scores["mode_tv"]
+        series = [
+            Series(steps, tv.min(1), "range over seeds", "band", 0, tv.max(1)),
+            Series(steps, tv.mean(1), "mean", tint=0),
+        ]
+        perfect = {"perfect sampler": task.perfect["mode_tv"]}
+        parts.append(Panel(series, "step", "mode TV", name, ylim=(0, 1), lines=perfect))
+    panels(parts, out, columns=5, size=(2.6, 2.4), title="Total variation between the modes' histogram and uniform")
+    return out
+
+
+def _mixture(points: Callable[..., tuple], centres: np.ndarray, std: float, config: Config, **changes: Any) -> Task:
+    """A mixture of Gaussians under the protocol of the paired discriminator, unless changed."""
+    count = changes.pop("count", 10_000)
+    least = changes.pop("least", 0.01)
+
+    @jax.jit
+    def judge(x: Array) -> dict[str, Array]:
+        found = modes(x, jnp.asarray(centres), std, least=least)
+        return {**_figures(found), "density_tv": density_tv(x, jnp.asarray(centres), std)}
+
+    ideal = perfect_modes(len(centres), count)
+    perfect = {
+        "modes": len(centres), "high_quality": ideal.high_quality, "reverse_kl": ideal.reverse_kl,
+        "mode_tv": ideal.tv, "density_tv": perfect_density_tv(len(centres), count),
+    }  # fmt: skip
+    uniform = {"initialisation": "uniform"}
+    task = Task(
+        points(100_000)[0], points(2_500, seed=1)[0], count, (128, 128), {"output": mlp.identity, **uniform}, uniform,
+        16, 256, 2e-4, False, judge, perfect,
+    )  # fmt: skip
+    task = task._replace(**changes)
+    return task._replace(hidden=(config.width,) * len(task.hidden)) if config.width else task
+
+
+def _figures(found: Modes) -> dict[str, Array]:
+    return {
+        "modes": found.captured,
+        "high_quality": found.high_quality,
+        "reverse_kl": found.reverse_kl,
+        "mode_tv": found.tv,
+    }
+
+
+def _pacgan(config: Config) -> Task:
+    """PacGAN's data and judgement; its networks of 400 units take too long without an accelerator."""
+    return _mixture(
+        grid, grid_centres(), 0.05, config, count=2_500, least=0.0, latent=2, hidden=(256,) * 3, rate=1e-3, decay=True
+    )
+
+
+def _stacks(config: Config) -> Task:
+    """Three digits in the channels of one image; a classifier of digits tells the 1,000 modes apart."""
+    from sklearn.neural_network import MLPClassifier
+
+    digits = load("digits")
+    flat = lambda x: x.reshape(len(x), -1) / 127.5 - 1  # noqa: E731
+    classifier = MLPClassifier((128,), max_iter=300, random_state=0).fit(flat(digits.x_train), digits.y_train)
+    count = 26_000
+
+    def stacks(x: np.ndarray, number: int, seed: int) -> np.ndarray:
+        rows = np.random.default_rng(seed).integers(len(x), size=(3, number))
+        return (np.concatenate([x[r] for r in rows], axis=-1) / 127.5 - 1).astype(np.float32)
+
+    def judge(x: Any) -> dict[str, Any]:
+        channels = [np.asarray(x)[..., c].reshape(len(x), -1) for c in range(3)]
+        sure = [classifier.predict_proba(channel) for channel in channels]
+        mode = sum(10**c * p.argmax(1) for c, p in enumerate(sure))
+        figures = _figures(histogram_modes(jnp.asarray(np.bincount(mode, minlength=1000)), len(x)))
+        return {**figures, "high_quality": np.mean(np.min([p.max(1) for p in sure], axis=0) > 0.9)}
+
+    perfect = {name: float(value) for name, value in judge(stacks(digits.x_test, count, 2)).items()}
+    task = Task(
+        stacks(digits.x_train, 100_000, 0), stacks(digits.x_test, 2_500, 1), count, (512, 512), {}, {}, 64, 128,
+        2e-4, False, judge, perfect,
+    )  # fmt: skip
+    return task._replace(hidden=(config.width,) * 2) if config.width else task
+
+
+TASKS: dict[str, Callable[[Config], Task]] = {
+    "ring": lambda config: _mixture(partial(ring, sigma=0.1), ring_centres(), 0.1, config),
+    "grid": lambda config: _mixture(partial(grid, spacing=1.5, sigma=0.1), grid_centres(spacing=1.5), 0.1, config),
+    "pacgan": _pacgan,
+    "stacks": _stacks,
+}
+SMOKE = {"task": "ring", "seeds": 2, "steps": 4, "looks": 2, "width": 8, "remedies": ("none", "packing 2")}
+EXPERIMENT = launch.Experiment("mode_collapse", __doc__, Config(), SMOKE, compute=compute)
+
+if __name__ == "__main__":
+    launch.main(EXPERIMENT)

@@ -11,6 +11,7 @@ Any image size whose height and width are divisible by 4: --data digits, --data 
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import optax
 
@@ -18,7 +19,7 @@ from ganjax import launch
 from ganjax.config import GanConfig, require
 from ganjax.data import Dataset
 from ganjax.dynamics import alternating, ema
-from ganjax.games.adversarial import gan, normal_prior, sampler
+from ganjax.games.adversarial import gan, normal_prior, options, sampler
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan
 from ganjax.spectral import spectral_norm
@@ -35,12 +36,16 @@ class Config(GanConfig):
     """Channels of the discriminator's first layer, doubled at each halving of the image (128 in the paper)."""
     spectral_norm: bool = False
     """Normalise the discriminator's kernels spectrally (Miyato et al. 2018)."""
+    discriminator_norm: Literal["batch", "none"] = "batch"
+    """BatchNorm in the discriminator, or none, as every penalty on single examples needs."""
     learning_rate: float = 5e-4
     """Of Adam, for both players (2e-4 in the paper, for runs that are ten times longer)."""
 
     def __post_init__(self):
         super().__post_init__()
         require(self, "width", self.width >= 1, "at least 1")
+        needed = "none with --penalty: BatchNorm makes a logit depend on the batch, the penalty is on each example"
+        require(self, "discriminator_norm", self.penalty == "none" or self.discriminator_norm == "none", needed)
 
 
 def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
@@ -48,7 +53,12 @@ def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
     dcgan.check_image_shape(dataset.shape)
     classes = (dataset.classes or 0) if config.conditional else 0
     generator = dcgan.Generator(dataset.shape, width=config.width, num_classes=classes, axis_name=axis_name)
-    discriminator = dcgan.Discriminator(width=config.width, num_classes=classes, axis_name=axis_name)
+    discriminator = dcgan.Discriminator(
+        width=config.width,
+        num_classes=classes,
+        batch_norm=config.discriminator_norm == "batch",
+        axis_name=axis_name,
+    )
     prior = normal_prior(config.latent)
     adam = optax.adam(config.learning_rate, b1=config.beta1)
     return Setup(
@@ -58,6 +68,7 @@ def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
             LOSSES[config.loss],
             prior=prior,
             spectral=spectral_norm() if config.spectral_norm else None,
+            **options(config),
         ),
         dynamics=alternating(
             {"discriminator": adam, "generator": adam},

@@ -113,7 +113,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
         curves.append((name, tint, history))
         view = View(game, states[1].net_state, fixed, keys.samples)
         angles.append((name, tint, path_angle(view, states[0].params, states[1].params, jnp.asarray(ALPHAS))))
-    quality, _ = perfect_modes(8, 2500)
+    quality = perfect_modes(8, 2500).high_quality
     rows.append(
         f"a perfect sampler finds 8 modes at a quality of {quality:.1%}; rotation is the antisymmetric share of J"
     )

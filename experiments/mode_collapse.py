@@ -33,7 +33,7 @@ from ganjax.core import Array, Batch, Dynamics, GameState
 from ganjax.data import load
 from ganjax.data.points import grid, grid_centres, ring, ring_centres
 from ganjax.dynamics import alternating, ema, history_of_opponents, unrolled
-from ganjax.errors import ConfigError, did_you_mean
+from ganjax.errors import ConfigError, DataError, did_you_mean
 from ganjax.games import gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.metrics import (
@@ -97,7 +97,7 @@ class Remedy(NamedTuple):
     noise: float = 0.0  # of instances at the start, in units of the data's deviation; falls linearly to 0
     fakes_kept: int = 0
     turns: int = 1  # of the discriminator
-    play: Callable[[Dynamics], Dynamics] = lambda dynamics: dynamics
+    play: Callable[[Dynamics], Dynamics] | None = None  # wraps the dynamics
 
 
 REMEDIES = {
@@ -116,6 +116,7 @@ REMEDIES = {
     "R1": Remedy(penalties=(r1(0.02),)),
     "relativistic, R1 and R2": Remedy(loss="relativistic_paired", penalties=(r1(0.02), r2(0.02))),
     "packing 2, R1": Remedy(packing=2, penalties=(r1(0.02),)),
+    "packing 2, relativistic": Remedy(packing=2, loss="relativistic_paired"),
 }
 # The pairs of one example with all others take half a second a step at a batch of 256.
 SLOW = ("minibatch discrimination",)
@@ -126,7 +127,7 @@ class Task(NamedTuple):
 
     data: np.ndarray  # [N, ...] float32
     held_out: np.ndarray  # [count, ...] float32, for the stopping rule
-    count: int  # samples that are judged
+    judged: int  # samples
     hidden: tuple[int, ...]
     generator: Mapping[str, Any]  # further options of the perceptrons
     discriminator: Mapping[str, Any]
@@ -146,7 +147,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
     with tqdm(total=len(chosen) * config.looks, unit="look", dynamic_ncols=True) as bar:
         for name in chosen:
             bar.set_description(name)
-            results[name] = _train(task, REMEDIES[name], config, lambda: bar.update())
+            results[name] = _train(task, REMEDIES[name], config, bar.update)
     figures = [_draw_samples(task, config, results, workdir), _draw_curves(task, config, results, workdir)]
     return [*_table(task, config, results), *map(str, figures)]
 
@@ -177,7 +178,8 @@ def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) 
         for p, n in turns.items()
     }
     optimizers = {player: optax.adam(rate, b1=0.5) for player, rate in rates.items()}
-    dynamics = remedy.play(alternating(optimizers, turns={"discriminator": remedy.turns}))
+    dynamics = alternating(optimizers, turns={"discriminator": remedy.turns})
+    dynamics = remedy.play(dynamics) if remedy.play else dynamics
     averages = {"ema": Averaged("generator", ema(config.average, warmup=True))} if config.average else {}
     step, size = train_step(game, dynamics, averages), task.batch * dynamics.slices
     draw = sampler(generator, prior)
@@ -191,24 +193,24 @@ def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) 
         keys = Keys.of(seed)
         return init_state(game, dynamics, keys.init, batch(keys, 0), averages)
 
-    def part(state: GameState, seed: Array, until: Array) -> GameState:
+    def part(state: GameState, seed: Array, count: Array) -> GameState:
         keys = Keys.of(seed)
-        return jax.lax.fori_loop(state.step, until, lambda _, s: step(s, batch(keys, s.step), keys.steps)[0], state)
+        return jax.lax.fori_loop(0, count, lambda _, s: step(s, batch(keys, s.step), keys.steps)[0], state)
 
     def samples(state: GameState, seed: Array) -> Array:
         key = jax.random.fold_in(Keys.of(seed).samples, 1)
         params, net_state = state.params["generator"], state.net_state["generator"]
         if averages:
             params, net_state = averages["ema"].average.value(state.averages["ema"])
-        return draw(params, net_state, key, jnp.arange(task.count))
+        return draw(params, net_state, key, jnp.arange(task.judged), None)
 
     distances = jax.jit(jax.vmap(lambda x: sliced_wasserstein(x, jnp.asarray(task.held_out), jax.random.key(1))))
     seeds = config.seed + jnp.arange(config.seeds)
     state = population(start)(seed=seeds)
     advance, sample = jax.jit(jax.vmap(part, in_axes=(0, 0, None)), donate_argnums=0), jax.jit(jax.vmap(samples))
     scores, distance = [], []
-    for until in np.linspace(0, config.steps, config.looks + 1).astype(int)[1:]:
-        state = advance(state, seeds, until)
+    for count in np.diff(np.linspace(0, config.steps, config.looks + 1).astype(int)):
+        state = advance(state, seeds, count)
         x = sample(state, seeds)
         distance.append(np.asarray(distances(x[:, : len(task.held_out)])))
         scores.append([task.judge(member) for member in x])
@@ -226,7 +228,7 @@ def _table(task: Task, config: Config, results: Mapping[str, Result]) -> list[st
     names = [name for name in SCORES if name in task.perfect]
     lines = [
         f"{config.task}: seeds {config.seed} to {config.seed + config.seeds - 1}, {config.steps:,} steps, "
-        f"{task.count:,} samples; mean +- standard deviation over seeds, fewest modes in brackets",
+        f"{task.judged:,} samples; mean +- standard deviation over seeds, fewest modes in brackets",
         f"{'remedy':28} {'at':8} " + " ".join(f"{name.replace('_', ' '):>18}" for name in names) + f" {'skipped':>8}",
     ]
     for remedy, found in results.items():
@@ -290,7 +292,7 @@ def _draw_curves(task: Task, config: Config, results: Mapping[str, Result], work
 
 def _mixture(points: Callable[..., tuple], centres: np.ndarray, std: float, config: Config, **changes: Any) -> Task:
     """A mixture of Gaussians under the protocol of the paired discriminator, unless changed."""
-    count = changes.pop("count", 10_000)
+    count = changes.pop("judged", 10_000)
     least = changes.pop("least", 0.01)
 
     @jax.jit
@@ -324,7 +326,7 @@ def _figures(found: Modes) -> dict[str, Array]:
 def _pacgan(config: Config) -> Task:
     """PacGAN's data and judgement; its networks of 400 units take too long without an accelerator."""
     return _mixture(
-        grid, grid_centres(), 0.05, config, count=2_500, least=0.0, latent=2, hidden=(256,) * 3, rate=1e-3, decay=True
+        grid, grid_centres(), 0.05, config, judged=2_500, least=0.0, latent=2, hidden=(256,) * 3, rate=1e-3, decay=True
     )
 
 
@@ -333,8 +335,11 @@ def _stacks(config: Config) -> Task:
     from sklearn.neural_network import MLPClassifier
 
     digits = load("digits")
+    if digits.x_test is None:
+        raise DataError("the digits have no test images")
+    x_train, x_test = digits.x_train, digits.x_test
     flat = lambda x: x.reshape(len(x), -1) / 127.5 - 1  # noqa: E731
-    classifier = MLPClassifier((128,), max_iter=300, random_state=0).fit(flat(digits.x_train), digits.y_train)
+    classifier = MLPClassifier((128,), max_iter=300, random_state=0).fit(flat(x_train), digits.y_train)
     count = 26_000
 
     def stacks(x: np.ndarray, number: int, seed: int) -> np.ndarray:
@@ -348,9 +353,9 @@ def _stacks(config: Config) -> Task:
         figures = _figures(histogram_modes(jnp.asarray(np.bincount(mode, minlength=1000)), len(x)))
         return {**figures, "high_quality": np.mean(np.min([p.max(1) for p in sure], axis=0) > 0.9)}
 
-    perfect = {name: float(value) for name, value in judge(stacks(digits.x_test, count, 2)).items()}
+    perfect = {name: float(value) for name, value in judge(stacks(x_test, count, 2)).items()}
     task = Task(
-        stacks(digits.x_train, 100_000, 0), stacks(digits.x_test, 2_500, 1), count, (512, 512), {}, {}, 64, 128,
+        stacks(x_train, 100_000, 0), stacks(x_test, 2_500, 1), count, (512, 512), {}, {}, 64, 128,
         2e-4, False, judge, perfect,
     )  # fmt: skip
     return task._replace(hidden=(config.width,) * 2) if config.width else task

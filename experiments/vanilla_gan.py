@@ -19,7 +19,7 @@ from ganjax import launch
 from ganjax.config import GanConfig, require
 from ganjax.data import Dataset
 from ganjax.dynamics import alternating, ema, simultaneous
-from ganjax.games.adversarial import gan, normal_prior, sampler
+from ganjax.games.adversarial import gan, normal_prior, options, sampler
 from ganjax.losses import LOSSES
 from ganjax.models import mlp
 from ganjax.training import Averaged, Setup
@@ -61,7 +61,7 @@ def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
     else:
         dynamics = simultaneous(optimizers, axis_name=axis_name)
     return Setup(
-        game=gan(generator, discriminator, LOSSES[config.loss], prior=prior),
+        game=gan(generator, discriminator, LOSSES[config.loss], prior=prior, **options(config)),
         dynamics=dynamics,
         dataset=dataset,
         batch_size=config.batch_size,

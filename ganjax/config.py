@@ -76,6 +76,7 @@ Loss = Literal[
     "f_alpha_0.5",
     "f_alpha_2",
 ]
+PenaltyName = Literal["none", "gradient_penalty", "one_sided", "dragan", "r1", "r2", "zero_centred", "consistency"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,17 @@ class GanConfig(TrainConfig):
     latent: int = 100
     """Size of z ~ N(0, I)."""
     loss: Loss = "non_saturating"
-    """What the two players minimise."""
+    """What the two players minimise; f_NAME is the variational game of an f-divergence."""
+    penalty: PenaltyName = "none"
+    """What the discriminator pays for its gradient in x: gradient_penalty is WGAN-GP, one_sided WGAN-LP."""
+    penalty_weight: float = 10.0
+    """Weight of the penalty: lambda, or gamma of R1 and R2."""
+    penalty_every: int = 1
+    """Turns between two applications of the penalty, which then weighs as much more."""
+    packing: int = 1
+    """Examples that the discriminator judges at once (PacGAN)."""
+    instance_noise: float = 0.0
+    """Standard deviation of Gaussian noise on everything that the discriminator sees."""
     conditional: bool = False
     """Give both networks the class labels of the data."""
     discriminator_turns: int = 1
@@ -99,8 +110,12 @@ class GanConfig(TrainConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("latent", "discriminator_turns"):
+        for name in ("latent", "discriminator_turns", "penalty_every", "packing"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "batch_size", self.batch_size % self.packing == 0, f"a multiple of --packing {self.packing}")
+        require(self, "packing", self.packing == 1 or not self.conditional, "1 with --conditional: a pack has no label")
+        for name in ("penalty_weight", "instance_noise"):
+            require(self, name, 0 <= getattr(self, name) < math.inf, "a number that is not negative")
         require(self, "learning_rate", 0 < self.learning_rate < math.inf, "a positive number")
         for name in ("beta1", "ema_decay"):
             require(self, name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")

@@ -241,7 +241,7 @@ def feature_matching(weight: float = 1.0, *, axis_name: str | None = None) -> Au
 
     def distance(real: Judgement, fake: Judgement, labels: Array | None, z: Array) -> Array:
         del labels, z
-        if real.features is None:
+        if real.features is None or fake.features is None:
             raise ValueError("feature_matching: the discriminator returns logits alone; give it heads={}")
         gap = real.features.mean(0) - fake.features.mean(0)
         gap = gap if axis_name is None else jax.lax.pmean(gap, axis_name)

@@ -18,6 +18,7 @@ import numpy as np
 from ganjax.core import Array, Key, Metrics, PyTree
 
 Size = tuple[int, int]
+Padding = str | tuple[tuple[int, int], tuple[int, int]]
 
 
 def reshaped_norm(kernel: Array) -> Array:
@@ -69,7 +70,7 @@ def operator_norm(
     key: Key,
     *,
     strides: Size = (1, 1),
-    padding: str | tuple[tuple[int, int], tuple[int, int]] = "SAME",
+    padding: Padding = "SAME",
     steps: int = 100,
 ) -> Array:
     """The norm of a convolution with zero padding, by power iteration on the operator (Gouk et al. 2021, section 4).
@@ -117,15 +118,16 @@ def norms_of_convolutions(module: nn.Module, *inputs: Array, steps: int = 20, **
     Returns:
         `params -> {"<layer>/operator": |A|, "<layer>/reshaped": |W|}`, for every convolution.
     """
-    seen: dict[tuple[str, ...], tuple[Size, Size, object]] = {}
+    seen: dict[tuple[str, ...], tuple[Size, Size, Padding]] = {}
 
     def note(call, args, kwargs, context):
         layer = context.module
         if isinstance(layer, nn.Conv) and context.method_name == "__call__":
             strides = layer.strides or 1
-            strides = (strides, strides) if isinstance(strides, int) else tuple(strides)
+            strides = (strides, strides) if isinstance(strides, int) else (strides[0], strides[1])
             padding = layer.padding if isinstance(layer.padding, str) else _pairs(layer.padding)
-            seen[tuple(layer.path)] = (args[0].shape[1:3], strides, padding)
+            height, width = args[0].shape[1:3]
+            seen[tuple(layer.path)] = ((height, width), strides, padding)
         return call(*args, **kwargs)
 
     with nn.intercept_methods(note):

@@ -9,6 +9,7 @@ Everything is computed in float32 or wider: narrower inputs are promoted before 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -167,6 +168,7 @@ def consistency(
 
 PENALTIES: dict[str, Callable[..., Penalty]] = {
     "gradient_penalty": gradient_penalty,
+    "one_sided": partial(gradient_penalty, one_sided=True),
     "dragan": dragan,
     "r1": r1,
     "r2": r2,

@@ -11,8 +11,9 @@ from scipy.special import expit, xlogy
 from scipy.stats import norm
 
 from ganjax import losses
-from ganjax.config import Loss
+from ganjax.config import Loss, PenaltyName
 from ganjax.losses import LOSSES
+from ganjax.penalties import PENALTIES
 
 LOG2 = np.log(2.0)
 
@@ -189,5 +190,6 @@ def test_relativistic_average_over_devices():
         np.testing.assert_allclose(slopes.ravel() / 2, expected, rtol=1e-5)
 
 
-def test_the_config_knows_every_loss():
+def test_the_config_knows_every_loss_and_every_penalty():
     assert set(get_args(Loss)) == set(LOSSES)
+    assert set(get_args(PenaltyName)) == {"none", *PENALTIES}

@@ -1,6 +1,6 @@
 """Games: what each player wants."""
 
-from ganjax.games.adversarial import code_prior, gan, normal_prior, sampler, uniform_prior
+from ganjax.games.adversarial import code_prior, gan, normal_prior, options, sampler, uniform_prior
 from ganjax.games.dirac import dirac_gan
 from ganjax.games.toy import (
     bilinear,
@@ -22,6 +22,7 @@ __all__ = [
     "linear_gan",
     "matrix_game",
     "normal_prior",
+    "options",
     "quadratic",
     "sampler",
     "uniform_prior",

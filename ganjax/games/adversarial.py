@@ -2,15 +2,16 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from ganjax.config import GanConfig
 from ganjax.core import Array, Batch, Game, Judgement, Key, Outcome, PerPlayer, PyTree, noise
 from ganjax.losses import AdversarialLoss, Auxiliary
-from ganjax.penalties import Penalty
+from ganjax.penalties import PENALTIES, Penalty
 from ganjax.spectral import SpectralNorm
 
 Prior = Callable[[Key], Array]  # key -> the latent z of one example
@@ -221,7 +222,7 @@ def gan(
         d_state = seen.d_state
         if penalties:
             turns = d_state.get(_TURNS, 0)
-            metrics["penalty"] = sum(_lazily(penalty, turns, seen) for penalty in penalties)
+            metrics["penalty"] = sum((_lazily(penalty, turns, seen) for penalty in penalties), jnp.zeros(()))
             cost += metrics["penalty"]
         if counts_turns:
             d_state = {**d_state, _TURNS: d_state[_TURNS] + 1}
@@ -240,6 +241,14 @@ def gan(
         return cost, Outcome(seen.g_state, metrics)
 
     return Game(init, {DISCRIMINATOR: discriminator_cost, GENERATOR: generator_cost})
+
+
+def options(config: GanConfig) -> dict[str, Any]:
+    """What a command line says about penalty, packing and instance noise, as `gan` takes it."""
+    penalties: tuple[Penalty, ...] = ()
+    if config.penalty != "none":
+        penalties = (PENALTIES[config.penalty](config.penalty_weight, every=config.penalty_every),)
+    return {"penalties": penalties, "packing": config.packing, "instance_noise": config.instance_noise}
 
 
 class _Scene(NamedTuple):

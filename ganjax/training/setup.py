@@ -47,7 +47,7 @@ class Keys(NamedTuple):
     samples: Key
 
     @classmethod
-    def of(cls, seed: int) -> "Keys":
+    def of(cls, seed: int | Array) -> "Keys":
         return cls(*jax.random.split(jax.random.key(seed), 3))
 
 

@@ -26,6 +26,7 @@ format: $(READY)
 ## make bench: steps per second against PyTorch, if torch is installed (pip install -e .[benchmark])
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/objectives.py
 	$(BIN)/python benchmarks/dynamics.py
 
 ## make lock: resolve the newest allowed versions into requirements.lock (needs uv)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 BATCH, LATENT, DECAY = 64, 100, 0.999
+PENALISED = {"wgan_gp28": 5, "r1_28": 1}  # workloads with a gradient penalty -> turns of the discriminator
 
 
 def networks(workload: str) -> tuple[nn.Module, nn.Module]:
@@ -29,6 +30,7 @@ def networks(workload: str) -> tuple[nn.Module, nn.Module]:
         generator.extend([nn.Tanh(), nn.Unflatten(1, (1, 28, 28))])
         discriminator.insert(0, nn.Flatten())
     else:
+        plain = workload in PENALISED
         generator = nn.Sequential(
             nn.Unflatten(1, (LATENT, 1, 1)),
             *(nn.ConvTranspose2d(LATENT, 128, 7, bias=False), nn.BatchNorm2d(128), nn.ReLU()),
@@ -37,7 +39,9 @@ def networks(workload: str) -> tuple[nn.Module, nn.Module]:
         )
         discriminator = nn.Sequential(
             *(nn.Conv2d(1, 64, 4, 2, 1), nn.LeakyReLU(0.2)),
-            *(nn.Conv2d(64, 128, 4, 2, 1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.2)),
+            nn.Conv2d(64, 128, 4, 2, 1, bias=plain),
+            nn.Identity() if plain else nn.BatchNorm2d(128),
+            nn.LeakyReLU(0.2),
             nn.Conv2d(128, 1, 7),
         )
     return generator.apply(_initialise), discriminator.apply(_initialise)
@@ -92,24 +96,36 @@ def create(workload: str, variant: str, threads: int) -> tuple[dict[str, int], C
         """What ganjax averages: parameters and BatchNorm statistics."""
         return [t.detach() for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
 
+    def slopes(x: Tensor) -> Tensor:
+        """The gradient of each example's logit, [B, size], differentiable once more."""
+        x = x.requires_grad_(True)
+        return torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)[0].flatten(1)
+
     def discriminator_cost(real: Tensor, fake: Tensor) -> Tensor:
-        return (softplus(-discriminator(real)) + softplus(discriminator(fake))).mean()
+        if workload == "wgan_gp28":
+            e = torch.rand(BATCH, 1, 1, 1)
+            penalty = (slopes(e * real + (1 - e) * fake).norm(dim=1) - 1).square().mean()
+            return (discriminator(fake) - discriminator(real)).mean() + 10 * penalty
+        cost = (softplus(-discriminator(real)) + softplus(discriminator(fake))).mean()
+        return cost if workload != "r1_28" else cost + 5 * slopes(real).square().sum(1).mean()
 
     def generator_cost(z: Tensor) -> Tensor:
-        return softplus(-discriminator(generator(z))).mean()
+        logits = discriminator(generator(z))
+        return -logits.mean() if workload == "wgan_gp28" else softplus(-logits).mean()
 
     fakes = generator
     if variant == "compiled":
         fakes, discriminator_cost, generator_cost = map(torch.compile, (fakes, discriminator_cost, generator_cost))
 
     def step() -> Tensor:
-        real = data[torch.randint(len(data), (BATCH,))].float() / 127.5 - 1
-        with torch.set_grad_enabled(not tuned):
-            fake = fakes(torch.randn(BATCH, LATENT))
-        d_cost = discriminator_cost(real, fake.detach())
-        d_adam.zero_grad()
-        d_cost.backward()
-        d_adam.step()
+        for _ in range(PENALISED.get(workload, 1)):
+            real = data[torch.randint(len(data), (BATCH,))].float() / 127.5 - 1
+            with torch.set_grad_enabled(not tuned):
+                fake = fakes(torch.randn(BATCH, LATENT))
+            d_cost = discriminator_cost(real, fake.detach())
+            d_adam.zero_grad()
+            d_cost.backward()
+            d_adam.step()
 
         if tuned:
             discriminator.requires_grad_(False)

@@ -54,8 +54,8 @@ class Config:
     """Of Adam."""
     width: int = 64
     """Of the two hidden layers of each network."""
-    latent: int = 16
-    """Size of z."""
+    latent: int = 2
+    """Size of z; with 16 modes are lost under every rule."""
     sigma: float = 0.1
     """Standard deviation of each Gaussian; the ring has radius 2."""
     gamma: float = 0.1
@@ -86,29 +86,33 @@ def compute(config: Config, workdir: Path) -> list[str]:
     fixed = _batch(ring(config.fixed_batch, sigma=config.sigma, seed=config.seed + 1)[0])
     draw = jax.jit(sampler(generator, prior))
     rows = [
-        f"{'run':10} {'at':6} {'largest |eig|':>13} {'largest |imag|':>14} {'smallest real':>13} {'real < 0':>9} "
+        f"{'training':10} {'at':6} {'field':10} {'largest |eig|':>13} {'smallest real':>13} {'|imag| / |real|':>16} "
         f"{'rotation':>9} {'norm':>9} {'modes':>6} {'quality':>8} {'reverse KL':>11}"
     ]
     centres = jnp.asarray(ring_centres())
-    spectra: list[Series] = []
+    spectra: list[list[Series]] = [[], []]
     curves, angles, drawn = [], [], {}
-    for tint, (name, adjust) in enumerate({"plain": None, "consensus": consensus(config.gamma)}.items()):
+    term = consensus(config.gamma)
+    for tint, (name, adjust) in enumerate({"plain": None, "consensus": term}.items()):
         states, history = _train(config, game, adjust, fixed, keys, name)
         ends = {"start": states[0], "end": states[1]}
         for place, (when, state) in enumerate(ends.items()):
             view = View(game, state.net_state, fixed, keys.samples)
-            values = leading_eigenvalues(view, state.params, config.eigenvalues, seed=config.seed)
             x = draw(state.params["generator"], state.net_state["generator"], keys.samples, jnp.arange(2500))
             judged = modes(x, centres, config.sigma)
-            rows.append(
-                f"{name:10} {when:6} {np.abs(values).max():13.4f} {np.abs(values.imag).max():14.4f} "
-                f"{values.real.min():13.4f} {(values.real < 0).mean():9.0%} {history[-place, 1]:9.3f} "
-                f"{history[-place, 2]:9.4f} {int(judged.captured):6d} {float(judged.high_quality):8.1%} "
-                f"{float(judged.reverse_kl):11.3f}"
-            )
-            if when == "end" or not spectra:  # both runs start from the same point
-                label = "start" if when == "start" else f"{name}, end"
-                spectra.append(Series(values.real, values.imag, label, "points", 2 * tint + place))
+            for field, adjustments in enumerate(((), (term,))):
+                values = leading_eigenvalues(
+                    view, state.params, config.eigenvalues, adjustments=adjustments, seed=config.seed
+                )
+                turn = np.abs(values.imag) / np.maximum(np.abs(values.real), 1e-12)
+                rows.append(
+                    f"{name:10} {when:6} {('raw', 'adjusted')[field]:10} {np.abs(values).max():13.4f} "
+                    f"{values.real.min():13.4f} {turn.max():16.4f} {history[-place, 1]:9.3f} {history[-place, 2]:9.4f} "
+                    f"{int(judged.captured):6d} {float(judged.high_quality):8.1%} {float(judged.reverse_kl):11.3f}"
+                )
+                if when == "end" or name == "plain":  # both runs start from the same point
+                    label = "start" if when == "start" else f"end of {name} play"
+                    spectra[field].append(Series(values.real, values.imag, label, "points", 2 * tint + place))
         drawn[name] = np.asarray(x)
         curves.append((name, tint, history))
         view = View(game, states[1].net_state, fixed, keys.samples)
@@ -119,7 +123,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
     )
     figures = workdir / "spectrum.png", workdir / "samples.png"
     panels(
-        _panels(spectra, curves, angles), figures[0], columns=2, title="The game's Jacobian on a ring of 8 Gaussians"
+        _panels(spectra, curves, angles), figures[0], columns=3, title="The game's Jacobian on a ring of 8 Gaussians"
     )
     panels(_scatters(config, drawn), figures[1], columns=2, title="2,500 samples over the ring (grey)")
     return [*rows, *map(str, figures)]
@@ -161,9 +165,10 @@ def _train(config: Config, game, adjust, fixed: Batch, keys: Keys, name: str):
     return (start, state), np.array(history, float)
 
 
-def _panels(spectra: list[Series], curves: list, angles: list) -> list[Panel]:
+def _panels(spectra: list[list[Series]], curves: list, angles: list) -> list[Panel]:
     return [
-        Panel(spectra, "real part", "imaginary part", "leading eigenvalues of J"),
+        Panel(spectra[0], "real part", "imaginary part", "leading eigenvalues of J"),
+        Panel(spectra[1], "real part", "imaginary part", "of J with consensus"),
         Panel(
             [Series(h[:, 0], h[:, 1], name, tint=2 * tint + 1) for name, tint, h in curves],
             "training step", r"$|A|^2 / (|S|^2 + |A|^2)$", "rotation of the field", ylim=(0, 1),

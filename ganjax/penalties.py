@@ -63,8 +63,8 @@ def dragan(
     """`(|grad D(x_real + d)| - target)^2` with `d ~ N(0, std^2 I)` (DRAGAN, Kodali et al. 2017, algorithm 1).
 
     `D(x) = w x` pays `(|w| - target)^2`, as under WGAN-GP; the fakes play no part. This is the published penalty. The
-    authors' code adds `e * 0.5 * std(batch) * U(0, 1)` instead, whose mean is not zero and whose size depends on the
-    whole batch: another regulariser of the same name, which several libraries copy.
+    authors' first code, and StudioGAN after it, adds `0.5 * std(batch) * U(0, 1)` instead, whose mean is not zero and
+    whose size depends on the whole batch: another regulariser of the same name.
 
     Args:
         weight: lambda.
@@ -183,7 +183,8 @@ def orthogonal_regularisation(params: PyTree, *, off_diagonal: bool = True) -> A
     W is a kernel as a matrix [inputs, outputs]. The relaxed form above asks the filters of a layer to be orthogonal, of
     whatever length. `off_diagonal=False` is `|W^T W - I|^2`, which asks for length one as well; it is what that paper
     calls the orthogonal regularisation of Brock et al. 2017. A linear discriminator `D(x) = w x` pays
-    0, and `(|w|^2 - 1)^2`. With more outputs than inputs, zero is out of reach of both.
+    0, and `(|w|^2 - 1)^2`. With more outputs than inputs `W^T W = I` is out of reach, and all
+    filters are orthogonal only if some vanish.
 
     Args:
         params: Flax parameters. Every leaf `kernel` of rank two or more counts, all its axes but the last joined.

@@ -1,9 +1,9 @@
 """The Jacobian of the game on a trained GAN: does the field rotate where training ends?
 
 Claim: the vector field of a GAN is no gradient field. Its Jacobian has complex eigenvalues, whose imaginary parts are
-rotation; consensus optimisation moves them to the right, where the flow is attracted. Along the way from the
-initialisation to where training ended, the path-angle shows attraction by a change of sign at the end and rotation by a
-bump.
+rotation; with the consensus term, the leading eigenvalues at the same point turn less against their real parts. Along
+the way from the initialisation to where training ended, the path-angle shows attraction by a change of sign at the end
+and rotation by a bump.
 Paper: Mescheder, Nowozin and Geiger, The Numerics of GANs, 2017; Berard, Gidel, Almahairi, Vincent and Lacoste-Julien,
 A Closer Look at the Optimization Landscapes of Generative Adversarial Networks, 2020.
 Command: python experiments/gan_spectrum.py train --workdir runs/gan_spectrum
@@ -11,8 +11,12 @@ Time: about 1 minute on 2 CPU cores.
 Figure: runs/gan_spectrum/spectrum.png, leading eigenvalues at the start and at the end, with and without consensus;
 rotation and gradient norm over training; path-angle. runs/gan_spectrum/samples.png, what the generators draw.
 Two perceptrons play the non-saturating game on a ring of 8 Gaussians. An eigenvalue with a negative real part is a
-direction in which the flow leaves the point; all figures are of one fixed batch. With seed 0 the eigenvalues of
-plain play end ten times as large as those with consensus, and plain play leaves four modes with a handful of samples.
+direction in which the flow leaves the point; all figures are of one fixed batch. Measured with seeds 0 and 1, over the
+16 leading eigenvalues: at the start, at the end of plain play and at the end of consensus play, the largest
+|imag| / |real| of the adjusted field is below that of the raw one (4.0 to 0.0, 2.0 to 0.1, 15.6 to 5.7; 1.8 to 0.7,
+1.1 to 0.0, 5.5 to 3.1). It does not always move eigenvalues to the right: where plain play ends, the adjusted field is
+stiff and repelling (smallest real part -15 and -495, the raw one's 2.4 and 3.9). Both kinds of play find all modes;
+where consensus play ends, the raw field is 20 times less steep.
 """
 
 from dataclasses import dataclass

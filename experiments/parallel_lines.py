@@ -16,6 +16,7 @@ program. A penalty is no constraint: with weight lambda the best slope is 1 + |t
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +78,10 @@ def estimate(config: Config, kind: str, theta: Array) -> Array:
 
     def cost(params, key: Key, count: int, penalised: bool) -> Array:
         x, y = lines(key, theta, count)
-        judge = lambda x: network.apply({"params": params}, x, train=True)  # noqa: E731
+
+        def judge(x: Array) -> Any:
+            return network.apply({"params": params}, x, train=True)
+
         value = loss(judge(x), judge(y)).mean()
         if kind == "critic" and penalised:
             value += penalty.weight * penalty.values(judge, x, y, jax.random.split(key, count)).mean()

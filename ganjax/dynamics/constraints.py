@@ -31,4 +31,4 @@ def projected(
 
 def clipped(optimizer: optax.GradientTransformation, c: float) -> optax.GradientTransformation:
     """The optimiser's step, then every weight clipped to `[-c, c]` (WGAN, Arjovsky et al. 2017, algorithm 1)."""
-    return projected(optimizer, lambda params: optax.projections.projection_box(params, -c, c))
+    return projected(optimizer, lambda params: optax.tree.clip(params, -c, c))

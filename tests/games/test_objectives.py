@@ -10,7 +10,7 @@ import pytest
 from flax import linen as nn
 
 from ganjax.core import Batch, Judgement, noise
-from ganjax.dynamics import alternating, simultaneous, vector_field
+from ganjax.dynamics import alternating, clipped, simultaneous, vector_field
 from ganjax.games import code_prior, gan, normal_prior
 from ganjax.losses import LOSSES, auxiliary_classifier, feature_matching, information, of_fakes
 from ganjax.models import mlp
@@ -266,8 +266,8 @@ def test_dropout_is_random_in_the_generators_turn_too():
         def __call__(self, x):
             return nn.Dense(1)(nn.tanh(nn.Dense(16)(x)))[:, 0]
 
-    batch, game = _batch(), gan(lambda_free(), Dropping(), LOSSES["non_saturating"], prior=PRIOR)
-    still = gan(lambda_free(), Still(), LOSSES["non_saturating"], prior=PRIOR)
+    batch, game = _batch(), gan(constant(), Dropping(), LOSSES["non_saturating"], prior=PRIOR)
+    still = gan(constant(), Still(), LOSSES["non_saturating"], prior=PRIOR)
     state = _start(game, batch)
     for player in game.players:
         costs = [_cost(game, player, state, batch, jax.random.key(k))[0] for k in range(3)]
@@ -276,7 +276,17 @@ def test_dropout_is_random_in_the_generators_turn_too():
         assert same[0] == same[1], "nothing else is random here"
 
 
-def lambda_free():
+def test_weight_clipping_holds_every_weight_of_a_network():
+    """After each step, biases included; the generator is left alone."""
+    game = gan(GENERATOR, CRITIC, LOSSES["wasserstein"], prior=PRIOR)
+    dynamics = alternating({"discriminator": clipped(optax.sgd(0.5), 0.05), "generator": optax.sgd(0.5)})
+    state, _ = jax.jit(lambda: simulate(game, dynamics, 3, batch=_batch(16), keep=None))()
+    largest = {p: max(float(jnp.abs(w).max()) for w in jax.tree.leaves(state.params[p])) for p in game.players}
+    np.testing.assert_allclose(largest["discriminator"], 0.05, rtol=1e-6)
+    assert largest["generator"] > 0.1
+
+
+def constant():
     """A generator that ignores z: the only randomness left is the discriminator's."""
 
     class Constant(nn.Module):

@@ -4,6 +4,7 @@
 `W1(p, q) = max E_p f - E_q f` over 1-Lipschitz f, which a Wasserstein GAN's critic approximates.
 """
 
+import warnings
 from typing import NamedTuple
 
 import jax
@@ -28,6 +29,13 @@ class Potentials(NamedTuple):
     value: float  # <a, f> + <b, g>
     f: NDArray[np.float64]  # [N]
     g: NDArray[np.float64]  # [M]
+
+
+class Potential(NamedTuple):
+    """An optimal critic on points, in float64."""
+
+    value: float  # <a - b, f>
+    f: NDArray[np.float64]  # [N], slopes between points at most 1
 
 
 def wasserstein_1d(x: Array, y: Array, *, x_weights: Array | None = None, y_weights: Array | None = None) -> Array:
@@ -94,8 +102,8 @@ def kantorovich(a: ArrayLike, b: ArrayLike, cost: ArrayLike) -> Plan:
 def kantorovich_dual(a: ArrayLike, b: ArrayLike, cost: ArrayLike) -> Potentials:
     """The dual problem, solved by itself: maximise `<a, f> + <b, g>` with `f_i + g_j <= cost_ij`.
 
-    Its value is that of `kantorovich`, and `f_i + g_j = cost_ij` wherever an optimal plan moves mass. With the distance
-    of points as the cost, g = -f on common points, and f is a 1-Lipschitz critic. Arguments as in `kantorovich`.
+    Its value is that of `kantorovich`, and `f_i + g_j = cost_ij` wherever an optimal plan moves mass. Where a point has
+    no mass, its potential is known from above only. Arguments as in `kantorovich`.
     """
     from scipy.optimize import linprog
     from scipy.sparse import eye_array, hstack, kron
@@ -109,35 +117,81 @@ def kantorovich_dual(a: ArrayLike, b: ArrayLike, cost: ArrayLike) -> Potentials:
     return Potentials(float(-found.fun), found.x[:n], found.x[n:])
 
 
-def entropic(x: ArrayLike, y: ArrayLike, *, epsilon: float) -> Plan:
+def kantorovich_rubinstein(points: ArrayLike, a: ArrayLike, b: ArrayLike) -> Potential:
+    """`W1 = max <a - b, f>` with `f_i - f_j <= |x_i - x_j|`, the perfect critic (Arjovsky et al. 2017, eq. 2).
+
+    Two samples are measures on the points of both, joined. `f_i - f_j = |x_i - x_j|` wherever an optimal plan moves
+    mass from i to j; f is 0 at the first point.
+
+    Args:
+        points: [N, D].
+        a: [N] non-negative, sums to 1; zero where only b has mass.
+        b: [N] likewise.
+
+    Raises:
+        ValueError: shapes that do not fit, or masses that are negative or do not sum to the same.
+    """
+    from scipy.optimize import linprog
+    from scipy.sparse import eye_array, kron
+
+    x = np.asarray(points, np.float64)
+    if x.ndim != 2:
+        raise ValueError(f"kantorovich_rubinstein: points have shape {x.shape}, expected [N, D]; join two samples")
+    n, distance = len(x), _distances(x, x)
+    a, b, distance = _problem("kantorovich_rubinstein", a, b, distance)
+    rises = kron(eye_array(n), np.ones((n, 1))) - kron(np.ones((n, 1)), eye_array(n))  # f_i - f_j
+    bounds = [(0, 0), *[(None, None)] * (n - 1)]
+    found = linprog(b - a, A_ub=rises.tocsr(), b_ub=distance.ravel(), bounds=bounds, method="highs")
+    _solved("kantorovich_rubinstein", found)
+    return Potential(float(-found.fun), found.x)
+
+
+def entropic(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    epsilon: float,
+    x_weights: ArrayLike | None = None,
+    y_weights: ArrayLike | None = None,
+) -> Plan:
     """`min <plan, |x - y|> + epsilon KL(plan, a b)` of two samples by Sinkhorn's algorithm (Cuturi 2013), by ott-jax.
 
     The value is the transport cost of the plan alone, which falls to W1 as epsilon goes to 0.
 
     Args:
-        x: [N, D] equally heavy points.
-        y: [M, D] likewise.
-        epsilon: in the units of x.
+        x: [N, D].
+        y: [M, D].
+        epsilon: positive, in the units of x.
+        x_weights: [N] non-negative; divided by their sum. Equal by default.
+        y_weights: [M], likewise.
 
     Raises:
         ImportError: ott-jax is not installed.
-        ValueError: Sinkhorn's algorithm did not converge.
+        ValueError: shapes or weights that do not fit, or Sinkhorn's algorithm did not converge.
     """
+    x, y = jnp.asarray(x, float), jnp.asarray(y, float)
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise ValueError(f"entropic: x has shape {x.shape} and y {y.shape}, expected [N, D] and [M, D]")
+    if not epsilon > 0:
+        raise ValueError(f"entropic: epsilon is {epsilon}, expected a positive number; kantorovich is the limit 0")
+    distance = _distances(np.asarray(x, np.float64), np.asarray(y, np.float64))
+    masses = [np.ones(len(p)) if w is None else np.asarray(w) for p, w in ((x, x_weights), (y, y_weights))]
+    a, b, distance = _problem("entropic", masses[0] / abs(masses[0].sum()), masses[1] / abs(masses[1].sum()), distance)
     try:
-        from ott.geometry import costs, pointcloud
-        from ott.problems.linear import linear_problem
-        from ott.solvers.linear import sinkhorn
+        with warnings.catch_warnings():  # ott-jax 0.6.0 imports jaxopt, which says so at every import
+            warnings.filterwarnings("ignore", "JAXopt is no longer maintained", DeprecationWarning)
+            from ott.geometry import costs, pointcloud
+            from ott.problems.linear import linear_problem
+            from ott.solvers.linear import sinkhorn
     except ImportError:
         raise ImportError("entropic transport needs ott-jax: pip install 'ganjax[transport]'") from None
-    x, y = jnp.asarray(x), jnp.asarray(y)
     geometry = pointcloud.PointCloud(x, y, cost_fn=costs.Euclidean(), epsilon=epsilon)
     solve = sinkhorn.Sinkhorn(threshold=1e-6 if x.dtype == jnp.float64 else 1e-4, max_iterations=50_000)
     with jax.numpy_rank_promotion("allow"):  # as ott-jax is written
-        found = jax.jit(solve)(linear_problem.LinearProblem(geometry))
+        found = jax.jit(solve)(linear_problem.LinearProblem(geometry, jnp.asarray(a, x.dtype), jnp.asarray(b, x.dtype)))
         plan = np.asarray(found.matrix, np.float64)
     if not bool(found.converged):
         raise ValueError(f"entropic: no convergence with epsilon {epsilon}; use a larger one, or float64")
-    distance = np.linalg.norm(np.asarray(x, np.float64)[:, None] - np.asarray(y, np.float64)[None], axis=-1)
     return Plan(float((plan * distance).sum()), plan)
 
 
@@ -172,14 +226,19 @@ def sliced_wasserstein(x: Array, y: Array, key: Key, *, projections: int = 128) 
     return jnp.abs(jnp.sort(x @ directions, axis=0) - jnp.sort(y @ directions, axis=0)).mean()
 
 
+def _distances(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Euclidean, [N, M]."""
+    return np.linalg.norm(x[:, None] - y[None], axis=-1)
+
+
 def _problem(name: str, a: ArrayLike, b: ArrayLike, cost: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
     a, b, c = (np.asarray(array, np.float64) for array in (a, b, cost))
-    if a.ndim != 1 or b.ndim != 1 or c.shape != (len(a), len(b)):
+    if a.ndim != 1 or b.ndim != 1 or c.shape != (len(a), len(b)) or not c.size:
         raise ValueError(f"{name}: a has shape {a.shape}, b {b.shape} and cost {c.shape}, expected [N], [M] and [N, M]")
-    if min(a.min(), b.min()) < 0 or not np.isclose(a.sum(), b.sum(), rtol=1e-6):
+    if not (min(a.min(), b.min()) >= 0 < a.sum() and np.isclose(a.sum(), b.sum(), rtol=1e-6, atol=0)):
         raise ValueError(
             f"{name}: the masses sum to {a.sum():g} and {b.sum():g}, the least is {min(a.min(), b.min()):g}; expected "
-            "non-negative masses with equal sums, divide each by its own"
+            "non-negative masses with equal, positive sums, divide each by its own"
         )
     return a, b * (a.sum() / b.sum()), c
 

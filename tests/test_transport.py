@@ -1,5 +1,8 @@
 """Optimal transport: primal against dual, against SciPy, and against closed forms."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +14,7 @@ from ganjax.transport import (
     entropic,
     kantorovich,
     kantorovich_dual,
+    kantorovich_rubinstein,
     sliced_wasserstein,
     wasserstein_1d,
     wasserstein_gaussians_1d,
@@ -73,15 +77,23 @@ def test_primal_equals_dual(seed):
     np.testing.assert_allclose(a @ dual.f + b @ dual.g, dual.value, rtol=1e-10)
 
 
-def test_a_potential_on_common_points_is_a_lipschitz_critic():
-    """Kantorovich-Rubinstein: with p and q on the same points, g = -f there, and f has slope at most 1."""
-    rng = np.random.default_rng(3)
-    x, p, q = rng.normal(size=(9, 2)), rng.uniform(size=9), rng.uniform(size=9)
-    p, q, distance = p / p.sum(), q / q.sum(), _distances(x, x)
-    dual = kantorovich_dual(p, q, distance)
-    critic = -dual.g
-    assert (np.abs(critic[:, None] - critic[None]) <= distance + 1e-8).all()
-    np.testing.assert_allclose((p - q) @ critic, kantorovich(p, q, distance).value, atol=1e-8)
+@pytest.mark.parametrize("seed", range(3))
+def test_one_lipschitz_potential_on_the_points_of_both(seed):
+    """Kantorovich-Rubinstein: the value is W1, all slopes are at most 1, and 1 wherever an optimal plan moves mass.
+
+    Two points are common to both samples, the others carry the mass of one alone.
+    """
+    rng = np.random.default_rng(seed)
+    points, a, b = rng.normal(size=(17, 2)), np.zeros(17), np.zeros(17)
+    a[:8], b[6:] = rng.uniform(size=8), rng.uniform(size=11)
+    a, b, distance = a / a.sum(), b / b.sum(), _distances(points, points)
+    critic, plan = kantorovich_rubinstein(points, a, b), kantorovich(a, b, distance)
+    rises = critic.f[:, None] - critic.f[None]
+    assert abs(critic.value - plan.value) < 1e-8
+    np.testing.assert_allclose((a - b) @ critic.f, critic.value, atol=1e-10)
+    assert critic.f[0] == 0
+    assert (rises <= distance + 1e-8).all()
+    np.testing.assert_allclose(rises[plan.plan > 1e-9], distance[plan.plan > 1e-9], atol=1e-8)
 
 
 @pytest.mark.parametrize("theta", [-1.5, 0.0, 0.3])
@@ -103,6 +115,25 @@ def test_wrong_problems(solve):
         solve(half, [1.5, -0.5], cost)
     with pytest.raises(ValueError, match=r"cost \(2, 2\), expected \[N\], \[M\] and \[N, M\]"):
         solve(half, [1.0], cost)
+    with pytest.raises(ValueError, match="sum to 0 and 0"):
+        solve([0.0, 0.0], [0.0, 0.0], cost)
+    with pytest.raises(ValueError, match=r"a has shape \(0,\)"):
+        solve([], [], np.zeros((0, 0)))
+
+
+def test_wrong_points():
+    with pytest.raises(ValueError, match=r"points have shape \(2,\), expected \[N, D\]"):
+        kantorovich_rubinstein([0.0, 1.0], [0.5, 0.5], [0.5, 0.5])
+    with pytest.raises(ValueError, match="kantorovich_rubinstein: the masses sum to 1 and 2"):
+        kantorovich_rubinstein([[0.0], [1.0]], [0.5, 0.5], [1.0, 1.0])
+    with pytest.raises(ValueError, match=r"entropic: x has shape \(2, 1\) and y \(2, 2\)"):
+        entropic(np.zeros((2, 1)), np.zeros((2, 2)), epsilon=0.1)
+    with pytest.raises(ValueError, match="epsilon is 0, expected a positive number"):
+        entropic(np.zeros((2, 1)), np.zeros((2, 1)), epsilon=0)
+    with pytest.raises(ValueError, match=r"entropic: a has shape \(3,\)"):
+        entropic(np.zeros((2, 1)), np.zeros((2, 1)), epsilon=0.1, x_weights=np.ones(3))
+    with pytest.raises(ValueError, match="the masses sum to -1 and 1"):
+        entropic(np.zeros((2, 1)), np.zeros((2, 1)), epsilon=0.1, x_weights=-np.ones(2))
     with pytest.raises(ValueError, match=r"expected \[N\] and \[M\]"):
         wasserstein_1d(jnp.zeros((2, 2)), jnp.zeros(2))
     with pytest.raises(ValueError, match=r"y_weights has shape \(3,\)"):
@@ -112,14 +143,46 @@ def test_wrong_problems(solve):
 def test_entropic_transport_tends_to_the_linear_programme(float64):
     pytest.importorskip("ott")
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(12, 2)), rng.normal(size=(15, 2)) + 1
-    exact = kantorovich(np.full(12, 1 / 12), np.full(15, 1 / 15), _distances(x, y)).value
-    found = [entropic(x, y, epsilon=epsilon) for epsilon in (1.0, 0.1, 0.01)]
+    x, y, a, b = rng.normal(size=(12, 2)), rng.normal(size=(15, 2)) + 1, rng.uniform(size=12), rng.uniform(size=15)
+    exact = kantorovich(a / a.sum(), b / b.sum(), _distances(x, y)).value
+    found = [entropic(x, y, epsilon=epsilon, x_weights=a, y_weights=b) for epsilon in (1.0, 0.1, 0.01)]
     gaps = [plan.value - exact for plan in found]
     assert gaps[0] > gaps[1] > gaps[2] > 0 and gaps[2] < 0.02
     for plan in found:
-        np.testing.assert_allclose(plan.plan.sum(1), 1 / 12, atol=1e-5)
-        np.testing.assert_allclose(plan.plan.sum(0), 1 / 15, atol=1e-5)
+        np.testing.assert_allclose(plan.plan.sum(1), a / a.sum(), atol=1e-5)
+        np.testing.assert_allclose(plan.plan.sum(0), b / b.sum(), atol=1e-5)
+
+
+def test_the_entropic_plan_is_the_one_of_its_epsilon(float64):
+    """Against Sinkhorn's algorithm in NumPy, with equal weights by default."""
+    pytest.importorskip("ott")
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(4, 2)), rng.normal(size=(6, 2))
+    kernel, v = np.exp(-_distances(x, y) / 0.3), np.ones(6)
+    for _ in range(2000):
+        u = 1 / 4 / (kernel @ v)
+        v = 1 / 6 / (kernel.T @ u)
+    expected = u[:, None] * kernel * v
+    found = entropic(x, y, epsilon=0.3)
+    np.testing.assert_allclose(found.plan, expected, atol=1e-6)
+    np.testing.assert_allclose(found.value, (expected * _distances(x, y)).sum(), atol=1e-6)
+
+
+def test_entropic_transport_is_optional_and_quiet():
+    """Without ott-jax the error names the command that installs it; with it, its imports do not warn."""
+    missing = (
+        "import sys; sys.modules['ott'] = None\n"
+        "from ganjax.transport import entropic\n"
+        "try: entropic([[0.0]], [[1.0]], epsilon=1.0)\n"
+        "except ImportError as error: print(error)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", missing], check=True, capture_output=True, text=True).stdout
+    assert "pip install 'ganjax[transport]'" in said
+    pytest.importorskip("ott")
+    code = "from ganjax.transport import entropic; print(entropic([[0]], [[1]], epsilon=1.0).value)"
+    command = [sys.executable, "-W", "error::DeprecationWarning", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and float(done.stdout) == pytest.approx(1), done.stderr
 
 
 def test_each_slice_is_the_distance_of_scipy(float64):

@@ -5,11 +5,15 @@ f-divergence: one Gaussian in the place of two goes where the exact divergence i
 discriminator reaches is at most that divergence.
 Paper: Nowozin, Cseke and Tomioka, f-GAN, 2016 (equations 4 and 7, section 2.4, table 3).
 Command: python experiments/fgan.py train --workdir runs/fgan
-Time: see below.
+Time: about 4 minutes on 2 CPU cores.
 Figure: runs/fgan/fits.png, the learned Gaussian of each seed and the exact minimiser over the density.
 The generator is `mu + sigma z`, the discriminator a perceptron with five turns; gradients are clipped, for the
 exponential costs. The bound is that of the last discriminator on 100,000 new samples of each side, the divergence that
 of the learned Gaussian by quadrature. The exact minimiser is the best of a search from three starts.
+Measured with seeds 0 to 4: mean and deviation within 0.006 of the exact ones under KL, squared Hellinger, JS, GAN and
+Pearson, within 0.022 under Jeffrey, and the bound 0.000 to 0.002 (Jeffrey 0.009) below the divergence. Reverse KL fails:
+its T = -exp(-v) is unbounded where the discriminator is sure of a fake, so rare real points in the tails make the bound
+-1e8, and the learned deviation is 1.29 in place of 1.46.
 """
 
 from collections.abc import Callable
@@ -137,7 +141,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
             best = min(search, key=lambda one: one.fun)
             reached = np.array([float(value(jnp.asarray(t, jnp.float64))) for t in found["theta"]])
         means, stds = found["theta"][:, 0], np.exp(found["theta"][:, 1])
-        cell = lambda v: f"{v.mean():8.3f} +- {v.std(ddof=min(1, len(v) - 1)):.3f}"  # noqa: E731
+        cell = lambda v: f"{v.mean():9.3g} +- {v.std(ddof=min(1, len(v) - 1)):.1g}"  # noqa: E731
         rows.append(
             f"{name:20}{cell(means)}{best.x[0]:8.3f}{cell(stds)}{np.exp(best.x[1]):8.3f}{cell(reached)}{best.fun:9.4f}"
             f"{cell(found['bound'])}{int(found['skipped'].sum()):9d}"

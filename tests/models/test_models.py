@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
 from ganjax.errors import ConfigError, DataError
@@ -255,3 +256,26 @@ def test_uniform_initialisation_is_that_of_pytorch():
         jax.random.key(0), jnp.ones((1, 4)), train=True
     )
     assert 0.49 < abs(generator["params"]["Dense_0"]["bias"]).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("module", "x"),
+    [
+        (mlp.Generator((2,), (4,), batch_norm=True), jnp.ones((2, 3))),
+        (dcgan.Generator((8, 8, 1), width=2), jnp.ones((2, 3))),
+        (dcgan.Discriminator(width=2), jnp.ones((2, 8, 8, 1))),
+    ],
+    ids=["mlp", "dcgan generator", "dcgan discriminator"],
+)
+def test_batch_norm_has_a_small_epsilon_and_a_long_memory(module, x):
+    """`BatchNorm2d(c, 0.8)`, copied through many tutorials, sets epsilon to 0.8 and leaves the momentum as it was."""
+    seen = []
+
+    def note(call, args, kwargs, context):
+        if isinstance(context.module, nn.BatchNorm) and context.method_name == "__call__":
+            seen.append((context.module.epsilon, context.module.momentum))
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        jax.eval_shape(lambda: module.init(jax.random.key(0), x, train=True))
+    assert seen and all(epsilon == 1e-5 and momentum == 0.9 for epsilon, momentum in seen)

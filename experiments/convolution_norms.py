@@ -2,7 +2,7 @@
 
 Claim: the norm of a convolution lies between the norm of its reshaped kernel and sqrt(kh kw) times that, so the layers
 of a spectrally normalised discriminator can be steeper than 1, and nothing bounds its Lipschitz constant by 1.
-Papers: Miyato et al., Spectral Normalization for Generative Adversarial Networks, 2018; Sedghi, Gupta and Long, The
+Paper: Miyato et al., Spectral Normalization for Generative Adversarial Networks, 2018; Sedghi, Gupta and Long, The
 Singular Values of Convolutional Layers, 2019; Gouk et al., Regularisation of neural networks by enforcing Lipschitz
 continuity, 2021.
 Command: python experiments/convolution_norms.py train --workdir runs/convolution_norms

@@ -2,7 +2,7 @@
 
 Claim: of a density with two modes, KL(p, q) covers both, KL(q, p) takes the larger one and leaves the other; the
 others lie between or beside.
-Papers: Minka, Divergence measures and message passing, 2005; Nowozin et al., f-GAN, 2016 (section 2.4, table 3);
+Paper: Minka, Divergence measures and message passing, 2005; Nowozin et al., f-GAN, 2016 (section 2.4, table 3);
 Goodfellow, NIPS Tutorial, 2016 (figure 14).
 Command: python experiments/divergences.py train --workdir runs/divergences
 Time: about 20 seconds on 2 CPU cores.

@@ -3,7 +3,7 @@
 Claim: where data and fakes lie on thin sets that hardly meet, a discriminator tells them apart ever better and the
 minimax generator learns little; noise on both makes the supports overlap, and dropout, kept random while the
 generator's gradient is taken, keeps the discriminator from being sure.
-Papers: Arjovsky and Bottou, Towards Principled Methods for Training GANs, 2017; Sonderby et al., Amortised MAP
+Paper: Arjovsky and Bottou, Towards Principled Methods for Training GANs, 2017; Sonderby et al., Amortised MAP
 Inference, 2017 (instance noise); Isola et al., Image-to-Image Translation, 2017 (dropout as noise).
 Command: python experiments/dropout_and_noise.py train --workdir runs/dropout_and_noise
 Time: about 2 minutes on 2 CPU cores.

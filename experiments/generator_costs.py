@@ -2,7 +2,7 @@
 
 Claim: the minimax cost saturates where the discriminator rejects, the non-saturating one where it accepts; at the
 optimal discriminator the four costs have the gradients of 2 JSD, KL(q, p) - 2 JSD, KL(p, q) and KL(q, p).
-Papers: Goodfellow et al., Generative Adversarial Nets, 2014; Goodfellow, NIPS Tutorial, 2016 (figure 16); Arjovsky and
+Paper: Goodfellow et al., Generative Adversarial Nets, 2014; Goodfellow, NIPS Tutorial, 2016 (figure 16); Arjovsky and
 Bottou, Towards Principled Methods for Training GANs, 2017 (theorem 2.5).
 Command: python experiments/generator_costs.py train --workdir runs/generator_costs
 Time: about 10 seconds on 2 CPU cores.

@@ -1,7 +1,7 @@
 """Mode collapse: shown, measured beside what a perfect sampler scores, and cured.
 
 Claim: a plain GAN loses modes of a mixture, and some remedies of the literature bring them back.
-Papers: Metz et al., Unrolled GANs, 2017; Srivastava et al., VEEGAN, 2017; Lin et al., PacGAN, 2018; Salimans et al.,
+Paper: Metz et al., Unrolled GANs, 2017; Srivastava et al., VEEGAN, 2017; Lin et al., PacGAN, 2018; Salimans et al.,
 Improved Techniques for Training GANs, 2016; Mescheder et al., Which Training Methods for GANs do actually Converge?,
 2018; Jolicoeur-Martineau, The relativistic discriminator, 2019.
 Command: python experiments/mode_collapse.py train --task grid --workdir runs/mode_collapse

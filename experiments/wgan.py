@@ -2,7 +2,7 @@
 
 Claim: a Wasserstein critic needs a bounded slope. Weight clipping pushes the weights to their bounds and leaves a
 critic that is far from the slope 1; a gradient penalty keeps the slope near 1 between data and fakes.
-Papers: Arjovsky et al., Wasserstein GAN, 2017; Gulrajani et al., Improved Training of Wasserstein GANs, 2017 (figure
+Paper: Arjovsky et al., Wasserstein GAN, 2017; Gulrajani et al., Improved Training of Wasserstein GANs, 2017 (figure
 1); Petzka et al., On the regularization of Wasserstein GANs, 2018; Miyato et al., Spectral Normalization, 2018.
 Command: python experiments/wgan.py train --workdir runs/wgan
 Time: about 90 seconds on 2 CPU cores.

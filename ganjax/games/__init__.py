@@ -2,6 +2,7 @@
 
 from ganjax.games.adversarial import code_prior, gan, normal_prior, options, sampler, uniform_prior
 from ganjax.games.dirac import dirac_gan
+from ganjax.games.likelihood import classification
 from ganjax.games.toy import (
     bilinear,
     duality_gap,
@@ -14,6 +15,7 @@ from ganjax.games.toy import (
 
 __all__ = [
     "bilinear",
+    "classification",
     "code_prior",
     "dirac_gan",
     "duality_gap",

@@ -1,0 +1,48 @@
+"""Games of a single player that maximises a likelihood."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from ganjax.core import Array, Batch, Game, Key, Outcome, PerPlayer
+from ganjax.games.adversarial import network
+
+CLASSIFIER = "classifier"
+
+
+def classification(module: nn.Module) -> Game:
+    """The game whose only player names the classes of its batch.
+
+    Its cost is the mean cross-entropy `-log softmax(f(x))_y`, the negative log-likelihood of the labels; the share of
+    labels that have the largest logit is the metric "accuracy".
+
+    Args:
+        module: a Flax module, `x [B, ...] -> logits [B, K]`; its BatchNorm statistics move with each batch.
+
+    Returns:
+        A game of the player "classifier", whose batch is a `Batch` with labels.
+
+    Raises:
+        ValueError: from `init`, if the batch has no labels or the logits are not [B, K].
+    """
+    net = network(module)
+
+    def init(key: Key, batch: Batch) -> tuple[dict, dict]:
+        if batch.label is None:
+            raise ValueError("classification: the batch has no labels, expected int32 [B]; use labelled data")
+        params, net_state = net.init(key, batch.x)
+        logits, _ = net.apply(params, net_state, batch.x, train=False)
+        if logits.ndim != 2:
+            raise ValueError(f"classification: the module makes logits {logits.shape}, expected [B, K], one per class")
+        return {CLASSIFIER: params}, {CLASSIFIER: net_state}
+
+    def cost(params: PerPlayer, net_state: PerPlayer, batch: Batch, key: Key) -> tuple[Array, Outcome]:
+        dropout_key = jax.random.fold_in(key, batch.position[0])  # differs between devices
+        own = params[CLASSIFIER], net_state[CLASSIFIER]
+        logits, new_state = net.apply(*own, batch.x, train=True, key=dropout_key)
+        value = optax.softmax_cross_entropy_with_integer_labels(logits, batch.label).mean()
+        accuracy = (logits.argmax(-1) == batch.label).astype(jnp.float32).mean()
+        return value, Outcome(new_state, {"accuracy": accuracy})
+
+    return Game(init, {CLASSIFIER: cost})

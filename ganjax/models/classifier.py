@@ -1,0 +1,76 @@
+"""Small classifiers whose last hidden layer serves as features: convolutions for images, a perceptron for points."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import flax.linen as nn
+
+from ganjax.core import Array
+from ganjax.layers.convolution import Conv
+
+
+class _Convolutions(nn.Module):
+    """[B, H, W, C] -> [B, F]: a 3x3 convolution, then 3x3 of stride 2 until no side is longer than 7."""
+
+    width: int
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        conv = partial(Conv, kernel_size=(3, 3), padding="SAME")
+        h_BxHxWxC, width = nn.relu(conv(self.width)(x)), self.width
+        while max(h_BxHxWxC.shape[1:3]) > 7:
+            width = min(2 * width, 8 * self.width)
+            h_BxHxWxC = nn.relu(conv(width, strides=(2, 2))(h_BxHxWxC))
+        return nn.relu(nn.Dense(self.features)(h_BxHxWxC.reshape(len(x), -1)))
+
+
+class _Perceptron(nn.Module):
+    """[B, D] -> [B, F], layers with ReLU."""
+
+    hidden: Sequence[int]
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        for width in self.hidden:
+            x = nn.relu(nn.Dense(width)(x))
+        return x
+
+
+class Classifier(nn.Module):
+    """Features of a trunk, and the logits of classes as an affine map of them."""
+
+    trunk: nn.Module  # x [B, ...] -> features [B, F]
+    num_classes: int
+
+    def setup(self) -> None:
+        self.head = nn.Dense(self.num_classes)
+
+    def __call__(self, x: Array) -> Array:
+        """[B, ...] examples to logits [B, K]."""
+        return self.head(self.trunk(x))
+
+    def judge(self, x: Array) -> tuple[Array, Array]:
+        """[B, ...] examples to features [B, F], not negative, and logits [B, K]."""
+        features = self.trunk(x)
+        return features, self.head(features)
+
+
+def classifier(shape: tuple[int, ...], num_classes: int, *, width: int = 16, features: int = 128) -> Classifier:
+    """The classifier that fits the data: convolutions for images of any size and channels, else a perceptron.
+
+    Args:
+        shape: of one example, (height, width, channels) or (coordinates,).
+        num_classes: K, of the logits.
+        width: channels of the first convolution, doubled with each halving of the image up to eight times as many.
+        features: units of the last hidden layer.
+
+    Raises:
+        ValueError: the shape is neither, or there are fewer than two classes.
+    """
+    if len(shape) not in (1, 3):
+        raise ValueError(f"classifier: the shape of an example is {shape}, expected (height, width, channels) or (D,)")
+    if num_classes < 2:
+        raise ValueError(f"classifier: num_classes is {num_classes}, expected at least 2")
+    trunk = _Convolutions(width, features) if len(shape) == 3 else _Perceptron((features, features))
+    return Classifier(trunk, num_classes)

@@ -42,7 +42,7 @@ def classification(module: nn.Module) -> Game:
         own = params[CLASSIFIER], net_state[CLASSIFIER]
         logits, new_state = net.apply(*own, batch.x, train=True, key=dropout_key)
         value = optax.softmax_cross_entropy_with_integer_labels(logits, batch.label).mean()
-        accuracy = (logits.argmax(-1) == batch.label).astype(jnp.float32).mean()
+        accuracy = jnp.mean(logits.argmax(-1) == batch.label, dtype=jnp.float32)
         return value, Outcome(new_state, {"accuracy": accuracy})
 
     return Game(init, {CLASSIFIER: cost})

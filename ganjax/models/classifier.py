@@ -7,33 +7,34 @@ import flax.linen as nn
 
 from ganjax.core import Array
 from ganjax.layers.convolution import Conv
+from ganjax.models.mlp import dense
 
 
 class _Convolutions(nn.Module):
-    """[B, H, W, C] -> [B, F]: a 3x3 convolution, then 3x3 of stride 2 until no side is longer than 7."""
+    """[B, H, W, C] -> [B, F]: 4x4 convolutions of stride 2 until no side is longer than 7, one at least."""
 
     width: int
     features: int
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        conv = partial(Conv, kernel_size=(3, 3), padding="SAME")
+        conv = partial(Conv, kernel_size=(4, 4), strides=(2, 2), padding="SAME")
         h_BxHxWxC, width = nn.relu(conv(self.width)(x)), self.width
         while max(h_BxHxWxC.shape[1:3]) > 7:
-            width = min(2 * width, 8 * self.width)
-            h_BxHxWxC = nn.relu(conv(width, strides=(2, 2))(h_BxHxWxC))
+            width = min(2 * width, 4 * self.width)
+            h_BxHxWxC = nn.relu(conv(width)(h_BxHxWxC))
         return nn.relu(nn.Dense(self.features)(h_BxHxWxC.reshape(len(x), -1)))
 
 
 class _Perceptron(nn.Module):
-    """[B, D] -> [B, F], layers with ReLU."""
+    """[B, D] -> [B, F], layers with ReLU whose kinks lie all over the plane."""
 
     hidden: Sequence[int]
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         for width in self.hidden:
-            x = nn.relu(nn.Dense(width)(x))
+            x = nn.relu(dense(width, x.shape[-1], "uniform")(x))
         return x
 
 
@@ -56,13 +57,13 @@ class Classifier(nn.Module):
         return features, self.head(features)
 
 
-def classifier(shape: tuple[int, ...], num_classes: int, *, width: int = 16, features: int = 128) -> Classifier:
+def classifier(shape: tuple[int, ...], num_classes: int, *, width: int = 32, features: int = 128) -> Classifier:
     """The classifier that fits the data: convolutions for images of any size and channels, else a perceptron.
 
     Args:
         shape: of one example, (height, width, channels) or (coordinates,).
         num_classes: K, of the logits.
-        width: channels of the first convolution, doubled with each halving of the image up to eight times as many.
+        width: channels of the first convolution, doubled with each halving of the image up to four times as many.
         features: units of the last hidden layer.
 
     Raises:

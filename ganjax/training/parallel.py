@@ -6,6 +6,7 @@ alternating dynamics) is shared evenly too, and its example i sees the noise of 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -120,3 +121,30 @@ def global_index(size: int) -> jax.Array:
     if jax.device_count() == 1:
         return index
     return index * jax.device_count() + jax.lax.axis_index(AXIS)
+
+
+def shared(function: Callable, weights: PyTree, size: int) -> tuple[Callable, int]:
+    """`x [size, ...] -> function(weights, x)`, the examples shared by this process's devices.
+
+    Other processes take no part in it, so that the primary one can judge by itself.
+
+    Args:
+        function: `(weights, x [B, ...]) -> tree of [B, ...]`, of each example by itself.
+        weights: a host tree, placed on every local device once.
+        size: the examples of a call.
+
+    Returns:
+        The compiled function, and `size` rounded up to a multiple of the devices.
+    """
+    devices = jax.local_devices()
+    if len(devices) == 1:
+        return partial(jax.jit(function), jax.device_put(weights)), size
+    rows = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
+    weights = jax.tree.map(lambda leaf: jax.device_put(np.stack([leaf] * len(devices)), rows), weights)
+    mapped = jax.pmap(function, AXIS, devices=devices)
+
+    def apply(x: np.ndarray) -> PyTree:
+        found = mapped(weights, x.reshape(len(devices), -1, *x.shape[1:]))
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
+
+    return apply, -(-size // len(devices)) * len(devices)

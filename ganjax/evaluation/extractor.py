@@ -1,0 +1,80 @@
+"""Feature extractors: what a judge of samples looks at, with a digest that says which one it was."""
+
+import hashlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ganjax.core import Array, PyTree
+from ganjax.training import parallel
+
+BATCH = 256  # examples per compiled call
+
+
+class Features(NamedTuple):
+    """What an extractor makes of a batch."""
+
+    features: Array  # [B, F] float32
+    logits: Array | None  # [B, K] float32 of its classes
+
+
+class Extractor(NamedTuple):
+    """A pure function of weights and examples, and what tells it from others."""
+
+    name: str
+    digest: str  # sha256 in hex of its weights and of what it does before them
+    apply: Callable[[PyTree, Array], Features]  # (weights, images [B, H, W, C] uint8 or float32 in 0..255), pure
+    weights: PyTree
+    resize: str  # what becomes of an image before the weights, in words
+
+
+def pixels() -> Extractor:
+    """The examples themselves, flattened: images as 0..1, points as they are; no weights and no classes."""
+
+    def apply(weights: PyTree, x: Array) -> Features:
+        del weights
+        scale = 255.0 if x.ndim == 4 else 1.0
+        return Features(x.reshape(len(x), -1).astype(jnp.float32) / scale, None)
+
+    digest = hashlib.sha256(b"pixels: x / 255 of images, x of points, flattened").hexdigest()
+    return Extractor("pixels", digest, apply, (), "none")
+
+
+def extract(extractor: Extractor, x: np.ndarray, *, batch: int = BATCH) -> tuple[np.ndarray, np.ndarray | None]:
+    """The features of all examples, a batch at a time; the local devices share a batch.
+
+    The last batch is filled up with copies of its first example, so that one program does for all.
+
+    Args:
+        extractor: what to apply.
+        x: [N, H, W, C] uint8 images, or [N, D] float32 points.
+        batch: examples per compiled call, rounded up to a multiple of the devices.
+
+    Returns:
+        Features [N, F] float32 in the order of `x`, and the logits [N, K] float32 if the extractor has classes.
+
+    Raises:
+        ValueError: `x` is empty or of another rank, or `batch` is not positive.
+    """
+    if x.ndim not in (2, 4) or not len(x):
+        raise ValueError(f"extract: x has shape {x.shape}, expected images [N, H, W, C] or points [N, D]")
+    if batch < 1:
+        raise ValueError(f"extract: batch is {batch}, expected at least 1")
+    apply, size = parallel.shared(extractor.apply, extractor.weights, batch)
+    found = [jax.device_get(apply(_filled(x[i : i + size], size))) for i in range(0, len(x), size)]
+    logits = None if found[0].logits is None else np.concatenate([part.logits for part in found])[: len(x)]
+    return np.concatenate([part.features for part in found])[: len(x)], logits
+
+
+def classes(extractor: Extractor, x: np.ndarray) -> int | None:
+    """How many classes the extractor has for examples like these, without computing anything; None if it has none."""
+    logits = jax.eval_shape(extractor.apply, extractor.weights, x[:1]).logits
+    return None if logits is None else logits.shape[-1]
+
+
+def _filled(x: np.ndarray, size: int) -> np.ndarray:
+    """[b, ...] to [size, ...]."""
+    return np.concatenate([x, np.repeat(x[:1], size - len(x), axis=0)])

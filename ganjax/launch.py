@@ -1,4 +1,4 @@
-"""The command line that every experiment gets: `train`, `sample`, `show`."""
+"""The command line that every experiment gets: `train`, `sample`, `evaluate`, `compare`, `report`, `show`."""
 
 import dataclasses
 import logging
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from ganjax import __version__
 from ganjax.config import TrainConfig, as_record, from_record, parse, require
@@ -67,7 +67,9 @@ def _commands(experiment: Experiment, smoke: bool) -> dict[str, type]:
     }
     for command in commands.values():
         command.__doc__ = command.__mro__[1].__doc__
-    return commands | ({"sample": Sample} if experiment.build else {})
+    if not experiment.build:
+        return commands | {"report": Report}
+    return commands | {"sample": Sample, "evaluate": Evaluate, "compare": Compare, "report": Report}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,11 +178,7 @@ class Sample:
         require(self, "out", self.out.suffix == ".png", "a name that ends in .png")
 
     def run(self, experiment: Experiment) -> None:
-        found = read_run(self.workdir)
-        if found is None:
-            raise ConfigError(f"{self.workdir} holds no run; train one first with the command train")
-        check_continues(self.workdir, found, {**found, "experiment": experiment.name})
-        config = from_record(experiment.config, found["config"])
+        config, _ = _config_of(experiment, self.workdir)
         self.out.parent.mkdir(parents=True, exist_ok=True)
         _prepare_jax()
         from ganjax import gallery
@@ -190,6 +188,101 @@ class Sample:
         state, key = load_state(setup, self.workdir), Keys.of(self.seed).samples
         gallery.picture(setup, draw(setup, state, key, self.count, weights=self.weights), self.out)
         print(self.out)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Score a trained generator: a table with what real data score, and a receipt in scores/ of the run directory."""
+
+    workdir: Path
+    """The run directory; its checkpoints are only read."""
+    weights: str = "default"
+    """raw, the name of an average (ema), or default: the first average if the run keeps one."""
+    which: Literal["last", "best"] = "last"
+    """The newest checkpoint, or the best one by the judge of a run with --judge-every; the receipt says which."""
+    metrics: tuple[str, ...] = ()
+    """Some of frechet, kernel, classifier_score, precision_recall, density_coverage, modes, sliced_wasserstein,
+    duplicates, memorisation; by default, all that fit the data and the extractor."""
+    count: int = 10_000
+    """How many samples; scores of different counts cannot be compared."""
+    reference_count: int | None = None
+    """How many training examples they are compared with; by default as many, at most all."""
+    extractor: Literal["classifier", "pixels", "fid", "efficientnet_lite0"] | None = None
+    """What looks at images: a classifier trained on the data themselves (default for images), the pixels or coordinates
+    (default for points), the Inception network of published distances, or a smaller network of ImageNet."""
+    extractor_file: Path | None = None
+    """The weights of fid or efficientnet_lite0, as scripts/convert_weights.py wrote them."""
+    seed: int = 0
+    """Seed of the latents."""
+    quiet: bool = False
+    """No progress bar."""
+
+    def __post_init__(self):
+        for name in ("count", "reference_count"):
+            require(self, name, getattr(self, name) is None or getattr(self, name) >= 1, "at least 1")
+        require(self, "seed", 0 <= self.seed < 2**32, "0 to 4294967295")
+
+    def run(self, experiment: Experiment) -> None:
+        config, found = _config_of(experiment, self.workdir)
+        _prepare_jax()
+        from ganjax import evaluation
+        from ganjax.training import load_state
+
+        setup = _setup(experiment, config)
+        check_continues(self.workdir, found, {**found, "data_digest": setup.dataset.digest})
+        state = load_state(setup, self.workdir)
+        extractor = evaluation.chosen_extractor(
+            self.extractor, setup.dataset, self.extractor_file, progress=not self.quiet
+        )
+        protocol = {name: getattr(self, name) for name in ("weights", "count", "reference_count", "seed")}
+        scores = evaluation.evaluate(setup, state, extractor, metrics=self.metrics, **protocol)
+        receipt = evaluation.receipt_of(setup, extractor, found["config"], **protocol)
+        step, weights = int(state.step), receipt.weights
+        path = evaluation.score_path(self.workdir, step, weights)
+        evaluation.write(path, evaluation.Record(step, weights, self.which, scores, receipt))
+        print(f"step {step} ({self.which}), {weights} weights: {self.count} samples against {receipt.reference_count}")
+        print("\n".join([*evaluation.table(scores), str(path)]))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Put scores side by side, if they were taken by the same protocol."""
+
+    scores: tuple[Path, ...]
+    """Files that evaluate wrote, at least two."""
+    across_weights: bool = False
+    """Compare raw and averaged weights."""
+
+    def run(self, experiment: Experiment) -> None:
+        from ganjax.evaluation import compare
+
+        comparison = compare(self.scores, across_weights=self.across_weights)
+        for warning in comparison.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        print("\n".join(comparison.lines))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write the page of a run: its pictures, curves, scores and alarms in one file."""
+
+    workdir: Path
+    """The run directory."""
+
+    def run(self, experiment: Experiment) -> None:
+        _config_of(experiment, self.workdir)
+        from ganjax.report.page import write_page
+
+        print(write_page(self.workdir))
+
+
+def _config_of(experiment: Experiment, workdir: Path) -> tuple[Any, dict[str, Any]]:
+    """The config of a run of this experiment, and all that its directory says of it."""
+    found = read_run(workdir)
+    if found is None:
+        raise ConfigError(f"{workdir} holds no run; train one first with the command train")
+    check_continues(workdir, found, {**found, "experiment": experiment.name})
+    return from_record(experiment.config, found["config"]), found
 
 
 def _prepare_jax() -> None:

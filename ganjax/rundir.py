@@ -56,10 +56,15 @@ def read_run(workdir: Path) -> dict[str, Any] | None:
 
 def write_run(workdir: Path, run: Mapping[str, Any]) -> None:
     """Write `config.json`, whole or not at all."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    temporary = workdir / "config.json.tmp"
-    temporary.write_text(json.dumps(run, indent=2) + "\n")
-    os.replace(temporary, workdir / "config.json")
+    write_whole(workdir / "config.json", json.dumps(run, indent=2) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
 
 
 def check_continues(workdir: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -1,0 +1,30 @@
+"""How good a generator is: scores that come with their protocol, or not at all."""
+
+from ganjax.evaluation.classifier import Recipe, accuracy, trained_classifier
+from ganjax.evaluation.evaluate import chosen_extractor, evaluate, receipt_of
+from ganjax.evaluation.extractor import Extractor, Features, extract, pixels
+from ganjax.evaluation.measures import METRICS
+from ganjax.evaluation.receipt import Comparison, Receipt, Record, Score, compare, read, score_path, table, write
+
+__all__ = [
+    "METRICS",
+    "Comparison",
+    "Extractor",
+    "Features",
+    "Receipt",
+    "Recipe",
+    "Record",
+    "Score",
+    "accuracy",
+    "chosen_extractor",
+    "compare",
+    "evaluate",
+    "extract",
+    "pixels",
+    "read",
+    "receipt_of",
+    "score_path",
+    "table",
+    "trained_classifier",
+    "write",
+]

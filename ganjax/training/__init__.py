@@ -2,7 +2,7 @@
 
 from ganjax.training.checkpoint import latest_step
 from ganjax.training.loop import Schedule, train
-from ganjax.training.sampling import draw, weights_of
+from ganjax.training.sampling import draw, name_of_weights, weights_of
 from ganjax.training.setup import Keys, Setup, check, load_state
 from ganjax.training.simulate import population, simulate
 from ganjax.training.state import Averaged, digest, init_state
@@ -19,6 +19,7 @@ __all__ = [
     "init_state",
     "latest_step",
     "load_state",
+    "name_of_weights",
     "population",
     "simulate",
     "train",

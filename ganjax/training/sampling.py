@@ -24,16 +24,21 @@ def weights_of(setup: Setup, state: GameState, player: str, weights: str = "defa
     Raises:
         ConfigError: there is no average of that name.
     """
+    name = name_of_weights(setup, player, weights)
+    average = state.averages.get(name)
+    if average is None or not int(average.seen):
+        return state.params[player], state.net_state[player]
+    return setup.averages[name].average.value(average)
+
+
+def name_of_weights(setup: Setup, player: str, weights: str = "default") -> str:
+    """Which weights `weights_of` takes: "raw" or the name of an average."""
     names = [name for name, kept in setup.averages.items() if kept.player == player]
-    raw = state.params[player], state.net_state[player]
     if weights == "default":
-        weights = names[0] if names else "raw"
-    if weights == "raw":
-        return raw
-    if weights not in names:
+        return names[0] if names else "raw"
+    if weights not in ("raw", *names):
         raise ConfigError(f"--weights is {weights!r}, expected one of {['default', 'raw', *names]}")
-    average = state.averages[weights]
-    return setup.averages[weights].average.value(average) if int(average.seen) else raw
+    return weights
 
 
 def draw(

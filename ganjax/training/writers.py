@@ -2,12 +2,13 @@
 
 import json
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+
+from ganjax.rundir import write_whole
 
 
 def rewind(path: Path, step: int) -> None:
@@ -15,9 +16,7 @@ def rewind(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in path.read_text().splitlines(keepends=True) if _step_of(line) <= step]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept))
-    os.replace(temporary, path)
+    write_whole(path, "".join(kept))
 
 
 def _step_of(line: str) -> float:

@@ -1,0 +1,148 @@
+"""The evaluation of a generator: one pass over samples, every metric beside what real data score, and the receipt."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ganjax import __version__
+from ganjax.core import GameState
+from ganjax.data import Dataset
+from ganjax.errors import ConfigError, DataError
+from ganjax.evaluation.classifier import trained_classifier
+from ganjax.evaluation.extractor import Extractor, classes, extract, pixels
+from ganjax.evaluation.measures import METRICS, Examples, Scene, names_of
+from ganjax.evaluation.receipt import Receipt, Score
+from ganjax.rundir import MAY_CHANGE
+from ganjax.training import Keys, Setup, draw, name_of_weights
+
+LEAST = 20  # training examples and samples, below which neighbours are no statistics
+
+
+def evaluate(
+    setup: Setup,
+    state: GameState,
+    extractor: Extractor,
+    *,
+    weights: str = "default",
+    metrics: Sequence[str] = (),
+    count: int = 10_000,
+    reference_count: int | None = None,
+    seed: int = 0,
+) -> dict[str, Score]:
+    """Score `count` samples against the training split.
+
+    Every score comes with its floor, the same figure of real examples that are not in the reference, and with that of
+    held-out examples, where there are any. Images are judged as 8-bit images, as they would be saved.
+
+    Args:
+        setup: what was trained.
+        state: its state.
+        extractor: what looks at samples and data.
+        weights: "raw", the name of an average, or "default" as in `draw`.
+        metrics: names from `METRICS`; by default, all that fit the data and the extractor.
+        count: samples.
+        reference_count: examples of the training split, by default `count`, at most all.
+        seed: of the latents.
+
+    Raises:
+        ConfigError: no such weights or metric, or a metric that does not fit.
+        DataError: too few examples.
+    """
+    dataset = setup.dataset
+    check_counts(dataset, count)
+    chosen = names_of(tuple(metrics), dataset, classes(extractor, dataset.x_train))
+    reference, floor = _real(dataset, extractor, count, reference_size(dataset, count, reference_count))
+    held_out = None if dataset.x_test is None else _examples(extractor, dataset.x_test[:count])
+    samples = _examples(extractor, draw(setup, state, Keys.of(seed).samples, count, weights=weights))
+    scene = Scene(samples, reference, floor, held_out, dataset, extractor)
+    return {name: score for metric in chosen for name, score in METRICS[metric].score(scene).items()}
+
+
+def check_counts(dataset: Dataset, count: int) -> None:
+    """Raise `DataError` if there are too few examples to judge with."""
+    if min(len(dataset.x_train), count) < LEAST:
+        raise DataError(
+            f"{count} samples against the {len(dataset.x_train)} training examples of {dataset.name} cannot be judged, "
+            f"expected at least {LEAST} of each"
+        )
+
+
+def reference_size(dataset: Dataset, count: int, reference_count: int | None) -> int:
+    """How many training examples samples are compared with."""
+    return min(count if reference_count is None else reference_count, len(dataset.x_train))
+
+
+def _real(dataset: Dataset, extractor: Extractor, count: int, size: int) -> tuple[Examples, tuple[Examples, Examples]]:
+    """The reference, and for the floor a reference with as many other examples, of the same sizes if the data suffice.
+
+    Which examples, is the same for all runs and seeds.
+    """
+    total = len(dataset.x_train)
+    first = min(size, total - min(count, total // 2))
+    second = min(count, total - first)
+    order = np.random.default_rng(0).permutation(total)[: max(size, first + second)]
+    real = _examples(extractor, dataset.x_train[order])
+    return real.part(0, size), (real.part(0, first), real.part(first, first + second))
+
+
+def _examples(extractor: Extractor, x: np.ndarray) -> Examples:
+    return Examples(x, *extract(extractor, x))
+
+
+def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = None, *, progress: bool) -> Extractor:
+    """The extractor of that name; by default a classifier of the data for images, the coordinates for points.
+
+    Raises:
+        ConfigError: no file is given for an extractor that needs one.
+        DataError: the data do not fit the extractor, or the file cannot be read.
+    """
+    if name is None:
+        name = "pixels" if len(dataset.shape) == 1 else "classifier"
+    if name == "pixels":
+        return pixels()
+    if name == "classifier":
+        return trained_classifier(dataset, progress=progress)
+    if file is None:
+        raise ConfigError(f"--extractor {name} needs --extractor-file, the file of its weights")
+    if len(dataset.shape) != 3:
+        raise DataError(f"--extractor {name} looks at images, the data set {dataset.name} has points; use pixels")
+    from ganjax.evaluation import pretrained  # type: ignore[attr-defined]
+
+    return {"fid": pretrained.fid_inception, "efficientnet_lite0": pretrained.efficientnet_lite0}[name](file)
+
+
+def receipt_of(
+    setup: Setup,
+    extractor: Extractor,
+    config: Mapping[str, Any],
+    *,
+    weights: str,
+    count: int,
+    reference_count: int | None,
+    seed: int,
+) -> Receipt:
+    """What `evaluate` with these arguments goes by; `config` is that of the run."""
+    fixed = {name: value for name, value in config.items() if name not in MAY_CHANGE}
+    return Receipt(
+        extractor=extractor.name,
+        extractor_digest=extractor.digest,
+        count=count,
+        reference="train",
+        reference_count=reference_size(setup.dataset, count, reference_count),
+        resize=extractor.resize,
+        weights=name_of_weights(setup, "generator", weights),
+        batch_norm="running statistics",
+        seed=seed,
+        ganjax=__version__,
+        jax=jax.__version__,
+        config_digest=hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest(),
+        data_digest=setup.dataset.digest,
+        device=jax.devices()[0].device_kind,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,247 @@
+"""The metrics by name: each of a generator's samples, of held-out data in their place, and of real data as floor."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import softmax
+
+from ganjax import metrics
+from ganjax.data import Dataset, grid_centres, ring_centres
+from ganjax.errors import ConfigError, did_you_mean
+from ganjax.evaluation.extractor import Extractor
+from ganjax.evaluation.receipt import Score
+
+# The metrics whose published names belong to the Inception network with its published weights.
+INCEPTION = "fid_inception_v3"
+PUBLISHED = {"frechet": "fid", "kernel": "kid", "classifier_score": "inception_score"}
+# Data sets whose modes are known: centres and standard deviation.
+MIXTURES: dict[str, tuple[Callable[[], np.ndarray], float]] = {
+    "ring": (ring_centres, 0.02),
+    "grid": (grid_centres, 0.05),
+}
+COPIES = 0.01  # the share of real examples that are called as close as copies
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """A set of examples as the metrics see them."""
+
+    x: np.ndarray  # [N, ...] uint8 images or float32 points
+    features: np.ndarray  # [N, F] float32
+    logits: np.ndarray | None  # [N, K] float32
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def part(self, start: int, stop: int) -> "Examples":
+        """The rows from `start` to before `stop`."""
+        logits = None if self.logits is None else self.logits[start:stop]
+        return Examples(self.x[start:stop], self.features[start:stop], logits)
+
+    @cached_property
+    def moments(self) -> metrics.Moments:
+        return metrics.moments(self.features)
+
+    @cached_property
+    def labels(self) -> jax.Array:
+        """The predicted classes, [N] int32."""
+        return jnp.asarray(self.logits).argmax(-1).astype(jnp.int32)
+
+
+class Scene(NamedTuple):
+    """All that the scores of a generator are taken from."""
+
+    samples: Examples
+    reference: Examples  # of the training split
+    floor: tuple[Examples, Examples]  # a reference, and real examples in the place of samples that are not in it
+    held_out: Examples | None
+    dataset: Dataset
+    extractor: Extractor
+
+
+class Metric(NamedTuple):
+    """A metric, or several that are computed together."""
+
+    lacks: Callable[[Dataset, int | None], str]  # (data, classes of the extractor) -> what is missing, or nothing
+    score: Callable[[Scene], dict[str, Score]]
+
+
+Values = dict[str, float]
+
+
+def _paired(better: Literal["lower", "higher"], values: Callable[..., Values], scene: Scene) -> dict[str, Score]:
+    """Score samples, floor and held-out data by one function `(scene, real, fake) -> values`."""
+    found = values(scene, scene.reference, scene.samples)
+    floor = values(scene, *scene.floor)
+    held_out = values(scene, scene.reference, scene.held_out) if scene.held_out is not None else {}
+    note = _sizes(scene)
+    return {
+        name: Score(value=value, floor=floor[name], held_out=held_out.get(name), better=better, note=note)
+        for name, value in found.items()
+    }
+
+
+def _sizes(scene: Scene) -> str:
+    """Where floor and held-out data were taken with other numbers than the samples."""
+    count, reference = len(scene.samples), len(scene.reference)
+    real, stand_in = map(len, scene.floor)
+    notes = []
+    if (stand_in, real) != (count, reference):
+        notes.append(f"floor at {stand_in} against {real}")
+    if scene.held_out is not None and len(scene.held_out) != count:
+        notes.append(f"held out at {len(scene.held_out)}")
+    return ", ".join(notes)
+
+
+def published_name(name: str, extractor: str) -> str:
+    """What a metric may be called with this extractor.
+
+    >>> [published_name("frechet", name) for name in ("fid_inception_v3", "fid_inception_v3_unpinned", "classifier")]
+    ['fid', 'fid_unpinned', 'frechet_classifier']
+    """
+    if extractor.startswith(INCEPTION):
+        return PUBLISHED[name] + extractor.removeprefix(INCEPTION)
+    return name if name == "classifier_score" else f"{name}_{extractor}"
+
+
+def _frechet(scene: Scene, real: Examples, fake: Examples) -> Values:
+    name = published_name("frechet", scene.extractor.name)
+    return {name: metrics.frechet_distance(fake.moments, real.moments)}
+
+
+def _kernel(scene: Scene, real: Examples, fake: Examples) -> Values:
+    return {published_name("kernel", scene.extractor.name): metrics.kernel_distance(fake.features, real.features)}
+
+
+def _classifier_score(scene: Scene, real: Examples, fake: Examples) -> Values:
+    del real
+    probabilities = softmax(np.asarray(fake.logits, np.float64), axis=1)
+    name = published_name("classifier_score", scene.extractor.name)
+    return {name: metrics.inception_score(probabilities).mean}
+
+
+def _precision_recall(scene: Scene, real: Examples, fake: Examples) -> Values:
+    del scene
+    return metrics.precision_recall(real.features, fake.features)._asdict()
+
+
+def _density_coverage(scene: Scene, real: Examples, fake: Examples) -> Values:
+    del scene
+    return metrics.density_coverage(real.features, fake.features)._asdict()
+
+
+def _sliced_wasserstein(scene: Scene, real: Examples, fake: Examples) -> Values:
+    del scene
+    size = min(len(real), len(fake))
+    x, y = jnp.asarray(fake.features[:size]), jnp.asarray(real.features[:size])
+    return {"sliced_wasserstein": float(metrics.sliced_wasserstein(x, y, jax.random.key(0)))}
+
+
+def _duplicates(scene: Scene, real: Examples, fake: Examples) -> Values:
+    """Samples that are as close to another one as hardly any two real examples are."""
+    del scene
+    apart = metrics.nearest(real.x[1::2], real.x[::2]).distances
+    return {"duplicates": metrics.duplicates(fake.x, within=float(np.quantile(apart, COPIES))).share}
+
+
+def _found_modes(scene: Scene, fake: Examples) -> metrics.Modes:
+    """Of a mixture whose centres are known; else the classes that the extractor sees."""
+    if scene.dataset.name in MIXTURES:
+        centres, std = MIXTURES[scene.dataset.name]
+        return metrics.modes(jnp.asarray(fake.x), jnp.asarray(centres()), std)
+    return metrics.label_modes(fake.labels, scene.dataset.classes or 0)
+
+
+def _captured(scene: Scene, real: Examples, fake: Examples) -> Values:
+    del real
+    found = _found_modes(scene, fake)
+    quality = {"high_quality": float(found.high_quality)} if scene.dataset.name in MIXTURES else {}
+    return {"modes": float(found.captured), **quality}
+
+
+def _mode_kl(scene: Scene, real: Examples, fake: Examples) -> Values:
+    del real
+    return {"mode_kl": float(_found_modes(scene, fake).reverse_kl)}
+
+
+def _modes(scene: Scene) -> dict[str, Score]:
+    scores = _paired("higher", _captured, scene) | _paired("lower", _mode_kl, scene)
+    total = len(_found_modes(scene, scene.reference).histogram)
+    return _noted(scores, {"modes": f"of {total}{_trust(scene)}", "mode_kl": "nats, from equal shares"})
+
+
+def _trust(scene: Scene) -> str:
+    """How often the extractor names the class of a held-out example."""
+    labels, held_out = scene.dataset.y_test, scene.held_out
+    if scene.dataset.name in MIXTURES or labels is None or held_out is None:
+        return ""
+    right = np.mean(np.asarray(held_out.labels) == labels[: len(held_out)])
+    return f", {scene.extractor.name} right on {right:.1%} of held-out data"
+
+
+def _noted(scores: Mapping[str, Score], said: Mapping[str, str]) -> dict[str, Score]:
+    """With a remark in front of the note."""
+    notes = {name: ", ".join(filter(None, (said.get(name), score.note))) for name, score in scores.items()}
+    return {name: replace(score, note=notes[name]) for name, score in scores.items()}
+
+
+def _memorisation(scene: Scene) -> dict[str, Score]:
+    """The floor is what one half of the held-out data scores against the other: nobody copied them."""
+    held_out, train = np.asarray(scene.dataset.x_test), scene.dataset.x_train
+    found = metrics.memorisation(scene.samples.x, train, held_out)
+    control = metrics.memorisation(held_out[::2], train, held_out[1::2])
+    note = f"nearer to one of {len(train)} training examples than {COPIES:.0%} of held-out ones"
+    return {"memorised": Score(value=found.closer, floor=control.closer, held_out=None, better="lower", note=note)}
+
+
+def _nothing(dataset: Dataset, classes: int | None) -> str:
+    del dataset, classes
+    return ""
+
+
+def _lacks_classes(dataset: Dataset, classes: int | None) -> str:
+    del dataset
+    return "" if classes else "an extractor with classes"
+
+
+def _lacks_modes(dataset: Dataset, classes: int | None) -> str:
+    known = dataset.name in MIXTURES or (classes is not None and classes == dataset.classes)
+    return "" if known else "an extractor with the classes of the data, such as classifier, or the data ring or grid"
+
+
+def _lacks_held_out(dataset: Dataset, classes: int | None) -> str:
+    del classes
+    return "" if dataset.x_test is not None and len(dataset.x_test) >= 4 else "held-out data"
+
+
+METRICS: dict[str, Metric] = {
+    "frechet": Metric(_nothing, partial(_paired, "lower", _frechet)),
+    "kernel": Metric(_nothing, partial(_paired, "lower", _kernel)),
+    "classifier_score": Metric(_lacks_classes, partial(_paired, "higher", _classifier_score)),
+    "precision_recall": Metric(_nothing, partial(_paired, "higher", _precision_recall)),
+    "density_coverage": Metric(_nothing, partial(_paired, "higher", _density_coverage)),
+    "modes": Metric(_lacks_modes, _modes),
+    "sliced_wasserstein": Metric(_nothing, partial(_paired, "lower", _sliced_wasserstein)),
+    "duplicates": Metric(_nothing, partial(_paired, "lower", _duplicates)),
+    "memorisation": Metric(_lacks_held_out, _memorisation),
+}
+
+
+def names_of(chosen: tuple[str, ...], dataset: Dataset, classes: int | None) -> tuple[str, ...]:
+    """The chosen metrics, or all that fit the data where none is chosen.
+
+    Raises:
+        ConfigError: an unknown metric, or one that does not fit; says what it needs.
+    """
+    for name in chosen:
+        if name not in METRICS:
+            known = ", ".join(METRICS)
+            raise ConfigError(f"unknown metric {name!r}{did_you_mean(name, METRICS) or '.'} Known: {known}")
+        if lacks := METRICS[name].lacks(dataset, classes):
+            raise ConfigError(f"the metric {name} needs {lacks}; leave it out of --metrics")
+    return chosen or tuple(name for name, metric in METRICS.items() if not metric.lacks(dataset, classes))

@@ -1,0 +1,155 @@
+"""Generators whose scores are known: a perfect one scores what real data score, others are caught."""
+
+import importlib.util
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ganjax.data import Dataset, load, ring
+from ganjax.errors import ConfigError, DataError
+from ganjax.evaluation import METRICS, Recipe, evaluate, pixels, receipt_of, trained_classifier
+from ganjax.evaluation.evaluate import _real, chosen_extractor
+from ganjax.evaluation.measures import published_name
+
+_spec = importlib.util.spec_from_file_location("scenes", Path(__file__).parent / "scenes.py")
+scenes = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(scenes)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+@pytest.fixture(scope="module")
+def classifier(digits, tmp_path_factory):
+    return trained_classifier(digits, tmp_path_factory.mktemp("cache"), recipe=Recipe(steps=150))
+
+
+@pytest.fixture(scope="module")
+def perfect(digits, classifier):
+    """The scores of a generator that draws the held-out digits."""
+    return evaluate(*scenes.replaying(digits, digits.x_test), classifier, count=297)
+
+
+def test_a_perfect_generator_scores_what_held_out_data_score(perfect):
+    assert len(perfect) == 12
+    for name, score in perfect.items():
+        if name != "memorised":
+            assert score.value == pytest.approx(score.held_out, rel=1e-6, abs=1e-9), name
+
+
+def test_a_perfect_generator_scores_its_floor(perfect):
+    """Within what two draws of 297 real examples differ by."""
+    floor = {name: score.floor for name, score in perfect.items()}
+    value = {name: score.value for name, score in perfect.items()}
+    assert value["frechet_classifier"] == pytest.approx(floor["frechet_classifier"], rel=0.25)
+    assert value["sliced_wasserstein"] == pytest.approx(floor["sliced_wasserstein"], rel=0.25)
+    assert value["classifier_score"] == pytest.approx(floor["classifier_score"], rel=0.05) and value["modes"] == 10
+    for name in ("precision", "recall", "density", "coverage"):
+        assert value[name] == pytest.approx(floor[name], abs=0.12), name
+    assert max(value[name] for name in ("duplicates", "memorised", "mode_kl")) < 0.05
+
+
+def test_a_collapsed_generator_is_caught(digits, classifier, perfect):
+    found = evaluate(*scenes.replaying(digits, digits.x_test[:1]), classifier, count=297)
+    assert found["modes"].value == 1 and found["modes"].floor == 10
+    assert found["mode_kl"].value == pytest.approx(math.log(10), rel=1e-5)
+    assert found["classifier_score"].value == pytest.approx(1, abs=1e-6)
+    assert found["duplicates"].value == 1 and found["coverage"].value < 0.1
+    assert found["frechet_classifier"].value > 5 * perfect["frechet_classifier"].floor
+    assert found["kernel_classifier"].value > 20 * abs(perfect["kernel_classifier"].value)
+    assert {name: score.floor for name, score in found.items()} == {n: s.floor for n, s in perfect.items()}
+
+
+def test_a_copying_generator_is_caught(digits, classifier):
+    names = ["memorisation", "frechet"]
+    found = evaluate(*scenes.replaying(digits, digits.x_train), classifier, count=200, metrics=names)
+    assert found["memorised"].value == 1 and found["memorised"].floor < 0.05
+    assert "1500 training examples" in found["memorised"].note and list(found) == ["memorised", "frechet_classifier"]
+
+
+def test_the_same_evaluation_gives_the_same_numbers(digits, classifier):
+    setup, state = scenes.replaying(digits, digits.x_test)
+    assert evaluate(setup, state, classifier, count=64) == evaluate(setup, state, classifier, count=64)
+
+
+def test_notes_say_what_is_measured_at_another_size(digits, classifier, perfect):
+    assert perfect["frechet_classifier"].note == "" and perfect["modes"].note.startswith("of 10, classifier right on ")
+    found = evaluate(*scenes.replaying(digits, digits.x_test), classifier, count=1000, metrics=["frechet"])
+    assert found["frechet_classifier"].note == "floor at 750 against 750, held out at 297"
+
+
+def _index():
+    """Examples that are their own index."""
+    return Dataset(np.arange(100, dtype=np.float32).reshape(100, 1))
+
+
+@pytest.mark.parametrize(
+    ("count", "reference", "sizes"),
+    [(30, 40, (40, 40, 30)), (80, 80, (80, 50, 50)), (20, 100, (100, 80, 20)), (500, 10, (10, 10, 90))],
+)
+def test_the_floor_is_of_two_disjoint_sets(count, reference, sizes):
+    whole, (first, second) = _real(_index(), pixels(), count, reference)
+    assert (len(whole), len(first), len(second)) == sizes
+    a, b = set(first.x.ravel()), set(second.x.ravel())
+    assert not a & b and len(a) + len(b) == sizes[1] + sizes[2] and a <= set(whole.x.ravel())
+
+
+def test_points_are_judged_by_their_modes():
+    data = load("ring")
+    setup, state = scenes.replaying(data, ring(500, seed=5)[0])
+    found = evaluate(setup, state, pixels(), count=500, metrics=["modes", "sliced_wasserstein", "frechet"])
+    assert list(found) == ["modes", "high_quality", "mode_kl", "sliced_wasserstein", "frechet_pixels"]
+    assert found["modes"].value == 8 and found["high_quality"].value > 0.97 and found["modes"].note == "of 8"
+    three = data.x_train[data.y_train < 3][:500]
+    found = evaluate(*scenes.replaying(data, three), pixels(), count=500, metrics=["modes"])
+    assert found["modes"].value == 3 and found["modes"].floor == 8 == found["modes"].held_out
+
+
+def test_what_does_not_fit_is_said(digits, classifier):
+    setup, state = scenes.replaying(digits, digits.x_test)
+    with pytest.raises(ConfigError, match="unknown metric 'frechte': did you mean \"frechet\""):
+        evaluate(setup, state, classifier, metrics=["frechte"])
+    with pytest.raises(ConfigError, match="modes needs an extractor with the classes of the data, such as classifier"):
+        evaluate(setup, state, pixels(), metrics=["modes"])
+    with pytest.raises(ConfigError, match="--weights is 'ema'"):
+        evaluate(setup, state, classifier, count=20, weights="ema", metrics=["modes"])
+    with pytest.raises(DataError, match="10 samples against the 1500 training examples of digits"):
+        evaluate(setup, state, classifier, count=10)
+    with pytest.raises(ConfigError, match="--extractor fid needs --extractor-file"):
+        chosen_extractor("fid", digits, progress=False)
+    with pytest.raises(DataError, match="fid looks at images, the data set ring has points"):
+        chosen_extractor("fid", load("ring"), Path("fid.safetensors"), progress=False)
+    without = Dataset(digits.x_train, name="photos")
+    found = evaluate(*scenes.replaying(without, digits.x_test), pixels(), count=40)
+    assert not {"modes", "classifier_score", "memorised"} & set(found) and found["frechet_pixels"].held_out is None
+
+
+@pytest.mark.parametrize(
+    ("extractor", "names"),
+    [
+        ("fid_inception_v3", ("fid", "kid", "inception_score")),
+        ("fid_inception_v3_unpinned", ("fid_unpinned", "kid_unpinned", "inception_score_unpinned")),
+        ("efficientnet_lite0", ("frechet_efficientnet_lite0", "kernel_efficientnet_lite0", "classifier_score")),
+    ],
+)
+def test_published_names_belong_to_the_published_network(extractor, names):
+    assert tuple(published_name(name, extractor) for name in ("frechet", "kernel", "classifier_score")) == names
+
+
+def test_the_receipt_says_what_was_done(digits, classifier):
+    setup, _ = scenes.replaying(digits, digits.x_test)
+    taken = {"weights": "default", "count": 5000, "reference_count": None, "seed": 3}
+    first = receipt_of(setup, classifier, {"loss": "hinge", "steps": 10}, **taken)
+    assert (first.weights, first.count, first.reference_count, first.seed) == ("raw", 5000, 1500, 3)
+    assert first.extractor_digest == classifier.digest and first.data_digest == digits.digest
+    longer = receipt_of(setup, classifier, {"loss": "hinge", "steps": 20}, **taken)
+    other = receipt_of(setup, classifier, {"loss": "wasserstein", "steps": 10}, **taken)
+    assert first.config_digest == longer.config_digest != other.config_digest
+
+
+def test_every_metric_has_a_way_to_be_left_out(digits):
+    assert all(isinstance(metric.lacks(digits, 10), str) for metric in METRICS.values())

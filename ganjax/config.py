@@ -44,12 +44,15 @@ class TrainConfig:
     """Steps between two sample grids."""
     checkpoint_every: int = 500
     """Steps between two checkpoints."""
+    judge_every: int = 0
+    """Steps between two scores of 2,000 samples in judge.jsonl; the best state so far is kept too. 0 judges never."""
     chunk: int = 50
     """Steps per compiled call."""
 
     def __post_init__(self):
         for name in ("steps", "batch_size", "log_every", "sample_every", "checkpoint_every", "chunk"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "judge_every", self.judge_every >= 0, "at least 0")
         require(self, "seed", 0 <= self.seed < 2**32, "0 to 4294967295")
 
 

@@ -138,6 +138,11 @@ class Train:
         setup = _setup(experiment, config)
         check(setup)
         finished = (latest_step(self.workdir) or 0) >= config.steps
+        judge = None
+        if config.judge_every and not finished and parallel.is_primary():
+            from ganjax.evaluation import light_judge
+
+            judge = light_judge(setup, config.seed, progress=not self.quiet)
         run = _describe(experiment, config, setup.dataset.digest)
         parallel.on_primary(partial(claim, self.workdir, run, finished=finished))
         state, _ = train(
@@ -146,6 +151,7 @@ class Train:
             seed=config.seed,
             schedule=Schedule(**{name: getattr(config, name) for name in Schedule._fields}),
             observe=partial(gallery.observe, setup, config.seed, self.workdir) if setup.sample else None,
+            judge=judge,
             progress=not self.quiet,
         )
         if not parallel.is_primary():
@@ -230,7 +236,7 @@ class Evaluate:
 
         setup = _setup(experiment, config)
         check_continues(self.workdir, found, {**found, "data_digest": setup.dataset.digest})
-        state = load_state(setup, self.workdir)
+        state = load_state(setup, self.workdir, best=self.which == "best")
         extractor = evaluation.chosen_extractor(
             self.extractor, setup.dataset, self.extractor_file, progress=not self.quiet
         )
@@ -240,7 +246,10 @@ class Evaluate:
         step, weights = int(state.step), receipt.weights
         path = evaluation.score_path(self.workdir, step, weights)
         evaluation.write(path, evaluation.Record(step, weights, self.which, scores, receipt))
-        print(f"step {step} ({self.which}), {weights} weights: {self.count} samples against {receipt.reference_count}")
+        print(
+            f"step {step} ({self.which}), {weights} weights: {self.count} samples against {receipt.reference_count} "
+            f"training examples, as {extractor.name} sees them"
+        )
         print("\n".join([*evaluation.table(scores), str(path)]))
 
 

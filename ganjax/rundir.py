@@ -10,7 +10,9 @@ from ganjax.config import option
 from ganjax.errors import ConfigError
 
 # What may differ when a run is continued: how long, where the data lie (their digest is compared) and what is written.
-MAY_CHANGE = frozenset({"steps", "data", "data_dir", "log_every", "sample_every", "checkpoint_every", "chunk"})
+MAY_CHANGE = frozenset(
+    {"steps", "data", "data_dir", "log_every", "sample_every", "checkpoint_every", "judge_every", "chunk"}
+)
 
 
 def claim(workdir: Path, run: Mapping[str, Any], *, finished: bool = False) -> None:

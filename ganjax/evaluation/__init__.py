@@ -3,6 +3,7 @@
 from ganjax.evaluation.classifier import Recipe, accuracy, trained_classifier
 from ganjax.evaluation.evaluate import chosen_extractor, evaluate, receipt_of
 from ganjax.evaluation.extractor import Extractor, Features, extract, pixels
+from ganjax.evaluation.judge import light_judge
 from ganjax.evaluation.measures import METRICS
 from ganjax.evaluation.receipt import Comparison, Receipt, Record, Score, compare, read, score_path, table, write
 
@@ -20,6 +21,7 @@ __all__ = [
     "compare",
     "evaluate",
     "extract",
+    "light_judge",
     "pixels",
     "read",
     "receipt_of",

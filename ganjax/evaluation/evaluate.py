@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -55,22 +55,15 @@ def evaluate(
         DataError: too few examples.
     """
     dataset = setup.dataset
-    check_counts(dataset, count)
     chosen = names_of(tuple(metrics), dataset, classes(extractor, dataset.x_train))
-    reference, floor = _real(dataset, extractor, count, reference_size(dataset, count, reference_count))
-    held_out = None if dataset.x_test is None else _examples(extractor, dataset.x_test[:count])
-    samples = _examples(extractor, draw(setup, state, Keys.of(seed).samples, count, weights=weights))
-    scene = Scene(samples, reference, floor, held_out, dataset, extractor)
-    return {name: score for metric in chosen for name, score in METRICS[metric].score(scene).items()}
+    real = real_examples(dataset, extractor, count, reference_size(dataset, count, reference_count))
+    x = draw(setup, state, Keys.of(seed).samples, count, weights=weights)
+    return score(Scene(examples(extractor, x), *real, dataset, extractor), chosen)
 
 
-def check_counts(dataset: Dataset, count: int) -> None:
-    """Raise `DataError` if there are too few examples to judge with."""
-    if min(len(dataset.x_train), count) < LEAST:
-        raise DataError(
-            f"{count} samples against the {len(dataset.x_train)} training examples of {dataset.name} cannot be judged, "
-            f"expected at least {LEAST} of each"
-        )
+def score(scene: Scene, chosen: Sequence[str]) -> dict[str, Score]:
+    """The scores of the metrics of these names, in their order."""
+    return {name: one for metric in chosen for name, one in METRICS[metric].score(scene).items()}
 
 
 def reference_size(dataset: Dataset, count: int, reference_count: int | None) -> int:
@@ -78,20 +71,38 @@ def reference_size(dataset: Dataset, count: int, reference_count: int | None) ->
     return min(count if reference_count is None else reference_count, len(dataset.x_train))
 
 
-def _real(dataset: Dataset, extractor: Extractor, count: int, size: int) -> tuple[Examples, tuple[Examples, Examples]]:
-    """The reference, and for the floor a reference with as many other examples, of the same sizes if the data suffice.
+class Real(NamedTuple):
+    """What samples are judged by."""
+
+    reference: Examples
+    floor: tuple[Examples, Examples]  # a reference, and examples that are not in it
+    held_out: Examples | None
+
+
+def real_examples(dataset: Dataset, extractor: Extractor, count: int, size: int) -> Real:
+    """A reference of `size` examples, and two sets that share none for the floor, as large if the data suffice.
 
     Which examples, is the same for all runs and seeds.
+
+    Raises:
+        DataError: there are too few to judge with.
     """
     total = len(dataset.x_train)
+    if min(total, size, count) < LEAST:
+        raise DataError(
+            f"{count} samples against {size} of the {total} training examples of {dataset.name} cannot be judged, "
+            f"expected at least {LEAST} of each"
+        )
     first = min(size, total - min(count, total // 2))
     second = min(count, total - first)
     order = np.random.default_rng(0).permutation(total)[: max(size, first + second)]
-    real = _examples(extractor, dataset.x_train[order])
-    return real.part(0, size), (real.part(0, first), real.part(first, first + second))
+    real = examples(extractor, dataset.x_train[order])
+    held_out = None if dataset.x_test is None else examples(extractor, dataset.x_test[:count])
+    return Real(real.part(0, size), (real.part(0, first), real.part(first, first + second)), held_out)
 
 
-def _examples(extractor: Extractor, x: np.ndarray) -> Examples:
+def examples(extractor: Extractor, x: np.ndarray) -> Examples:
+    """Examples with their features."""
     return Examples(x, *extract(extractor, x))
 
 

@@ -15,7 +15,7 @@ from ganjax.rundir import write_whole
 class Score:
     """One metric of one generator, never without what real data score."""
 
-    value: float | None  # None where it is not finite
+    value: float
     floor: float | None  # real examples against others: about what a perfect generator scores
     held_out: float | None  # held-out real examples, scored like a generator
     better: Literal["lower", "higher"]
@@ -119,14 +119,17 @@ _CHECKS: dict[Any, Callable[[Any], bool]] = {
 
 def _typed(cls: Any, found: Mapping[str, Any], where: str) -> Any:
     """An instance of the dataclass, each field of its type."""
+    values = dict(found)
     for field in dataclasses.fields(cls):
         value, number = found[field.name], field.type in (float, float | None)
         fits = value is None or type(value) in (int, float) if number else _CHECKS[field.type](value)
         if not fits:
             raise ValueError(f"{where}.{field.name} is {value!r}".lstrip("."))
+        if value is None and field.type is float:  # JSON has no other word for it
+            values[field.name] = math.nan
     if len(found) > len(dataclasses.fields(cls)):
         raise ValueError(f"unknown fields {sorted(set(found) - {field.name for field in dataclasses.fields(cls)})}")
-    return cls(**found)
+    return cls(**values)
 
 
 def compare(paths: Sequence[Path], *, across_weights: bool = False) -> Comparison:

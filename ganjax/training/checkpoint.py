@@ -14,11 +14,13 @@ from ganjax import __version__
 from ganjax.core import GameState
 from ganjax.errors import CheckpointError, reason
 
+NEWEST, BEST = "checkpoints", "best"  # the folders of a run directory that hold states
 
-def latest_step(workdir: Path) -> int | None:
+
+def latest_step(workdir: Path, folder: str = NEWEST) -> int | None:
     """The newest step that a run directory holds completely, or None."""
-    folder = workdir / "checkpoints"
-    steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+    place = workdir / folder
+    steps = [int(path.name) for path in place.iterdir() if path.name.isdigit()] if place.is_dir() else []
     return max(steps, default=None)
 
 
@@ -26,16 +28,17 @@ class Checkpoints:
     """The checkpoints of one run directory, the newest kept.
 
     Args:
-        workdir: the run directory; checkpoints lie in `<workdir>/checkpoints/<step>`.
+        workdir: the run directory; checkpoints lie in `<workdir>/<folder>/<step>`.
+        folder: the name of their folder.
         keep: how many of the newest to keep.
         read_only: touch nothing, so that a run in progress can be read.
     """
 
-    def __init__(self, workdir: Path, *, keep: int = 2, read_only: bool = False):
+    def __init__(self, workdir: Path, *, folder: str = NEWEST, keep: int = 2, read_only: bool = False):
         import orbax.checkpoint as ocp
 
         self._ocp = ocp
-        self._directory = epath.Path(workdir.resolve() / "checkpoints")
+        self._directory = epath.Path(workdir.resolve() / folder)
         writing = {"max_to_keep": keep, "create": True, "cleanup_tmp_directories": True}
         options = {"read_only": True, "create": False} if read_only else writing
         self._manager = ocp.CheckpointManager(
@@ -49,8 +52,8 @@ class Checkpoints:
         """The newest step that was saved completely, or None."""
         return self._manager.latest_step()
 
-    def save(self, state: GameState) -> None:
-        """Write a host state in the background, with what the bitwise promise depends on beside it.
+    def save(self, state: GameState, **more: float) -> None:
+        """Write a host state in the background, with what the bitwise promise depends on, and `more`, beside it.
 
         Raises:
             CheckpointError: this save, or the one before it, failed.
@@ -62,12 +65,28 @@ class Checkpoints:
             "jax": jax.__version__,
             "devices": jax.device_count(),
             "xla_flags": os.environ.get("XLA_FLAGS", ""),
+            **more,
         }
         args = self._ocp.args.Composite(
             state=self._ocp.args.StandardSave(_by_path(state)), meta=self._ocp.args.JsonSave(meta)
         )
         with self._errors(f"checkpoint {step} could not be written to {self._directory}"):
             self._manager.save(step, args=args)
+
+    def meta(self) -> dict[str, Any]:
+        """What was saved beside the newest state; nothing if there is none."""
+        step = self.latest
+        if step is None:
+            return {}
+        args = self._ocp.args.Composite(meta=self._ocp.args.JsonRestore())
+        with self._errors(f"checkpoint {step} in {self._directory} cannot be read"):
+            return self._manager.restore(step, args=args).meta
+
+    def drop_from(self, step: int) -> None:
+        """Delete what was saved at this step and later, as by a run that died and is repeated."""
+        self._manager.wait_until_finished()
+        for later in [kept for kept in self._manager.all_steps() if kept >= step]:
+            self._manager.delete(later)
 
     def restore(self, like: GameState) -> GameState:
         """The newest state, as NumPy arrays.

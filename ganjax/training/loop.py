@@ -13,6 +13,7 @@ from ganjax.errors import DivergedError
 from ganjax.training import parallel
 from ganjax.training.checkpoint import Checkpoints
 from ganjax.training.chunk import compile_chunk, per_step
+from ganjax.training.judging import Judge, Judging
 from ganjax.training.setup import Keys, Setup, arrays, check, initial_state, order, state_shapes
 from ganjax.training.step import train_step
 from ganjax.training.writers import Writers
@@ -27,6 +28,7 @@ class Schedule(NamedTuple):
     log_every: int = 10
     sample_every: int = 500
     checkpoint_every: int = 500
+    judge_every: int = 0  # 0 judges never
     chunk: int = 50  # steps per compiled call
 
 
@@ -44,6 +46,7 @@ def train(
     seed: int,
     schedule: Schedule,
     observe: Callable[[int, GameState, Writers], None] | None = None,
+    judge: Judge | None = None,
     progress: bool = True,
 ) -> Result:
     """Train until step `schedule.steps`, continuing from the newest checkpoint of `workdir` if there is one.
@@ -56,6 +59,8 @@ def train(
         seed: of the initialisation, the order of the data and all noise.
         schedule: how long, and how often to log, sample and save.
         observe: called as `observe(step, host state, writers)` at step 0, every `sample_every` steps and at the end.
+        judge: called with the host state every `judge_every` steps and at the end, on the primary process; the state
+            of its least "score" is kept in `<workdir>/best`, and training never continues from it.
         progress: show a progress bar on standard error.
 
     Returns:
@@ -66,6 +71,8 @@ def train(
         DataError, ConfigError: the data or the batch do not fit, before anything is written.
     """
     check(setup)
+    if schedule.judge_every and judge is None and parallel.is_primary():
+        raise ValueError(f"train: judge_every is {schedule.judge_every} and there is no judge; give one, or 0")
     keys, positions = Keys.of(seed), order(setup, seed)
     workdir.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(workdir)
@@ -82,6 +89,7 @@ def train(
     run = compile_chunk(one_step, scan=setup.scan, length=schedule.chunk)
     data, state = parallel.replicate(arrays(setup)), parallel.replicate(state)
     writers = Writers(workdir, begin) if parallel.is_primary() else None
+    judging = Judging(workdir, judge, writers) if schedule.judge_every else None
     log = _Log(writers, schedule, begin, progress and writers is not None)
     try:
         if step == 0 and writers and observe:
@@ -97,19 +105,23 @@ def train(
                 log.finish()
             if observe and writers and (last or step % schedule.sample_every == 0):
                 observe(step, parallel.fetch(state), writers)
+            if judging and (last or step % schedule.judge_every == 0):
+                judging(parallel.fetch(state))
             if last or step % schedule.checkpoint_every == 0:
                 log.flush()
                 checkpoints.save(parallel.fetch(state))
     finally:
         log.close()
         checkpoints.close()
+        if judging:
+            judging.close()
     return Result(parallel.fetch(state), begin)
 
 
 def _until_next_event(step: int, schedule: Schedule) -> int:
-    """Steps to take now: at most a chunk, not past the next sampling, checkpoint or the end."""
-    events = (schedule.sample_every, schedule.checkpoint_every)
-    return min(schedule.chunk, schedule.steps - step, *(every - step % every for every in events))
+    """Steps to take now: at most a chunk, not past the next sampling, judgement, checkpoint or the end."""
+    events = (schedule.sample_every, schedule.checkpoint_every, schedule.judge_every)
+    return min(schedule.chunk, schedule.steps - step, *(every - step % every for every in events if every))
 
 
 def _padded(positions: np.ndarray, length: int) -> np.ndarray:

@@ -60,6 +60,12 @@ def on_primary(act: Callable[[], None]) -> None:
         raise error
 
 
+def from_primary(value: float) -> float:
+    """The number that process 0 has, rounded to float32, on every process."""
+    value32 = np.float32(value)
+    return float(value32 if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(value32))
+
+
 def check_batch(batch_size: int) -> None:
     """Raise `ConfigError` unless the devices can share the batch evenly."""
     if batch_size % jax.device_count():

@@ -10,9 +10,9 @@ import numpy as np
 
 from ganjax.core import Array, Batch, Dynamics, Game, GameState, Key
 from ganjax.data import Dataset, positions_of_steps
-from ganjax.errors import DataError
+from ganjax.errors import CheckpointError, DataError
 from ganjax.training import parallel
-from ganjax.training.checkpoint import Checkpoints
+from ganjax.training.checkpoint import BEST, NEWEST, Checkpoints, latest_step
 from ganjax.training.state import Averaged, init_state
 
 # The initialisation runs once: compiling its random numbers at full optimisation takes three times as long.
@@ -105,9 +105,11 @@ def state_shapes(setup: Setup) -> GameState:
     return jax.eval_shape(_initialiser(setup), Keys.of(0).init, arrays(setup, 2))
 
 
-def load_state(setup: Setup, workdir: Path) -> GameState:
-    """The newest checkpoint of a run directory, as NumPy arrays."""
-    checkpoints = Checkpoints(workdir, read_only=True)
+def load_state(setup: Setup, workdir: Path, *, best: bool = False) -> GameState:
+    """The newest checkpoint of a run directory, or the best by the run's judge, as NumPy arrays."""
+    if best and latest_step(workdir, BEST) is None:
+        raise CheckpointError(f"{workdir} holds no best checkpoint; train with --judge-every, or take the last one")
+    checkpoints = Checkpoints(workdir, folder=BEST if best else NEWEST, read_only=True)
     try:
         return checkpoints.restore(state_shapes(setup))
     finally:

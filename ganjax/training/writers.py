@@ -1,4 +1,4 @@
-"""What a run writes while it trains: `metrics.jsonl` and TensorBoard events."""
+"""What a run writes while it trains: `metrics.jsonl`, `judge.jsonl` and TensorBoard events."""
 
 import json
 import math
@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ganjax.rundir import write_whole
+
+JUDGED = "judge.jsonl"
 
 
 def rewind(path: Path, step: int) -> None:
@@ -26,6 +28,11 @@ def _step_of(line: str) -> float:
         return math.inf
 
 
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON numbers, null for those that are not finite."""
+    return {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
+
+
 class Writers:
     """Metrics and pictures of one run, to `metrics.jsonl` and TensorBoard's event files.
 
@@ -37,7 +44,9 @@ class Writers:
     def __init__(self, workdir: Path, step: int):
         from tensorboardX import SummaryWriter
 
-        rewind(workdir / "metrics.jsonl", step)
+        for name in ("metrics.jsonl", JUDGED):
+            rewind(workdir / name, step)
+        self._judged = workdir / JUDGED
         self._lines = open(workdir / "metrics.jsonl", "a")  # noqa: SIM115  closed by close()
         self._events = SummaryWriter(str(workdir), purge_step=step + 1 if step else 0, write_to_disk=True)
         self._began = time.perf_counter()
@@ -47,12 +56,17 @@ class Writers:
 
         A value that is not finite is written as null, which keeps every line valid JSON.
         """
-        record = {name: float(value) for name, value in values.items()}
-        finite = {name: value if math.isfinite(value) else None for name, value in record.items()}
         seconds = round(time.perf_counter() - self._began, 3)
-        self._lines.write(json.dumps({"step": step, "time": seconds, **finite}) + "\n")
-        for name, value in record.items():
-            self._events.add_scalar(name, value, step)
+        self._lines.write(json.dumps({"step": step, "time": seconds, **_finite(values)}) + "\n")
+        for name, value in values.items():
+            self._events.add_scalar(name, float(value), step)
+
+    def judge(self, step: int, values: Mapping[str, float]) -> None:
+        """One record of the light judge, to `judge.jsonl` and TensorBoard."""
+        with open(self._judged, "a") as file:
+            file.write(json.dumps({"step": step, **_finite(values)}) + "\n")
+        for name, value in values.items():
+            self._events.add_scalar(f"judge/{name}", float(value), step)
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """A picture, [H, W, 3] uint8."""

@@ -10,7 +10,7 @@ import pytest
 from ganjax.data import Dataset, load, ring
 from ganjax.errors import ConfigError, DataError
 from ganjax.evaluation import METRICS, Recipe, evaluate, pixels, receipt_of, trained_classifier
-from ganjax.evaluation.evaluate import _real, chosen_extractor
+from ganjax.evaluation.evaluate import chosen_extractor, real_examples
 from ganjax.evaluation.measures import published_name
 
 _spec = importlib.util.spec_from_file_location("scenes", Path(__file__).parent / "scenes.py")
@@ -89,10 +89,11 @@ def _index():
 
 @pytest.mark.parametrize(
     ("count", "reference", "sizes"),
-    [(30, 40, (40, 40, 30)), (80, 80, (80, 50, 50)), (20, 100, (100, 80, 20)), (500, 10, (10, 10, 90))],
+    [(30, 40, (40, 40, 30)), (80, 80, (80, 50, 50)), (20, 100, (100, 80, 20)), (500, 20, (20, 20, 80))],
 )
 def test_the_floor_is_of_two_disjoint_sets(count, reference, sizes):
-    whole, (first, second) = _real(_index(), pixels(), count, reference)
+    whole, (first, second), held_out = real_examples(_index(), pixels(), count, reference)
+    assert held_out is None
     assert (len(whole), len(first), len(second)) == sizes
     a, b = set(first.x.ravel()), set(second.x.ravel())
     assert not a & b and len(a) + len(b) == sizes[1] + sizes[2] and a <= set(whole.x.ravel())
@@ -117,7 +118,7 @@ def test_what_does_not_fit_is_said(digits, classifier):
         evaluate(setup, state, pixels(), metrics=["modes"])
     with pytest.raises(ConfigError, match="--weights is 'ema'"):
         evaluate(setup, state, classifier, count=20, weights="ema", metrics=["modes"])
-    with pytest.raises(DataError, match="10 samples against the 1500 training examples of digits"):
+    with pytest.raises(DataError, match="10 samples against 10 of the 1500 training examples of digits"):
         evaluate(setup, state, classifier, count=10)
     with pytest.raises(ConfigError, match="--extractor fid needs --extractor-file"):
         chosen_extractor("fid", digits, progress=False)

@@ -1,0 +1,54 @@
+"""The light judge: a score of few samples, cheap enough to be taken many times while a run trains."""
+
+import jax
+
+from ganjax.core import GameState
+from ganjax.errors import ConfigError
+from ganjax.evaluation.evaluate import chosen_extractor, examples, real_examples, score
+from ganjax.evaluation.extractor import classes
+from ganjax.evaluation.measures import METRICS, Scene
+from ganjax.training import Keys, Setup, draw
+from ganjax.training.judging import Judge
+
+COUNT = 2000  # samples
+STREAM = 2**31  # folded into the key of samples: the best step is not to be best on the latents of the evaluation
+
+
+def light_judge(setup: Setup, seed: int, *, count: int = COUNT, progress: bool = False) -> Judge:
+    """A judge for `train`: Frechet distance of images under a classifier of the data, transport distance of points.
+
+    Beside the score it counts the modes that samples hit, where that is known, and duplicates. Real data are looked at
+    once. Samples come from the weights that `draw` takes by default.
+
+    Args:
+        setup: what is trained.
+        seed: of the run; the same latents are judged at every step.
+        count: samples, and as many training examples.
+        progress: show a progress bar while the classifier is trained.
+
+    Returns:
+        `state -> {"score", "floor", "count", "modes", ...}`; lower scores are better, and the floor is what real
+        examples score.
+
+    Raises:
+        ConfigError: there is no generator.
+        DataError: images without labels, or too few examples.
+    """
+    dataset = setup.dataset
+    if setup.sample is None:
+        raise ConfigError("this experiment has no generator to judge; leave out --judge-every")
+    extractor = chosen_extractor(None, dataset, progress=progress)
+    first = "sliced_wasserstein" if len(dataset.shape) == 1 else "frechet"
+    known = classes(extractor, dataset.x_train)
+    chosen = [first, *(name for name in ("modes", "duplicates") if not METRICS[name].lacks(dataset, known))]
+    real = real_examples(dataset, extractor, count, min(count, len(dataset.x_train)))
+    key = jax.random.fold_in(Keys.of(seed).samples, STREAM)
+
+    def judge(state: GameState) -> dict[str, float]:
+        x = draw(setup, state, key, count)
+        scores = score(Scene(examples(extractor, x), *real, dataset, extractor), chosen)
+        main = next(iter(scores.values()))
+        values = {name: one.value for name, one in scores.items()}
+        return {"score": main.value, "floor": main.floor or 0.0, "count": count, **values}
+
+    return judge

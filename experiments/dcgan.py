@@ -68,6 +68,7 @@ def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
             LOSSES[config.loss],
             prior=prior,
             spectral=spectral_norm() if config.spectral_norm else None,
+            axis_name=axis_name,
             **options(config),
         ),
         dynamics=alternating(

@@ -104,6 +104,7 @@ class Remedy(NamedTuple):
     packing: int = 1
     minibatch: Literal["none", "discrimination", "std"] = "none"
     noise: float = 0.0  # of instances at the start, in units of the data's deviation; falls linearly to 0
+    noise_ends: float = 0.8  # share of the training at which it is 0
     fakes_kept: int = 0
     turns: int = 1  # of the discriminator
     play: Callable[[Dynamics], Dynamics] | None = None  # wraps the dynamics
@@ -176,7 +177,8 @@ def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) 
     generator = mlp.Generator(shape, task.hidden, **task.generator)
     discriminator = mlp.Discriminator(task.hidden, minibatch=remedy.minibatch, **task.discriminator)
     prior, deviation = normal_prior(task.latent), float(task.data.std())
-    fades = lambda turns: remedy.noise * deviation * jnp.maximum(1 - turns / (0.8 * config.steps), 0)  # noqa: E731
+    last = remedy.noise_ends * config.steps * remedy.turns
+    fades = lambda turns: remedy.noise * deviation * jnp.maximum(1 - turns / last, 0)  # noqa: E731
     game = gan(
         generator, discriminator, LOSSES[remedy.loss], prior=prior, penalties=remedy.penalties, packing=remedy.packing,
         instance_noise=fades if remedy.noise else 0.0, fakes_kept=remedy.fakes_kept,

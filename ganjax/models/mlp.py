@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ganjax.core import Array, Judgement, Key
 from ganjax.errors import ConfigError
+from ganjax.layers.dropout import Dropout
 from ganjax.layers.minibatch import Maxout, MinibatchDiscrimination, MinibatchStandardDeviation
 
 Initialisation = Literal["lecun_normal", "uniform"]
@@ -104,6 +105,7 @@ class Discriminator(nn.Module):
     maxout: int = 0  # pieces of maxout layers, instead of LeakyReLU
     minibatch: Literal["none", "discrimination", "std"] = "none"  # comparison of the batch before the logit
     initialisation: Initialisation = "lecun_normal"
+    axis_name: str | None = None  # of the devices that share the batch, for dropout's masks
     dtype: Any = None
 
     @nn.compact
@@ -118,7 +120,7 @@ class Discriminator(nn.Module):
             else:
                 h_BxF = leaky_relu(affine(width, h_BxF.shape[-1])(h_BxF))
             if self.dropout:
-                h_BxF = nn.Dropout(self.dropout, deterministic=not train)(h_BxF)
+                h_BxF = Dropout(self.dropout, self.axis_name)(h_BxF, deterministic=not train)
         if self.minibatch == "discrimination":
             h_BxF = MinibatchDiscrimination(dtype=self.dtype)(h_BxF)
         elif self.minibatch == "std":

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from ganjax.core import GameState
+from ganjax.core import GameState, Metrics
 from ganjax.errors import DivergedError
 from ganjax.training import parallel
 from ganjax.training.checkpoint import Checkpoints
@@ -55,7 +55,8 @@ def train(
         workdir: the run directory, made if it does not exist.
         seed: of the initialisation, the order of the data and all noise.
         schedule: how long, and how often to log, sample and save.
-        observe: called as `observe(step, host state, writers)` at step 0, every `sample_every` steps and at the end.
+        observe: called as `observe(step, host state, writers)` at step 0, every `sample_every` steps and at the end;
+            the setup's telemetry is logged at the same steps but step 0.
         progress: show a progress bar on standard error.
 
     Returns:
@@ -80,6 +81,7 @@ def train(
 
     one_step = train_step(setup.game, setup.dynamics, setup.averages, axis_name=parallel.axis_name())
     run = compile_chunk(one_step, scan=setup.scan, length=schedule.chunk)
+    measure = jax.jit(setup.telemetry or (lambda state: {}))
     data, state = parallel.replicate(arrays(setup)), parallel.replicate(state)
     writers = Writers(workdir, begin) if parallel.is_primary() else None
     log = _Log(writers, schedule, begin, progress and writers is not None)
@@ -93,9 +95,12 @@ def train(
             log.chunk(step, count, metrics)
             step += count
             last = step == schedule.steps
+            looks = writers and (last or step % schedule.sample_every == 0)
+            if looks:
+                log.add(measure(parallel.fetch(state)))
             if last:
                 log.finish()
-            if observe and writers and (last or step % schedule.sample_every == 0):
+            if looks and observe:
                 observe(step, parallel.fetch(state), writers)
             if last or step % schedule.checkpoint_every == 0:
                 log.flush()
@@ -123,21 +128,27 @@ class _Log:
     def __init__(self, writers: Writers | None, schedule: Schedule, begin: int, progress: bool):
         self._writers, self._every, self._streak = writers, schedule.log_every, 0
         self._pending: tuple[int, int, Any] | None = None  # first step, steps, metrics on the device
+        self._added: Any = {}  # to the record of the last pending step
         self._bar = tqdm(total=schedule.steps, initial=begin, unit="step", disable=not progress, dynamic_ncols=True)
 
     def chunk(self, step: int, count: int, metrics: Any) -> None:
         self.finish()
         self._pending = step, count, metrics
 
+    def add(self, metrics: Metrics) -> None:
+        """Join further metrics to the record of the newest step, which is then written even between two records."""
+        self._added = metrics
+
     def finish(self) -> None:
         """Write what is pending."""
         if self._pending is None:
             return
         (start, count, metrics), self._pending = self._pending, None
-        records = per_step(metrics, count)
+        records, (added, self._added) = per_step(metrics, count), (self._added, {})
+        records[-1] |= jax.device_get(added)
         for step, record in enumerate(records, start + 1):
             self._streak = 0 if record["finite"] else self._streak + 1
-            if self._writers and step % self._every == 0:
+            if self._writers and (step % self._every == 0 or (added and record is records[-1])):
                 self._writers.scalars(step, record)
             if self._streak == MAX_SKIPPED:
                 bad = sorted(name for name, value in record.items() if not np.isfinite(value))

@@ -95,6 +95,7 @@ def test_a_generators_turn_counts_no_discriminator_turn():
     assert int(state.net_state["discriminator"]["turns"]) == 10
 
 
+@pytest.mark.fault("gans-pytorch: WGAN-GP with BatchNorm in the critic")
 @pytest.mark.parametrize("penalty", [r1(), gradient_penalty()], ids=["r1", "gp"])
 def test_a_batch_normalised_discriminator_with_a_penalty_is_an_error(penalty):
     class Normalised(nn.Module):

@@ -167,6 +167,7 @@ def test_batch_norm_of_the_mlp_is_an_option():
     assert "batch_stats" not in init(MODELS["mlp"][0], jnp.ones((B, Z)))
 
 
+@pytest.mark.fault("style-based-gan 78, pro_gan 34: BatchNorm statistics of one device")
 @pytest.mark.parametrize("name", ["dcgan", "mlp"])
 def test_statistics_are_of_the_global_batch(name):
     """Eight parts of a batch with a named axis are one batch."""
@@ -258,6 +259,7 @@ def test_uniform_initialisation_is_that_of_pytorch():
     assert 0.49 < abs(generator["params"]["Dense_0"]["bias"]).max() <= 0.5
 
 
+@pytest.mark.fault("PyTorch-GAN: BatchNorm2d(c, 0.8) sets epsilon, not the momentum")
 @pytest.mark.parametrize(
     ("module", "x"),
     [

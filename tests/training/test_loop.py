@@ -67,6 +67,9 @@ def _train(workdir, steps, setup=None, seed=0, **kwargs):
     return train(setup or _setup(), workdir, seed=seed, schedule=_schedule(steps, **kwargs), progress=False)
 
 
+@pytest.mark.fault(
+    "StyleGAN2-ADA, CycleGAN, lightweight-gan, discretisation_drift: optimisers, counters or keys are not restored"
+)
 @pytest.mark.parametrize("scan", [True, False])
 def test_resume_is_bitwise(tmp_path, scan):
     setup = _setup(scan)

@@ -104,6 +104,7 @@ class Discriminator(nn.Module):
     dropout: float = 0.0  # share of each hidden layer that is dropped in training
     maxout: int = 0  # pieces of maxout layers, instead of LeakyReLU
     minibatch: Literal["none", "discrimination", "std"] = "none"  # comparison of the batch before the logit
+    group: int | None = None  # examples that such a comparison takes together; None for the whole batch
     initialisation: Initialisation = "lecun_normal"
     axis_name: str | None = None  # of the devices that share the batch, for dropout's masks
     dtype: Any = None
@@ -122,9 +123,9 @@ class Discriminator(nn.Module):
             if self.dropout:
                 h_BxF = Dropout(self.dropout, self.axis_name)(h_BxF, deterministic=not train)
         if self.minibatch == "discrimination":
-            h_BxF = MinibatchDiscrimination(dtype=self.dtype)(h_BxF)
+            h_BxF = MinibatchDiscrimination(group=self.group, dtype=self.dtype)(h_BxF)
         elif self.minibatch == "std":
-            h_BxF = MinibatchStandardDeviation()(h_BxF)
+            h_BxF = MinibatchStandardDeviation(group=self.group)(h_BxF)
         logits_B = affine(1, h_BxF.shape[-1])(h_BxF)[:, 0]
         if self.num_classes:
             label_BxF = nn.Embed(self.num_classes, h_BxF.shape[-1], dtype=self.dtype)(labels)

@@ -11,6 +11,7 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
 from ganjax.errors import ConfigError, DataError
+from ganjax.layers.dropout import SHARED
 from ganjax.models import dcgan, mlp
 
 Z, W, B = 10, 8, 4
@@ -221,8 +222,8 @@ def test_heads(make, x, features):
 )
 def test_dropout_is_random_in_training_alone(module):
     x = jax.random.normal(jax.random.key(1), (3, 8, 8, 1))
-    variables = module.init({"params": jax.random.key(0), "dropout": jax.random.key(0)}, x, train=True)
-    logits = [module.apply(variables, x, train=True, rngs={"dropout": jax.random.key(k)}) for k in range(2)]
+    variables = module.init({"params": jax.random.key(0)}, x, train=True)
+    logits = [module.apply(variables, x, train=True, rngs={SHARED: jax.random.key(k)}) for k in range(2)]
     assert abs(logits[0] - logits[1]).max() > 1e-3 * abs(logits[0]).max()
     module.apply(variables, x, train=False)  # needs no key
 

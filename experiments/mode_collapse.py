@@ -34,6 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
 from tqdm import tqdm
 
 from ganjax import launch
@@ -150,14 +151,18 @@ class Task(NamedTuple):
 
 
 def compute(config: Config, workdir: Path) -> list[str]:
-    """Train every remedy on all seeds, judge, draw."""
+    """Train every remedy on all seeds, judge, draw; finished remedies of an earlier run are taken as they are."""
     task = TASKS[config.task](config)
     chosen = config.remedies or tuple(REMEDIES)
     results = {}
     with tqdm(total=len(chosen) * config.looks, unit="look", dynamic_ncols=True) as bar:
         for name in chosen:
             bar.set_description(name)
-            results[name] = _train(task, REMEDIES[name], config, bar.update)
+            kept = workdir / f"{config.task}-{name.replace(' ', '_')}.npz"
+            if not kept.exists():
+                _keep(_train(task, REMEDIES[name], config, bar.update), kept)
+            results[name] = _kept(kept)
+            bar.n = len(results) * config.looks
     figures = [_draw_samples(task, config, results, workdir), _draw_curves(task, config, results, workdir)]
     return [*_table(task, config, results), *map(str, figures)]
 
@@ -169,6 +174,19 @@ class Result(NamedTuple):
     distance: Mapping[str, np.ndarray]  # by weights: [looks, seeds] sliced Wasserstein distance to held-out data
     samples: Mapping[str, np.ndarray]  # by weights: [count, ...] of the first seed, at the end
     skipped: int
+
+
+def _keep(result: Result, path: Path) -> None:
+    """Write a result, whole or not at all, so that the same command goes on after the last finished remedy."""
+    flat = flatten_dict(result._asdict(), sep="/")
+    unfinished = path.with_suffix(".tmp.npz")
+    np.savez(unfinished, **flat)
+    unfinished.replace(path)
+
+
+def _kept(path: Path) -> Result:
+    with np.load(path, allow_pickle=False) as arrays:
+        return Result(**unflatten_dict(dict(arrays), sep="/"))
 
 
 def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) -> Result:

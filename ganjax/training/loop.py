@@ -15,6 +15,7 @@ from ganjax.training.checkpoint import Checkpoints
 from ganjax.training.chunk import compile_chunk, per_step
 from ganjax.training.setup import Keys, Setup, arrays, check, initial_state, order, state_shapes
 from ganjax.training.step import train_step
+from ganjax.training.telemetry import telemetry
 from ganjax.training.writers import Writers
 
 MAX_SKIPPED = 5  # consecutive steps without a finite result before the run is stopped
@@ -56,7 +57,7 @@ def train(
         seed: of the initialisation, the order of the data and all noise.
         schedule: how long, and how often to log, sample and save.
         observe: called as `observe(step, host state, writers)` at step 0, every `sample_every` steps and at the end;
-            the setup's telemetry is logged at the same steps but step 0.
+            the gradients' lengths and the setup's telemetry are logged at the same steps but step 0.
         progress: show a progress bar on standard error.
 
     Returns:
@@ -81,7 +82,7 @@ def train(
 
     one_step = train_step(setup.game, setup.dynamics, setup.averages, axis_name=parallel.axis_name())
     run = compile_chunk(one_step, scan=setup.scan, length=schedule.chunk)
-    measure = jax.jit(setup.telemetry or (lambda state: {}))
+    measure = telemetry(setup)
     data, state = parallel.replicate(arrays(setup)), parallel.replicate(state)
     writers = Writers(workdir, begin) if parallel.is_primary() else None
     log = _Log(writers, schedule, begin, progress and writers is not None)

@@ -200,6 +200,8 @@ def test_telemetry_joins_the_records_of_the_samples(tmp_path):
     assert list(records) == [3, 4, 6, 8, 9, 10]
     assert [step for step, record in records.items() if "bias" in record] == [4, 8, 10]
     assert records[10]["bias"] == np.float32(state.params["discriminator"]["Dense_1"]["bias"][0])
+    for step in (4, 8, 10):
+        assert records[step]["generator/gradient"] > 0 and "discriminator/gradient" in records[step]
     assert records[4]["bias"] != records[8]["bias"] and all("discriminator/cost" in r for r in records.values())
 
 

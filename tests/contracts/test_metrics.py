@@ -32,7 +32,7 @@ ROWS = 40  # of x; y has 50
 
 def _sides(x):
     """A class for each example."""
-    return (np.asarray(x).reshape(len(x), -1)[:, 0] > 0.5).astype(int)
+    return (np.asarray(np.asarray(x).real, np.float64).mean(-1) > 0.5).astype(int)
 
 
 def _shares(x):
@@ -151,10 +151,7 @@ def test_wrong_features_are_refused(name):
     with pytest.raises(ValueError, match=rf"^{name}: \w+ has shape \(0, 6\), expected \[N, "):
         judge(x[:0], y)
     for bad in (np.nan, np.inf):
-        with (
-            pytest.raises(ValueError, match=rf"^{name}: \w+ has values that are not finite"),
-            np.errstate(all="ignore"),
-        ):
+        with np.errstate(invalid="ignore"), pytest.raises(ValueError, match=rf"^{name}: \w+ has values that are not"):
             judge(np.where(np.arange(6) == 2, bad, x), y)
     with pytest.raises(TypeError, match=rf"^{name}: \w+ has dtype complex128, expected"):
         judge(x.astype(complex), y)

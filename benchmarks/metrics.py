@@ -7,7 +7,8 @@ does from features in memory: numpy.mean and numpy.cov of each set, the matrix s
 covariances. pytorch-fid itself gathers its features in float64, which is not held against it here. Every run is a
 process of its own, whose peak memory is what the system reports of it; "features" is a process that makes the features
 and does nothing else, and its peak is taken off. Times are medians (range) without imports and without making the
-features; the distances are compared.
+features; beside them what the processors spent on it in all threads, which other work on the machine changes less. The
+distances are compared.
 """
 
 import argparse
@@ -66,36 +67,40 @@ CONTENDERS = {"ganjax": ganjax, "sqrtm": sqrtm, "features": nothing}
 def play(contender: str, count: int, width: int) -> dict[str, float]:
     """In this process: seconds of the moments and of the distance, and the peak in bytes."""
     moments, distance = CONTENDERS[contender]()
-    seconds, found = 0.0, []
+    spent, found = {"moments": 0.0, "distance": 0.0, "processors": 0.0}, []
+
+    def timed(part: str, function: Callable, *args):
+        began, processors = time.perf_counter(), time.process_time()
+        result = function(*args)
+        spent[part] += time.perf_counter() - began
+        spent["processors"] += time.process_time() - processors
+        return result
+
     for x in features(count, width):
-        began = time.perf_counter()
-        found.append(moments(x))
-        seconds += time.perf_counter() - began
-    began = time.perf_counter()
-    value = distance(*found)
-    last = time.perf_counter() - began
+        found.append(timed("moments", moments, x))
+    value = timed("distance", distance, *found)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # kilobytes on Linux
-    return {"moments": seconds, "distance": last, "value": value, "peak": peak}
+    return spent | {"value": value, "peak": peak}
 
 
 def report(rounds: list[dict[str, dict[str, float]]]) -> None:
     np.testing.assert_allclose(*([r[name]["value"] for r in rounds] for name in ("ganjax", "sqrtm")), rtol=1e-6)
-    print(f"{'':10} {'seconds':>9} {'range':>18} {'moments':>9} {'distance':>9} {'peak MB':>9} {'distance found':>15}")
-    seconds, peaks = {}, {}
+    columns = ("moments", "distance", "processors", "peak MB", "beyond MB")
+    print(f"{'':10} {'seconds':>9} {'range':>18} " + " ".join(f"{c:>10}" for c in columns) + f" {'found':>14}")
+    table = {}
     for name in ("ganjax", "sqrtm"):
         runs = [r[name] for r in rounds]
         total = [run["moments"] + run["distance"] for run in runs]
-        seconds[name] = statistics.median(total)
-        peaks[name] = statistics.median(r[name]["peak"] - r["features"]["peak"] for r in rounds)
-        parts = (statistics.median(run[part] for run in runs) for part in ("moments", "distance"))
+        beyond = [(r[name]["peak"] - r["features"]["peak"]) / 1e6 for r in rounds]
+        middle = [
+            statistics.median(run[part] for run in runs) for part in ("moments", "distance", "processors", "peak")
+        ]
+        table[name] = [statistics.median(total), *middle[:3], middle[3] / 1e6, statistics.median(beyond)]
         spread = f"{min(total):.2f} to {max(total):.2f}"
-        print(f"{name:10} {seconds[name]:9.2f} {spread:>18} " + " ".join(f"{part:9.2f}" for part in parts), end=" ")
-        print(f"{statistics.median(run['peak'] for run in runs) / 1e6:9.0f} {runs[0]['value']:15.8f}")
-    print(f"features alone: {statistics.median(r['features']['peak'] for r in rounds) / 1e6:.0f} MB")
-    print(f"time of sqrtm / ganjax: {seconds['sqrtm'] / seconds['ganjax']:.2f}")
-    whole = {name: statistics.median(r[name]["peak"] for r in rounds) for name in ("ganjax", "sqrtm")}
-    print(f"peak of ganjax / sqrtm: {whole['ganjax'] / whole['sqrtm']:.2f}", end=", ")
-    print(f"beyond the features {peaks['ganjax'] / peaks['sqrtm']:.2f}")
+        cells = " ".join(f"{x:10.2f}" for x in table[name][1:4]) + " " + " ".join(f"{x:10.0f}" for x in table[name][4:])
+        print(f"{name:10} {table[name][0]:9.2f} {spread:>18} {cells} {runs[0]['value']:14.7f}")
+    for what, column in (("seconds", 0), ("processor seconds", 3), ("peak", 4), ("peak beyond the features", 5)):
+        print(f"{what}, sqrtm / ganjax: {table['sqrtm'][column] / table['ganjax'][column]:.2f}")
 
 
 def main() -> None:

@@ -105,7 +105,7 @@ def _header(run: Run, name: str, titles: list[str], warnings: int) -> Html:
     step = [f"step {number(run.step)}" + (f" of {number(wanted)}" if wanted else "")] if run.trains else []
     time = [f"{_duration(run.seconds)} of training"] if run.seconds else []
     links = [tag("a", title, href=f"#{title.lower()}") for title in titles[:-1]]
-    links.append(tag("a", _count(warnings or "no", "warning"), href="#warnings", class_="badge"))
+    links.append(tag("a", _count(warnings or "No", "warning"), href="#warnings", class_="badge"))
     return tag(
         "header",
         tag("h1", run.record["experiment"], " ", tag("span", name)),

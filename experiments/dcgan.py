@@ -13,6 +13,7 @@ Any image size whose height and width are divisible by 4: --data digits, --data 
 from dataclasses import dataclass
 from typing import Literal
 
+import jax.numpy as jnp
 import optax
 
 from ganjax import launch
@@ -22,6 +23,7 @@ from ganjax.dynamics import alternating, ema
 from ganjax.games.adversarial import gan, normal_prior, options, sampler
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan
+from ganjax.operators import norms_of_convolutions
 from ganjax.spectral import spectral_norm
 from ganjax.training import Averaged, Setup
 
@@ -59,6 +61,12 @@ def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
         batch_norm=config.discriminator_norm == "batch",
         axis_name=axis_name,
     )
+    norms = norms_of_convolutions(
+        discriminator,
+        jnp.zeros((2, *dataset.shape[:2], dataset.shape[2] * config.packing)),
+        jnp.zeros(2, jnp.int32),
+        train=False,
+    )
     prior = normal_prior(config.latent)
     adam = optax.adam(config.learning_rate, b1=config.beta1)
     return Setup(
@@ -68,6 +76,7 @@ def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
             LOSSES[config.loss],
             prior=prior,
             spectral=spectral_norm() if config.spectral_norm else None,
+            axis_name=axis_name,
             **options(config),
         ),
         dynamics=alternating(
@@ -79,6 +88,7 @@ def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
         batch_size=config.batch_size,
         averages={"ema": Averaged("generator", ema(config.ema_decay, warmup=True))},
         sample=sampler(generator, prior),
+        telemetry=lambda state: norms(state.params["discriminator"]),
         labelled=config.conditional,
     )
 

@@ -34,6 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
 from tqdm import tqdm
 
 from ganjax import launch
@@ -70,7 +71,7 @@ class Config:
     task: Literal["ring", "grid", "pacgan", "stacks"] = "grid"
     """The distribution and its protocol."""
     remedies: tuple[str, ...] = ()
-    """Which remedies to try; by default all but minibatch discrimination, which is slow."""
+    """Which remedies to try; all by default."""
     seeds: int = 5
     """Runs of each remedy, trained together; the same initial numbers and data for all remedies."""
     steps: int = 50_000
@@ -79,8 +80,8 @@ class Config:
     """How often the samples are judged during training."""
     width: int = 0
     """Width of the hidden layers, 0 for the protocol's."""
-    average: float = 0.0
-    """Decay of an exponential average of the generator that is judged instead of the last one; 0 for none."""
+    average: float = 0.999
+    """Decay of the exponential average of the generator that is judged beside the raw one; 0 for none."""
     seed: int = 0
     """The first of the seeds."""
 
@@ -104,6 +105,7 @@ class Remedy(NamedTuple):
     packing: int = 1
     minibatch: Literal["none", "discrimination", "std"] = "none"
     noise: float = 0.0  # of instances at the start, in units of the data's deviation; falls linearly to 0
+    noise_ends: float = 0.8  # share of the training at which it is 0
     fakes_kept: int = 0
     turns: int = 1  # of the discriminator
     play: Callable[[Dynamics], Dynamics] | None = None  # wraps the dynamics
@@ -127,8 +129,8 @@ REMEDIES = {
     "packing 2, R1": Remedy(packing=2, penalties=(r1(0.02),)),
     "packing 2, relativistic": Remedy(packing=2, loss="relativistic_paired"),
 }
-# The pairs of one example with all others take half a second a step at a batch of 256.
-SLOW = ("minibatch discrimination",)
+# Examples of a batch that minibatch layers compare; all 256 would take discrimination half a second a step.
+GROUP = 32
 
 
 class Task(NamedTuple):
@@ -149,14 +151,18 @@ class Task(NamedTuple):
 
 
 def compute(config: Config, workdir: Path) -> list[str]:
-    """Train every remedy on all seeds, judge, draw."""
+    """Train every remedy on all seeds, judge, draw; finished remedies of an earlier run are taken as they are."""
     task = TASKS[config.task](config)
-    chosen = config.remedies or tuple(name for name in REMEDIES if name not in SLOW)
+    chosen = config.remedies or tuple(REMEDIES)
     results = {}
     with tqdm(total=len(chosen) * config.looks, unit="look", dynamic_ncols=True) as bar:
         for name in chosen:
             bar.set_description(name)
-            results[name] = _train(task, REMEDIES[name], config, bar.update)
+            kept = workdir / f"{config.task}-{name.replace(' ', '_')}.npz"
+            if not kept.exists():
+                _keep(_train(task, REMEDIES[name], config, bar.update), kept)
+            results[name] = _kept(kept)
+            bar.n = len(results) * config.looks
     figures = [_draw_samples(task, config, results, workdir), _draw_curves(task, config, results, workdir)]
     return [*_table(task, config, results), *map(str, figures)]
 
@@ -164,19 +170,33 @@ def compute(config: Config, workdir: Path) -> list[str]:
 class Result(NamedTuple):
     """What a remedy led to."""
 
-    scores: Mapping[str, np.ndarray]  # [looks, seeds]
-    distance: np.ndarray  # [looks, seeds] sliced Wasserstein distance to held-out data
-    samples: np.ndarray  # [count, ...] of the first seed, at the end
+    scores: Mapping[str, Mapping[str, np.ndarray]]  # by weights, raw or ema, and name: [looks, seeds]
+    distance: Mapping[str, np.ndarray]  # by weights: [looks, seeds] sliced Wasserstein distance to held-out data
+    samples: Mapping[str, np.ndarray]  # by weights: [count, ...] of the first seed, at the end
     skipped: int
+
+
+def _keep(result: Result, path: Path) -> None:
+    """Write a result, whole or not at all, so that the same command goes on after the last finished remedy."""
+    flat = flatten_dict(result._asdict(), sep="/")
+    unfinished = path.with_suffix(".tmp.npz")
+    np.savez(unfinished, **flat)
+    unfinished.replace(path)
+
+
+def _kept(path: Path) -> Result:
+    with np.load(path, allow_pickle=False) as arrays:
+        return Result(**unflatten_dict(dict(arrays), sep="/"))
 
 
 def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) -> Result:
     """All seeds in one program, a part between two looks at a time."""
     shape, data = task.data.shape[1:], jnp.asarray(task.data)
     generator = mlp.Generator(shape, task.hidden, **task.generator)
-    discriminator = mlp.Discriminator(task.hidden, minibatch=remedy.minibatch, **task.discriminator)
+    discriminator = mlp.Discriminator(task.hidden, minibatch=remedy.minibatch, group=GROUP, **task.discriminator)
     prior, deviation = normal_prior(task.latent), float(task.data.std())
-    fades = lambda turns: remedy.noise * deviation * jnp.maximum(1 - turns / (0.8 * config.steps), 0)  # noqa: E731
+    last = remedy.noise_ends * config.steps * remedy.turns
+    fades = lambda turns: remedy.noise * deviation * jnp.maximum(1 - turns / last, 0)  # noqa: E731
     game = gan(
         generator, discriminator, LOSSES[remedy.loss], prior=prior, penalties=remedy.penalties, packing=remedy.packing,
         instance_noise=fades if remedy.noise else 0.0, fakes_kept=remedy.fakes_kept,
@@ -206,54 +226,49 @@ def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) 
         keys = Keys.of(seed)
         return jax.lax.fori_loop(0, count, lambda _, s: step(s, batch(keys, s.step), keys.steps)[0], state)
 
-    def samples(state: GameState, seed: Array) -> Array:
+    def samples(state: GameState, seed: Array) -> dict[str, Array]:
         key = jax.random.fold_in(Keys.of(seed).samples, 1)
-        params, net_state = state.params["generator"], state.net_state["generator"]
-        if averages:
-            params, net_state = averages["ema"].average.value(state.averages["ema"])
-        return draw(params, net_state, key, jnp.arange(task.judged), None)
+        weights = {"raw": (state.params["generator"], state.net_state["generator"])}
+        weights |= {name: kept.average.value(state.averages[name]) for name, kept in averages.items()}
+        return {name: draw(*w, key, jnp.arange(task.judged), None) for name, w in weights.items()}
 
     distances = jax.jit(jax.vmap(lambda x: sliced_wasserstein(x, jnp.asarray(task.held_out), jax.random.key(1))))
     seeds = config.seed + jnp.arange(config.seeds)
     state = population(start)(seed=seeds)
     advance, sample = jax.jit(jax.vmap(part, in_axes=(0, 0, None)), donate_argnums=0), jax.jit(jax.vmap(samples))
-    scores, distance = [], []
+    looks = []  # one after another: weights -> (figures of each seed, distances [seeds])
     for count in np.diff(np.linspace(0, config.steps, config.looks + 1).astype(int)):
         state = advance(state, seeds, count)
         x = sample(state, seeds)
-        distance.append(np.asarray(distances(x[:, : len(task.held_out)])))
-        scores.append([task.judge(member) for member in x])
+        looks.append({w: ([task.judge(one) for one in s], distances(s[:, : len(task.held_out)])) for w, s in x.items()})
         tick()
-    table = {
-        name: np.array([[float(one[name]) for one in look] for look in scores])
-        for name in SCORES
-        if name in task.perfect
-    }
-    return Result(table, np.array(distance), np.asarray(x[0]), int(state.skipped.sum()))
+    names = [name for name in SCORES if name in task.perfect]
+    return Result(
+        {w: {n: np.array([[float(one[n]) for one in look[w][0]] for look in looks]) for n in names} for w in x},
+        {w: np.array([look[w][1] for look in looks]) for w in x},
+        {w: np.asarray(s[0]) for w, s in x.items()},
+        int(state.skipped.sum()),
+    )
 
 
 def _table(task: Task, config: Config, results: Mapping[str, Result]) -> list[str]:
-    """A row for the last step of each remedy, one for the step chosen by the stopping rule."""
+    """For each remedy and weights a row for the last step, and one for the step chosen by the stopping rule."""
     names = [name for name in SCORES if name in task.perfect]
     lines = [
         f"{config.task}: seeds {config.seed} to {config.seed + config.seeds - 1}, {config.steps:,} steps, "
         f"{task.judged:,} samples; mean +- standard deviation over seeds, fewest modes in brackets",
-        f"{'remedy':28} {'at':8} " + " ".join(f"{name.replace('_', ' '):>18}" for name in names) + f" {'skipped':>8}",
+        f"{'remedy':28} {'weights':8} {'at':8} "
+        + " ".join(f"{name.replace('_', ' '):>18}" for name in names)
+        + f" {'skipped':>8}",
     ]
     for remedy, found in results.items():
         last = np.full(config.seeds, config.looks - 1)
-        for when, look in (("last", last), ("stopped", found.distance.argmin(0))):
-            cells = []
-            for name in names:
-                values = found.scores[name][look, np.arange(config.seeds)]
-                spread = values.std(ddof=1) if config.seeds > 1 else 0.0
-                fewest = f" ({values.min():.0f})" if name == "modes" else ""
-                cells.append(f"{values.mean():.{1 if fewest else 3}f} +- {spread:.{1 if fewest else 3}f}{fewest}")
-            lines.append(
-                f"{remedy if when == 'last' else '':28} {when:8} " + " ".join(f"{cell:>18}" for cell in cells)
-                + f" {found.skipped:8d}"
-            )  # fmt: skip
-    lines.append(f"{'perfect sampler':28} {'':8} " + " ".join(f"{task.perfect[name]:18.4g}" for name in names))
+        for weights, scores in found.scores.items():
+            for when, look in (("last", last), ("stopped", found.distance[weights].argmin(0))):
+                values = {name: scores[name][look, np.arange(config.seeds)] for name in names}
+                cells = " ".join(f"{_cell(name, value):>18}" for name, value in values.items())
+                lines.append(f"{remedy:28} {weights:8} {when:8} {cells} {found.skipped:8d}")
+    lines.append(f"{'perfect sampler':28} {'':8} {'':8} " + " ".join(f"{task.perfect[name]:18.4g}" for name in names))
     lines.append(
         "stopped: of the looks at training, the one whose samples have the smallest sliced Wasserstein distance to "
         "held-out data"
@@ -261,10 +276,18 @@ def _table(task: Task, config: Config, results: Mapping[str, Result]) -> list[st
     return lines
 
 
+def _cell(name: str, values: np.ndarray) -> str:
+    """Mean and deviation over the seeds; of the modes also the fewest."""
+    spread = values.std(ddof=1) if len(values) > 1 else 0.0
+    if name == "modes":
+        return f"{values.mean():.1f} +- {spread:.1f} ({values.min():.0f})"
+    return f"{values.mean():.3f} +- {spread:.3f}"
+
+
 def _draw_samples(task: Task, config: Config, results: Mapping[str, Result], workdir: Path) -> Path:
     out = workdir / f"{config.task}-samples.png"
     if task.data.ndim > 2:
-        rows = np.concatenate([found.samples[:16] for found in results.values()])
+        rows = np.concatenate([_shown(found.samples)[:16] for found in results.values()])
         save_image(out, image_grid(np.clip((rows + 1) * 127.5, 0, 255).astype(np.uint8), columns=16, scale=4))
         return out
     reach = 1.25 * float(np.abs(task.data).max())
@@ -272,7 +295,7 @@ def _draw_samples(task: Task, config: Config, results: Mapping[str, Result], wor
         Panel(
             [
                 Series(task.data[:1000, 0], task.data[:1000, 1], "real", "points", 6),
-                Series(found.samples[:2500, 0], found.samples[:2500, 1], "generated", "points", 0),
+                Series(*_shown(found.samples)[:2500].T, "generated", "points", 0),
             ],
             title=name, xlim=(-reach, reach), ylim=(-reach, reach), equal=True,
         )
@@ -282,17 +305,24 @@ def _draw_samples(task: Task, config: Config, results: Mapping[str, Result], wor
     return out
 
 
+def _shown(samples: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The averaged generator's, where there is one."""
+    return samples.get("ema", samples["raw"])
+
+
 def _draw_curves(task: Task, config: Config, results: Mapping[str, Result], workdir: Path) -> Path:
     """Mean and range over the seeds of the mode histogram's total variation."""
     out = workdir / f"{config.task}-curves.png"
     steps = np.linspace(0, config.steps, config.looks + 1)[1:]
     parts = []
     for name, found in results.items():
-        tv = found.scores["mode_tv"]
-        series = [
-            Series(steps, tv.min(1), "range over seeds", "band", 0, tv.max(1)),
-            Series(steps, tv.mean(1), "mean", tint=0),
-        ]
+        series = []
+        for tint, (weights, scores) in enumerate(found.scores.items()):
+            tv = scores["mode_tv"]
+            series += [
+                Series(steps, tv.min(1), f"{weights}, range over seeds", "band", tint, tv.max(1)),
+                Series(steps, tv.mean(1), f"{weights}, mean", tint=tint),
+            ]
         perfect = {"perfect sampler": task.perfect["mode_tv"]}
         parts.append(Panel(series, "step", "mode TV", name, ylim=(0, 1), lines=perfect))
     panels(parts, out, columns=5, size=(2.6, 2.4), title="Total variation between the modes' histogram and uniform")

@@ -61,7 +61,7 @@ def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
     else:
         dynamics = simultaneous(optimizers, axis_name=axis_name)
     return Setup(
-        game=gan(generator, discriminator, LOSSES[config.loss], prior=prior, **options(config)),
+        game=gan(generator, discriminator, LOSSES[config.loss], prior=prior, axis_name=axis_name, **options(config)),
         dynamics=dynamics,
         dataset=dataset,
         batch_size=config.batch_size,

@@ -100,6 +100,8 @@ class GanConfig(TrainConfig):
     """Examples that the discriminator judges at once (PacGAN)."""
     instance_noise: float = 0.0
     """Standard deviation of Gaussian noise on everything that the discriminator sees."""
+    orthogonal: float = 0.0
+    """Weight of orthogonal regularisation of both networks' kernels; 1e-4 in BigGAN."""
     conditional: bool = False
     """Give both networks the class labels of the data."""
     discriminator_turns: int = 1
@@ -117,7 +119,7 @@ class GanConfig(TrainConfig):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         require(self, "batch_size", self.batch_size % self.packing == 0, f"a multiple of --packing {self.packing}")
         require(self, "packing", self.packing == 1 or not self.conditional, "1 with --conditional: a pack has no label")
-        for name in ("penalty_weight", "instance_noise"):
+        for name in ("penalty_weight", "instance_noise", "orthogonal"):
             require(self, name, 0 <= getattr(self, name) < math.inf, "a number that is not negative")
         require(self, "learning_rate", 0 < self.learning_rate < math.inf, "a positive number")
         for name in ("beta1", "ema_decay"):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 Array = jax.Array
@@ -85,6 +86,22 @@ def noise(sample: Callable[[Key], PyTree], key: Key, position: Array) -> PyTree:
         What `sample` returns, with a leading axis of length B.
     """
     return jax.vmap(lambda i: sample(jax.random.fold_in(key, i)))(position)
+
+
+def global_index(size: int, axis_name: str | None) -> Array:
+    """Positions in the whole batch of a device's `size` examples, [size] int32.
+
+    A batch is dealt to n devices like cards: device d holds the examples d, d + n, d + 2n, ... So whatever is drawn
+    for a position is the same on any number of devices.
+
+    Args:
+        size: examples on this device.
+        axis_name: the mapped axis that shares the batch; None on one device.
+    """
+    index = jnp.arange(size, dtype=jnp.int32)
+    if axis_name is None:
+        return index
+    return index * jax.lax.axis_size(axis_name) + jax.lax.axis_index(axis_name)
 
 
 class Judgement(NamedTuple):

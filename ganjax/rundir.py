@@ -1,5 +1,6 @@
 """What says whose a run directory is: `config.json`. Free of JAX."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -54,6 +55,15 @@ def read_run(workdir: Path) -> dict[str, Any] | None:
         raise ConfigError(
             f"{path} cannot be read ({error}); it is not a ganjax run, choose another --workdir"
         ) from None
+
+
+def config_digest(config: Mapping[str, Any]) -> str:
+    """SHA-256 of a run's config as JSON with sorted keys, in hexadecimal.
+
+    >>> config_digest({"b": 1, "a": [2]}) == config_digest({"a": [2], "b": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 def write_run(workdir: Path, run: Mapping[str, Any]) -> None:

@@ -67,6 +67,7 @@ def test_generator_slopes(name):
     np.testing.assert_allclose([slope(0.0, t) for t in (0.0, 40.0, -40.0)], SLOPES[name], rtol=1e-4)
 
 
+@pytest.mark.fault("mimicry: minimax_loss_gen is the non-saturating cost")
 def test_minimax_is_the_saturating_cost():
     """log(1 - D): the opposite sign and the opposite saturation of the non-saturating cost."""
     logits = jnp.linspace(-8.0, 8.0, 33)
@@ -77,6 +78,7 @@ def test_minimax_is_the_saturating_cost():
     assert abs(rejected) < 1e-4 < 0.99 < abs(jax.grad(losses.non_saturating)(-10.0))
 
 
+@pytest.mark.fault("mimicry: log(sigmoid(x) + 1e-8) has no gradient below -18")
 def test_gradient_survives_where_log_of_sigmoid_underflows():
     """log(sigmoid(-1000)) is -inf in float32; softplus is exact."""
     assert losses.non_saturating(jnp.float32(-1000)) == 1000

@@ -17,6 +17,7 @@ def test_the_wheel_brings_its_data(tmp_path):
         archive.extractall(tmp_path / "site")
     assert "ganjax/data/embedded/fashion_mnist.npz" in names
     assert "ganjax/data/embedded/LICENSE.fashion_mnist" in names
+    assert "ganjax/report/page.css" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests", "experiments", "benchmarks")) for name in names)
     code = "import ganjax, ganjax.data as d; print(ganjax.__file__); print(d.load('fashion_mnist'))"

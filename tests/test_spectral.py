@@ -87,6 +87,7 @@ def test_only_kernels_are_normalised_and_none_is_rewritten():
     jax.tree.map(np.testing.assert_array_equal, params, before)
 
 
+@pytest.mark.fault("flax SpectralNorm: evaluation iterates, and the kernel is rewritten at the start")
 def test_reading_does_not_move_u():
     params, norm = _params(jax.random.key(6)), spectral_norm()
     u = norm.init(jax.random.key(7), params)

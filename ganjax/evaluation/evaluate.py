@@ -1,7 +1,5 @@
 """The evaluation of a generator: one pass over samples, every metric beside what real data score, and the receipt."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +16,7 @@ from ganjax.evaluation.classifier import trained_classifier
 from ganjax.evaluation.extractor import Extractor, classes, extract, pixels
 from ganjax.evaluation.measures import METRICS, Examples, Scene, names_of
 from ganjax.evaluation.receipt import Receipt, Score
-from ganjax.rundir import MAY_CHANGE
+from ganjax.rundir import config_digest
 from ganjax.training import Keys, Setup, draw, name_of_weights
 
 LEAST = 20  # training examples and samples, below which neighbours are no statistics
@@ -139,7 +137,6 @@ def receipt_of(
     seed: int,
 ) -> Receipt:
     """What `evaluate` with these arguments goes by; `config` is that of the run."""
-    fixed = {name: value for name, value in config.items() if name not in MAY_CHANGE}
     return Receipt(
         extractor=extractor.name,
         extractor_digest=extractor.digest,
@@ -152,7 +149,7 @@ def receipt_of(
         seed=seed,
         ganjax=__version__,
         jax=jax.__version__,
-        config_digest=hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest(),
+        config_digest=config_digest(config),
         data_digest=setup.dataset.digest,
         device=jax.devices()[0].device_kind,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

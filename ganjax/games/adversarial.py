@@ -1,7 +1,8 @@
 """The game of two networks: a generator and a discriminator (Goodfellow et al. 2014)."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -10,8 +11,9 @@ from flax import linen as nn
 
 from ganjax.config import GanConfig
 from ganjax.core import Array, Batch, Game, Judgement, Key, Outcome, PerPlayer, PyTree, noise
+from ganjax.layers.dropout import SHARED
 from ganjax.losses import AdversarialLoss, Auxiliary
-from ganjax.penalties import PENALTIES, Penalty
+from ganjax.penalties import PENALTIES, Penalty, orthogonal_regularisation
 from ganjax.spectral import SpectralNorm
 
 Prior = Callable[[Key], Array]  # key -> the latent z of one example
@@ -47,13 +49,16 @@ def code_prior(categories: int, continuous: int, size: int) -> Prior:
     return draw
 
 
+Rngs = Mapping[str, Key]  # keyed by Flax's stream
+
+
 class Network(NamedTuple):
     """A Flax module as pure functions. `net_state` holds every collection but the parameters, and `u`."""
 
     init: Callable[..., tuple[PyTree, PyTree]]  # (key, *inputs) -> (params, net_state)
     advance: Callable[[PyTree, PyTree], PyTree]  # (params, net_state) -> net_state, its u moved by one update
     weights: Callable[[PyTree, PyTree], PyTree]  # (params, net_state) -> params as the layers use them
-    apply: Callable[..., tuple[Array, PyTree]]  # (weights, net_state, *inputs, train, key) -> (output, net_state)
+    apply: Callable[..., tuple[Array, PyTree]]  # (weights, net_state, *inputs, train, keys) -> (output, net_state)
 
 
 def network(module: nn.Module, spectral: SpectralNorm | None = None) -> Network:
@@ -85,10 +90,10 @@ def network(module: nn.Module, spectral: SpectralNorm | None = None) -> Network:
     def weights(params: PyTree, net_state: PyTree) -> PyTree:
         return params if spectral is None else spectral.normalise(params, net_state[_SPECTRAL])
 
-    def apply(weights: PyTree, net_state: PyTree, *inputs: Array | None, train: bool, key: Key | None = None):
+    def apply(weights: PyTree, net_state: PyTree, *inputs: Array | None, train: bool, keys: Rngs | None = None):
         args, kwargs = call(inputs, train)
         collections = {k: v for k, v in net_state.items() if k not in _OWN}
-        rngs = {} if key is None else {"dropout": key}
+        rngs = {} if keys is None else keys
         variables = {"params": weights, **collections}
         if not train:
             return module.apply(variables, *args, rngs=rngs, **kwargs), net_state
@@ -115,6 +120,7 @@ def gan(
     instance_noise: float | Schedule = 0.0,
     output_noise: float = 0.0,
     fakes_kept: int = 0,
+    orthogonal: Mapping[str, float] = MappingProxyType({}),
     axis_name: str | None = None,
 ) -> Game:
     """A generative adversarial network from two Flax modules, a loss, and whatever is added to it.
@@ -144,7 +150,9 @@ def gan(
         output_noise: standard deviation of Gaussian noise on generated examples alone, as if it were part of G.
         fakes_kept: size of a pool of earlier fakes; the discriminator sees half of its fakes from there (Shrivastava
             et al. 2017).
-        axis_name: the mapped axis that shares the batch, if any; the pool needs it.
+        orthogonal: player -> weight of `orthogonal_regularisation` of its kernels, without their lengths (Brock et al.
+            2019).
+        axis_name: the mapped axis that shares the batch, if any; the pool and dropout need it.
 
     Returns:
         A game of the players "discriminator" and "generator", in this order, whose batch is a `Batch`.
@@ -186,9 +194,9 @@ def gan(
     def play(params: PerPlayer, g_state: PyTree, d_state: PyTree, batch: Batch, key: Key, replay: bool) -> _Scene:
         """One look at both networks, in training mode."""
         g_weights, d_weights = g.weights(params[GENERATOR], g_state), d.weights(params[DISCRIMINATOR], d_state)
-        g_key, real_key, fake_key = _dropout_keys(batch, key)
+        g_keys, real_keys, fake_keys = _stream_keys(batch, key, axis_name)
         z = noise(prior, key, batch.position)
-        x_fake, g_state = g.apply(g_weights, g_state, z, batch.label, train=True, key=g_key)
+        x_fake, g_state = g.apply(g_weights, g_state, z, batch.label, train=True, keys=g_keys)
         keys = noise(lambda k: jax.random.split(jax.random.fold_in(k, _NOISE), 4), key, batch.position)
         x_fake = _noisy(x_fake, output_noise, keys[:, 0])
         if replay:
@@ -197,19 +205,23 @@ def gan(
         x_real, x_fake = (
             _pack(_noisy(x, std, keys[:, k]), packing) for x, k in ((batch.x, 1), (x_fake, 2))
         )  # what the discriminator sees
-        real, d_state = d.apply(d_weights, d_state, x_real, batch.label, train=True, key=real_key)
-        fake, d_state = d.apply(d_weights, d_state, x_fake, batch.label, train=True, key=fake_key)
+        real, d_state = d.apply(d_weights, d_state, x_real, batch.label, train=True, keys=real_keys)
+        fake, d_state = d.apply(d_weights, d_state, x_fake, batch.label, train=True, keys=fake_keys)
 
         def critic(x: Array) -> Array:
-            output, _ = exact.apply(d_weights, d_state, x, batch.label, train=True, key=real_key)
+            output, _ = exact.apply(d_weights, d_state, x, batch.label, train=True, keys=real_keys)
             return _judgement(output).logits
 
         pair = (_judgement(real), _judgement(fake))
-        return _Scene(*pair, z, x_real, x_fake, keys[::packing, 3], critic, g_state, d_state)
+        return _Scene(*pair, z, x_real, x_fake, keys[: len(x_real), 3], critic, g_state, d_state)
 
     def terms(seen: _Scene, player: str, batch: Batch) -> Array:
         costs = [(getattr(term, player), term.weight) for term in auxiliary]
         return sum((w * f(seen.real, seen.fake, batch.label, seen.z).mean() for f, w in costs if f), jnp.zeros(()))
+
+    def regularisation(params: PerPlayer, player: str) -> Array | float:
+        weight = orthogonal.get(player, 0.0)
+        return weight * orthogonal_regularisation(params[player], off_diagonal=True) if weight else 0.0
 
     def discriminator_cost(params: PerPlayer, net_state: PerPlayer, batch: Batch, key: Key):
         d_state = d.advance(params[DISCRIMINATOR], net_state[DISCRIMINATOR])
@@ -224,6 +236,7 @@ def gan(
             turns = d_state.get(_TURNS, 0)
             metrics["penalty"] = sum((_lazily(penalty, turns, seen) for penalty in penalties), jnp.zeros(()))
             cost += metrics["penalty"]
+        cost += regularisation(params, DISCRIMINATOR)
         if counts_turns:
             d_state = {**d_state, _TURNS: d_state[_TURNS] + 1}
         return cost, Outcome(d_state, metrics)
@@ -238,17 +251,23 @@ def gan(
         if auxiliary:
             metrics["auxiliary"] = terms(seen, GENERATOR, batch)
             cost += metrics["auxiliary"]
+        cost += regularisation(params, GENERATOR)
         return cost, Outcome(seen.g_state, metrics)
 
     return Game(init, {DISCRIMINATOR: discriminator_cost, GENERATOR: generator_cost})
 
 
 def options(config: GanConfig) -> dict[str, Any]:
-    """What a command line says about penalty, packing and instance noise, as `gan` takes it."""
+    """What a command line says about penalties, packing and instance noise, as `gan` takes it."""
     penalties: tuple[Penalty, ...] = ()
     if config.penalty != "none":
         penalties = (PENALTIES[config.penalty](config.penalty_weight, every=config.penalty_every),)
-    return {"penalties": penalties, "packing": config.packing, "instance_noise": config.instance_noise}
+    return {
+        "penalties": penalties,
+        "packing": config.packing,
+        "instance_noise": config.instance_noise,
+        "orthogonal": dict.fromkeys((DISCRIMINATOR, GENERATOR), config.orthogonal),
+    }
 
 
 class _Scene(NamedTuple):
@@ -283,12 +302,15 @@ def _noisy(x: Array, std: Array | float, keys: Array) -> Array:
 
 
 def _pack(x: Array, packing: int) -> Array:
-    """[B, ..., C] to [B / packing, ..., packing * C]."""
+    """[B, ..., C] to [B / packing, ..., packing * C]: example i with i + B / packing, and so on.
+
+    These are together on one device, however many share the batch.
+    """
     if packing == 1:
         return x
     if len(x) % packing:
         raise ValueError(f"gan: a batch of {len(x)} cannot be packed by {packing}; expected a multiple")
-    return jnp.concatenate([x[i::packing] for i in range(packing)], axis=-1)
+    return jnp.concatenate(jnp.split(x, packing), axis=-1)
 
 
 def _lazily(penalty: Penalty, turns: Array, seen: _Scene) -> Array:
@@ -317,12 +339,17 @@ def _replay(d_state: PyTree, x_fake: Array, position: Array, key: Key, axis_name
     return {**d_state, _POOL: pool + change}, jnp.where(swap, pool[slots], x_fake)
 
 
-def _dropout_keys(batch: Batch, key: Key) -> Array:
-    """Keys for the stochastic layers of the three passes; they differ between turns and between devices.
+def _stream_keys(batch: Batch, key: Key, axis_name: str | None) -> list[Rngs]:
+    """Keys for the stochastic layers of the three passes, other ones in every turn.
 
-    `fold_in(key, i)` belongs to the noise of example i, and no position is as large as the number here.
+    Those of Flax's stream "dropout" differ between devices; those of the stream "shared" do not. `fold_in(key, i)`
+    belongs to the noise of example i, and no position is as large as the number here.
     """
-    return jax.random.split(jax.random.fold_in(jax.random.fold_in(key, _NOISE), batch.position[0]), 3)
+    key = jax.random.fold_in(key, _NOISE)
+    first = jax.lax.pmin(batch.position[0], axis_name) if axis_name else batch.position[0]
+    shared = jax.random.split(jax.random.fold_in(key, first), 3)
+    own = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, _NOISE), batch.position[0]), 3)
+    return [{"dropout": own[i], SHARED: shared[i]} for i in range(3)]
 
 
 def sampler(

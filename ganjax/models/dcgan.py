@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from ganjax.core import Array, Judgement
 from ganjax.errors import DataError
 from ganjax.layers.convolution import Conv, ConvTranspose
+from ganjax.layers.dropout import Dropout
 from ganjax.models.mlp import check_labels, leaky_relu
 
 _kernel_init = nn.initializers.normal(0.02)
@@ -108,7 +109,7 @@ class Discriminator(nn.Module):
     batch_norm: bool = True  # False: biases instead, as penalties on each example need
     heads: Mapping[str, int] | None = None  # name -> size; with any mapping, even {}, it returns a `Judgement`
     dropout: float = 0.0  # share of each hidden map that is dropped in training
-    axis_name: str | None = None  # of the devices that share BatchNorm statistics
+    axis_name: str | None = None  # of the devices that share the batch: BatchNorm statistics, dropout's masks
     dtype: Any = None
 
     @nn.compact
@@ -122,7 +123,7 @@ class Discriminator(nn.Module):
             h_BxHxWxC = _down(self.width * 2**i, use_bias=not self.batch_norm, dtype=self.dtype)(h_BxHxWxC)
             h_BxHxWxC = leaky_relu(norm()(h_BxHxWxC) if self.batch_norm else h_BxHxWxC)
             if self.dropout:
-                h_BxHxWxC = nn.Dropout(self.dropout, deterministic=not train)(h_BxHxWxC)
+                h_BxHxWxC = Dropout(self.dropout, self.axis_name)(h_BxHxWxC, deterministic=not train)
         logits_B = Conv(
             1, kernel_size=h_BxHxWxC.shape[1:3], padding="VALID", kernel_init=_kernel_init, dtype=self.dtype
         )(h_BxHxWxC).reshape(-1)

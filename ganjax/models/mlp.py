@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ganjax.core import Array, Judgement, Key
 from ganjax.errors import ConfigError
+from ganjax.layers.dropout import Dropout
 from ganjax.layers.minibatch import Maxout, MinibatchDiscrimination, MinibatchStandardDeviation
 
 Initialisation = Literal["lecun_normal", "uniform"]
@@ -103,7 +104,9 @@ class Discriminator(nn.Module):
     dropout: float = 0.0  # share of each hidden layer that is dropped in training
     maxout: int = 0  # pieces of maxout layers, instead of LeakyReLU
     minibatch: Literal["none", "discrimination", "std"] = "none"  # comparison of the batch before the logit
+    group: int | None = None  # examples that such a comparison takes together; None for the whole batch
     initialisation: Initialisation = "lecun_normal"
+    axis_name: str | None = None  # of the devices that share the batch, for dropout's masks
     dtype: Any = None
 
     @nn.compact
@@ -118,11 +121,11 @@ class Discriminator(nn.Module):
             else:
                 h_BxF = leaky_relu(affine(width, h_BxF.shape[-1])(h_BxF))
             if self.dropout:
-                h_BxF = nn.Dropout(self.dropout, deterministic=not train)(h_BxF)
+                h_BxF = Dropout(self.dropout, self.axis_name)(h_BxF, deterministic=not train)
         if self.minibatch == "discrimination":
-            h_BxF = MinibatchDiscrimination(dtype=self.dtype)(h_BxF)
+            h_BxF = MinibatchDiscrimination(group=self.group, dtype=self.dtype)(h_BxF)
         elif self.minibatch == "std":
-            h_BxF = MinibatchStandardDeviation()(h_BxF)
+            h_BxF = MinibatchStandardDeviation(group=self.group)(h_BxF)
         logits_B = affine(1, h_BxF.shape[-1])(h_BxF)[:, 0]
         if self.num_classes:
             label_BxF = nn.Embed(self.num_classes, h_BxF.shape[-1], dtype=self.dtype)(labels)

@@ -8,6 +8,7 @@ from ganjax.report.history import read_metrics
 from ganjax.report.images import grid, save_image
 from ganjax.report.learning import curves
 from ganjax.report.neighbours import Neighbours, nearest_neighbours
+from ganjax.report.page import write_page
 from ganjax.report.panels import panels
 from ganjax.report.parts import Heat, Panel, Series
 from ganjax.report.plane import phase_plane
@@ -28,4 +29,5 @@ __all__ = [
     "read_metrics",
     "save_image",
     "scatter",
+    "write_page",
 ]

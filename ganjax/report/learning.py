@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ganjax.errors import DataError
 from ganjax.report.history import read_metrics
+from ganjax.report.marks import HUGE
 from ganjax.report.style import (
     INK,
     TITLE,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WIDTH, HEIGHT = 5.2, 2.75  # inches of one axes
 NOT_DRAWN = ("step", "time", "finite")
 SPARSE = 30  # a metric with fewer values is drawn as they are, with markers
 WINDOW = 1 / 40  # of a metric's values, under one running median
@@ -61,12 +63,12 @@ def curves(
       DataError: metrics.jsonl is missing or has nothing to draw.
     """
     metrics = read_metrics(Path(workdir))
-    groups = group_metrics([name for name in metrics if name not in NOT_DRAWN and _has_values(metrics[name])])
+    groups = _groups(metrics)
     if not groups:
         raise DataError(f"metrics.jsonl in {os.fspath(workdir)} holds no finite metric to draw.")
     columns = min(2, len(groups))
     rows = math.ceil(len(groups) / columns)
-    figure = new_figure(5.2 * columns, 0.3 + 2.75 * rows)
+    figure = new_figure(WIDTH * columns, 0.3 + HEIGHT * rows)
     figure.suptitle("Learning curves (light: raw, dark: running median)", fontsize=TITLE, color=INK)
     placed = _place_lines(lines or {}, groups)
     for place, (group, names) in enumerate(groups.items()):
@@ -75,6 +77,21 @@ def curves(
     figure.align_ylabels()
     save_figure(figure, out)
     return figure
+
+
+def group_figures(metrics: Mapping[str, NDArray[Any]]) -> dict[str, Figure]:
+    """The axes of `curves` as one figure per group, for a page that lays them out itself.
+
+    Args:
+      metrics: what `read_metrics` returns.
+    """
+    held = {name: np.where(np.abs(values) < HUGE, values, np.nan) for name, values in metrics.items() if name != "step"}
+    metrics = {"step": metrics["step"], **held}
+    figures = {}
+    for group, names in _groups(metrics).items():
+        figures[group] = new_figure(WIDTH, HEIGHT)
+        _draw_group(figures[group].add_subplot(), group, names, metrics, {})
+    return figures
 
 
 def group_metrics(names: list[str]) -> dict[str, list[str]]:
@@ -173,6 +190,11 @@ def _extent(steps: NDArray[np.int64]) -> tuple[float, float]:
     """The same x limits for all axes, a little wider than the steps."""
     room = 0.01 * (steps[-1] - steps[0]) or 1.0
     return steps[0] - room, steps[-1] + room
+
+
+def _groups(metrics: Mapping[str, NDArray[Any]]) -> dict[str, list[str]]:
+    """The groups of what can be drawn."""
+    return group_metrics([name for name in metrics if name not in NOT_DRAWN and _has_values(metrics[name])])
 
 
 def _has_values(values: NDArray[np.float64]) -> bool:

@@ -96,11 +96,16 @@ def to_array(figure: Figure) -> NDArray[np.uint8]:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write the figure as PNG; `path` is replaced in one move. Equal figures give equal bytes."""
+def to_png(figure: Figure) -> bytes:
+    """The figure as the content of a PNG file. Equal figures give equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write the figure as PNG; `path` is replaced in one move."""
+    write_atomically(path, to_png(figure))
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:

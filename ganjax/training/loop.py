@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from ganjax.core import GameState
+from ganjax.core import GameState, Metrics
 from ganjax.errors import DivergedError
 from ganjax.training import parallel
 from ganjax.training.checkpoint import Checkpoints
@@ -16,6 +16,7 @@ from ganjax.training.chunk import compile_chunk, per_step
 from ganjax.training.judging import Judge, Judging
 from ganjax.training.setup import Keys, Setup, arrays, check, initial_state, order, state_shapes
 from ganjax.training.step import train_step
+from ganjax.training.telemetry import telemetry
 from ganjax.training.writers import Writers
 
 MAX_SKIPPED = 5  # consecutive steps without a finite result before the run is stopped
@@ -58,7 +59,8 @@ def train(
         workdir: the run directory, made if it does not exist.
         seed: of the initialisation, the order of the data and all noise.
         schedule: how long, and how often to log, sample and save.
-        observe: called as `observe(step, host state, writers)` at step 0, every `sample_every` steps and at the end.
+        observe: called as `observe(step, host state, writers)` at step 0, every `sample_every` steps and at the end;
+            the gradients' lengths and the setup's telemetry are logged at the same steps but step 0.
         judge: called with the host state every `judge_every` steps and at the end, on the primary process; the state
             of its least "score" is kept in `<workdir>/best`, and training never continues from it.
         progress: show a progress bar on standard error.
@@ -87,6 +89,7 @@ def train(
 
     one_step = train_step(setup.game, setup.dynamics, setup.averages, axis_name=parallel.axis_name())
     run = compile_chunk(one_step, scan=setup.scan, length=schedule.chunk)
+    measure = telemetry(setup)
     data, state = parallel.replicate(arrays(setup)), parallel.replicate(state)
     writers = Writers(workdir, begin) if parallel.is_primary() else None
     judging = Judging(workdir, judge, writers) if schedule.judge_every else None
@@ -101,9 +104,12 @@ def train(
             log.chunk(step, count, metrics)
             step += count
             last = step == schedule.steps
+            looks = writers and (last or step % schedule.sample_every == 0)
+            if looks:
+                log.add(measure(parallel.fetch(state)))
             if last:
                 log.finish()
-            if observe and writers and (last or step % schedule.sample_every == 0):
+            if looks and observe:
                 observe(step, parallel.fetch(state), writers)
             if judging and (last or step % schedule.judge_every == 0):
                 judging(parallel.fetch(state))
@@ -135,21 +141,27 @@ class _Log:
     def __init__(self, writers: Writers | None, schedule: Schedule, begin: int, progress: bool):
         self._writers, self._every, self._streak = writers, schedule.log_every, 0
         self._pending: tuple[int, int, Any] | None = None  # first step, steps, metrics on the device
+        self._added: Any = {}  # to the record of the last pending step
         self._bar = tqdm(total=schedule.steps, initial=begin, unit="step", disable=not progress, dynamic_ncols=True)
 
     def chunk(self, step: int, count: int, metrics: Any) -> None:
         self.finish()
         self._pending = step, count, metrics
 
+    def add(self, metrics: Metrics) -> None:
+        """Join further metrics to the record of the newest step, which is then written even between two records."""
+        self._added = metrics
+
     def finish(self) -> None:
         """Write what is pending."""
         if self._pending is None:
             return
         (start, count, metrics), self._pending = self._pending, None
-        records = per_step(metrics, count)
+        records, (added, self._added) = per_step(metrics, count), (self._added, {})
+        records[-1] |= jax.device_get(added)
         for step, record in enumerate(records, start + 1):
             self._streak = 0 if record["finite"] else self._streak + 1
-            if self._writers and step % self._every == 0:
+            if self._writers and (step % self._every == 0 or (added and record is records[-1])):
                 self._writers.scalars(step, record)
             if self._streak == MAX_SKIPPED:
                 bad = sorted(name for name, value in record.items() if not np.isfinite(value))

@@ -14,6 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ganjax import core
 from ganjax.core import PyTree
 from ganjax.errors import ConfigError, GanjaxError, reason
 
@@ -123,10 +124,7 @@ def _per_device(rows: np.ndarray) -> jax.Array:
 
 def global_index(size: int) -> jax.Array:
     """Positions in the global batch of a device's `size` examples, [size] int32; inside the compiled chunk."""
-    index = jnp.arange(size, dtype=jnp.int32)
-    if jax.device_count() == 1:
-        return index
-    return index * jax.device_count() + jax.lax.axis_index(AXIS)
+    return core.global_index(size, axis_name())
 
 
 def shared(function: Callable, weights: PyTree, size: int) -> tuple[Callable, int]:

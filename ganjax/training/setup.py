@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ganjax.core import Array, Batch, Dynamics, Game, GameState, Key
+from ganjax.core import Array, Batch, Dynamics, Game, GameState, Key, Metrics
 from ganjax.data import Dataset, positions_of_steps
 from ganjax.errors import CheckpointError, DataError
 from ganjax.training import parallel
@@ -29,6 +29,9 @@ class Setup(NamedTuple):
     averages: Mapping[str, Averaged] = {}
     sample: Callable[..., Array] | None = (
         None  # (params, net_state, key, index, labels) -> x; games.adversarial.sampler
+    )
+    telemetry: Callable[[GameState], Metrics] | None = (
+        None  # what to log of a state now and then, such as norms of layers
     )
     labelled: bool = False  # give the players the class labels of the data
     scan: bool = True  # run a chunk as one program, or dispatch each step (see benchmarks/README.md)

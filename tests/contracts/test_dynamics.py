@@ -168,7 +168,12 @@ def _make(game_name, dynamics_name, adjust="none", optimizer=optax.adam):
     return train_step(game, dynamics, averages), state, batch
 
 
-CASES = [(d, a, g) for d, a, g in product(DYNAMICS, ADJUSTMENTS, GAMES) if a == "none" or d != "fictitious_play"]
+# Every rule with every adjustment on a nonlinear game of two numbers; on the others every rule with none and with two,
+# and on networks, which take long to compile, every adjustment with the plainest rules.
+CASES = [(d, a, "dirac_gan") for d, a in product(DYNAMICS, ADJUSTMENTS)]
+CASES += [(d, a, g) for d, a, g in product(DYNAMICS, ("none", "two"), GAMES) if g != "dirac_gan"]
+CASES += [(d, a, "gan") for d, a in product(("simultaneous", "alternating"), ADJUSTMENTS) if a not in ("none", "two")]
+CASES = [(d, a, g) for d, a, g in CASES if a == "none" or d != "fictitious_play"]
 CASES += [(d, "none", STATEFUL) for d in DYNAMICS]
 CASES += [("simultaneous", "none", g) for g in MORE_GAMES if g != STATEFUL]
 
@@ -224,7 +229,7 @@ def _with_a_stake_in_the_opponents(game):
     return game._replace(costs={player: cost(player) for player in game.players})
 
 
-@pytest.mark.parametrize("game_name, adjust", [*product(["bilinear", "dirac_gan"], ADJUSTMENTS), ("gan", "none")])
+@pytest.mark.parametrize("game_name, adjust", [*product(["dirac_gan"], ADJUSTMENTS), ("gan", "none")])
 @pytest.mark.parametrize("dynamics_name", [d for d in DYNAMICS if d not in ("lola", "unrolled")])
 def test_nobody_moves_by_what_another_pays(dynamics_name, game_name, adjust):
     """Gradients are of the own cost in the own parameters. LOLA and unrolling alone mean to steer the opponent."""

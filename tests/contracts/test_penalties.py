@@ -127,6 +127,7 @@ def test_parameter_gradients_are_those_of_finite_differences(name, shape, logits
             assert abs((gradient[leaf] * along).sum()) > 1e-4, "nothing was compared"
 
 
+@pytest.mark.fault("apex 654, lightweight-gan 92: a penalty in half precision gives NaN")
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("name", VARIANTS)
@@ -228,6 +229,7 @@ def test_linear_critic(shape):
     np.testing.assert_allclose(_values(moved, _linear(w), *data), pays, rtol=1e-4)
 
 
+@pytest.mark.fault("PyTorch-GAN, pytorch-wgan, Keras-GAN: the penalty's norm is over channels, one for each pixel")
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_quadratic_critic(shape):
     """`|x|^2 / 2` has the gradient x, so that a value tells where it was taken."""
@@ -248,6 +250,7 @@ def _epsilon(penalty, x_real, keys, scale=1.0):
     return np.sqrt(values * scale / (np.asarray(x_real, np.float64) ** 2).reshape(len(x_real), -1).sum(-1))
 
 
+@pytest.mark.fault("one epsilon for the whole batch")
 @pytest.mark.parametrize("penalty, scale", [(gradient_penalty(target=0.0), 1.0), (zero_centred(), 2.0)])
 def test_one_epsilon_per_example_uniform_and_shared_by_its_axes(penalty, scale):
     keys = jax.random.split(jax.random.key(4), 1000)
@@ -259,6 +262,7 @@ def test_one_epsilon_per_example_uniform_and_shared_by_its_axes(penalty, scale):
     assert stats.kstest(first, "uniform").pvalue > 0.01
 
 
+@pytest.mark.fault("StudioGAN: DRAGAN adds 0.5 std(batch) U(0, 1), which is one-sided")
 def test_dragan_adds_independent_centred_gaussian_noise_to_real_data():
     """`c x^2 / 2` with one axis chosen by c shows that axis of `x_real + d`."""
     keys, std = jax.random.split(jax.random.key(5), 2000), 0.3

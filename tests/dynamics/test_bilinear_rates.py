@@ -616,6 +616,7 @@ def _competitive_by_definition(game, eta):
 # -- faults of public code, which these checks find -------------------------------------------------------------------
 
 
+@pytest.mark.fault("Variational-Inequality-GAN: OMD keeps its last gradient by reference")
 def test_an_optimistic_step_that_is_simultaneous_play_in_disguise_is_found(float64):
     """A public OMD keeps the last gradient by reference: zeroed in place and filled again, "last" is the present one.
 
@@ -642,6 +643,7 @@ def test_an_optimistic_step_that_is_simultaneous_play_in_disguise_is_found(float
         _check_path(np.asarray(_path(wrong, 300)), theory.optimistic_roots(0.3))
 
 
+@pytest.mark.fault("Runge-Kutta with the other player frozen is Euler's method")
 def test_a_runge_kutta_of_each_player_alone_is_found(float64):
     """With the other frozen the field of ab is constant in the own parameter: every order is Euler's method.
 
@@ -664,6 +666,7 @@ def test_a_runge_kutta_of_each_player_alone_is_found(float64):
     np.testing.assert_allclose(np.abs(np.linalg.eigvals(joint)).max(), np.sqrt(1 + 0.3**4 / 4), rtol=1e-9)
 
 
+@pytest.mark.fault("discretisation_drift: half of the assertions pass with a gradient of zero")
 def test_a_gradient_of_zero_is_found(float64):
     """A public test of such a game passes for half of its assertions with a gradient of zero; ours for none."""
     still = Game(

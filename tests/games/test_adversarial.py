@@ -92,6 +92,7 @@ def test_a_turn_moves_its_own_player_alone():
         assert _same(field.net_state[other], state.net_state[other])
 
 
+@pytest.mark.fault("pytorch 13350: u moves at every forward pass")
 def test_u_moves_once_per_discriminator_step():
     """One update, shared by the real and the fake pass; the generator's step and sampling read it only."""
     norm = spectral_norm()

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from ganjax.layers.minibatch import Maxout, MinibatchDiscrimination, MinibatchStandardDeviation
 
@@ -36,6 +37,20 @@ def test_minibatch_standard_deviation():
     np.testing.assert_allclose(maps[..., 5], np.asarray(images).std(0).mean(), rtol=1e-5)
     slope = jax.grad(lambda f: layer.apply({}, f).sum())(jnp.ones((4, 2)))
     assert np.isfinite(slope).all(), "all examples equal"
+
+
+@pytest.mark.parametrize("layer", [MinibatchDiscrimination(3, 2, group=2), MinibatchStandardDeviation(group=2)])
+def test_groups_are_compared_by_themselves(layer):
+    """Six examples in groups of two: i with i + 3, and nobody else."""
+    f = jax.random.normal(KEY, (6, 4))
+    params = layer.init(KEY, f)
+    found = layer.apply(params, f)
+    for i in range(3):
+        pair = np.array([i, i + 3])
+        whole = layer.clone(group=None).apply(params, f[pair])
+        np.testing.assert_allclose(found[pair], whole, rtol=1e-5)
+    with pytest.raises(ValueError, match="a batch of 5 has no groups of 2"):
+        layer.apply(params, f[:5])
 
 
 def test_maxout():

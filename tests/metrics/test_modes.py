@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import chi2
 
 from ganjax.data.points import grid, grid_centres, ring, ring_centres
-from ganjax.metrics import density_tv, histogram_modes, modes, perfect_density_tv, perfect_modes
+from ganjax.metrics import density_tv, histogram_modes, label_modes, modes, perfect_density_tv, perfect_modes
 
 
 def test_counts_by_hand(float64):
@@ -108,3 +108,22 @@ def test_wrong_shapes():
         modes(jnp.zeros(5), jnp.zeros((3, 2)), 1.0)
     with pytest.raises(ValueError, match=r"std has shape \(3,\)"):  # N = K = 3 would broadcast
         modes(jnp.zeros((3, 2)), jnp.zeros((3, 2)), jnp.ones(3))
+
+
+def test_labels_by_hand():
+    """Of three classes and of two digits together; what is unsure or out of range is of low quality."""
+    score = jax.jit(label_modes, static_argnums=1)
+    found = score(np.array([0, 0, 2, -1, 3]), 3)
+    assert found.histogram.tolist() == [2, 0, 1] and int(found.captured) == 2
+    np.testing.assert_allclose(found.high_quality, 3 / 5)
+    np.testing.assert_allclose(found.reverse_kl, 2 / 3 * np.log(2) + 0 + 1 / 3 * np.log(1), rtol=1e-5)
+    pairs = score(np.array([[0, 1], [1, 0], [1, 0], [2, 2], [2, -1]]), 3)
+    assert pairs.histogram.tolist() == [0, 1, 0, 2, 0, 0, 0, 0, 1]
+    np.testing.assert_allclose(pairs.high_quality, 4 / 5)
+    stacked = np.stack(np.unravel_index(np.arange(1000), (10, 10, 10)), 1)
+    assert int(score(stacked.astype(np.uint8), 10).captured) == 1000
+    assert int(score(np.array([0, 0, 0, 1, 1]), 3, least=0.5).captured) == 1
+    with pytest.raises(TypeError, match="take the argmax of logits"):
+        label_modes(np.ones(3), 3)
+    with pytest.raises(ValueError, match=r"labels have shape \(2, 1, 1\)"):
+        label_modes(np.ones((2, 1, 1), int), 3)

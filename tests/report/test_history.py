@@ -5,6 +5,7 @@ import pytest
 
 from ganjax.errors import DataError
 from ganjax.report import read_metrics
+from ganjax.report.history import numbers, read_records
 
 
 def read(tmp_path, text):
@@ -79,3 +80,21 @@ def test_nothing_to_read_is_an_error_that_says_so(tmp_path, text):
 def test_a_missing_file_is_an_error_that_says_so(tmp_path):
     with pytest.raises(DataError, match=r"No metrics at .*metrics\.jsonl"):
         read_metrics(tmp_path)
+
+
+def test_records_are_all_that_is_whole_with_a_count_of_the_rest(tmp_path):
+    lines = ['{"step": 1, "a": {"b": [1]}}', "", '{"step": 2, "a', '{"torn": 3{"step": 4}', "[1]", "[" * 100_000, "{}"]
+    (tmp_path / "alarms.jsonl").write_text("\n".join(lines))
+    records = read_records(tmp_path / "alarms.jsonl")
+    assert records.rows == [{"step": 1, "a": {"b": [1]}}, {"step": 4}] and records.damaged == 4
+
+
+def test_numbers_are_what_a_float_can_hold():
+    row = {"step": 1, "a": 2, "b": 0.5, "c": True, "d": "1", "e": 10**400, "f": [1]}
+    assert numbers(row) == {"a": 2.0, "b": 0.5}
+
+
+@pytest.mark.parametrize("step", ["true", "1.0", "9" * 400, str(2**63)])
+def test_a_step_is_an_integer_of_64_bits(tmp_path, step):
+    metrics = read(tmp_path, WHOLE + f'{{"step": {step}, "a": 5}}\n')
+    assert {name: values.tolist() for name, values in metrics.items()} == {"step": [1, 2], "a": [1, 2]}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ganjax.errors import DataError
-from ganjax.report import curves
+from ganjax.report import curves, read_metrics
 from ganjax.report.images import load_image
-from ganjax.report.learning import group_metrics, running_median
+from ganjax.report.learning import group_figures, group_metrics, running_median
 
 
 def write(workdir, rows):
@@ -53,6 +53,25 @@ def test_curves_have_one_axes_per_group(tmp_path):
     assert [axes.get_yscale() for axes in figure.axes] == ["linear", "linear", "log", "linear"]
     height, width, _ = load_image(tmp_path / "curves.png").shape
     assert (width, height) == (1352, 754)
+
+
+def test_a_group_alone_is_drawn_as_among_the_others(tmp_path):
+    write(tmp_path, gan_rows())
+    together = curves(tmp_path, tmp_path / "curves.png").axes
+    figures = group_figures(read_metrics(tmp_path))
+    assert list(figures) == ["cost", "logit", "gradient_norm", "fid"]
+    for axes, figure in zip(together, figures.values(), strict=True):
+        (alone,) = figure.axes
+        assert alone.get_ylabel() == axes.get_ylabel() and len(alone.lines) == len(axes.lines)
+        for line, expected in zip(alone.lines, axes.lines, strict=True):
+            np.testing.assert_array_equal(line.get_xydata(), expected.get_xydata())
+            assert line.get_color() == expected.get_color()
+
+
+def test_values_that_no_axis_can_hold_leave_gaps():
+    metrics = {"step": np.arange(4), "g/cost": np.array([1.0, 1e308, -1e308, 2.0])}
+    (axes,) = group_figures(metrics)["cost"].axes
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0, 3])
 
 
 def test_raw_values_are_drawn_as_logged_under_their_median(tmp_path):

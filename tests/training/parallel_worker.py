@@ -40,10 +40,20 @@ def main(out: str, *cluster: str) -> None:
         parallel.join(cluster[0], int(cluster[1]), int(cluster[2]))
     axis, prior, dataset = parallel.axis_name(), normal_prior(8), load("digits")
     generator = dcgan.Generator(dataset.shape, width=8, axis_name=axis)
-    discriminator = dcgan.Discriminator(width=8, axis_name=axis)
+    discriminator = dcgan.Discriminator(width=8, dropout=0.2, axis_name=axis)
     sgd = optax.sgd(0.002)  # at 0.05 this game amplifies rounding tenfold a step
     setup = Setup(
-        game=gan(generator, discriminator, LOSSES["non_saturating"], prior=prior, spectral=spectral_norm()),
+        game=gan(
+            generator,
+            discriminator,
+            LOSSES["non_saturating"],
+            prior=prior,
+            spectral=spectral_norm(),
+            packing=2,
+            instance_noise=0.1,
+            orthogonal={"generator": 1e-4},
+            axis_name=axis,
+        ),
         dynamics=alternating({"discriminator": sgd, "generator": sgd}, turns={"discriminator": 2}, axis_name=axis),
         dataset=dataset,
         batch_size=16,

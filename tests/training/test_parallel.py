@@ -54,6 +54,7 @@ def test_the_reference_is_worth_comparing(one_device):
     assert np.linalg.norm(moved) > 1e-3 * np.linalg.norm(one_device["start"])
 
 
+@pytest.mark.fault("flaxmodels: a replicated state is replicated again on resume")
 def test_eight_devices(one_device, tmp_path):
     _finish(_start(8, tmp_path / "state.npz"))
     _compare(dict(np.load(tmp_path / "state.npz")), one_device, 8)

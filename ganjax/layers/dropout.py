@@ -1,0 +1,29 @@
+"""Dropout whose masks do not depend on how many devices share the batch."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ganjax.core import Array, global_index, noise
+
+SHARED = "shared"  # the stream of random numbers whose key all devices share; Flax's "dropout" has one for each device
+
+
+class Dropout(nn.Module):
+    """`x m / (1 - rate)` with `m ~ Bernoulli(1 - rate)` for every entry (Srivastava et al. 2014).
+
+    Example i of the global batch gets the mask of its own key, `fold_in(key, i)`. Flax's `Dropout` draws one mask for
+    a device's examples together, so that its masks change with the number of devices.
+    """
+
+    rate: float  # share of the entries that is dropped
+    axis_name: str | None = None  # of the devices that share the batch
+
+    @nn.compact
+    def __call__(self, x: Array, *, deterministic: bool) -> Array:
+        """[B, ...] to [B, ...]; `deterministic` gives x itself, and so does the initialisation."""
+        if deterministic or self.rate == 0 or self.is_initializing():
+            return x
+        index = global_index(len(x), self.axis_name)
+        keep = noise(lambda k: jax.random.bernoulli(k, 1 - self.rate, x.shape[1:]), self.make_rng(SHARED), index)
+        return jnp.where(keep, x / (1 - self.rate), 0)

@@ -1,0 +1,117 @@
+"""The score tables of a page: every metric beside its floor, and the receipt of how it came about."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ganjax.report.history import is_number
+from ganjax.report.html import Html, details, join, table, tag
+from ganjax.report.run import Run
+
+# What a metric says, by a word in its name.
+HINTS = {
+    "fid": "Fréchet distance of Gaussians fitted to features of samples and of real images; falls with n, so compare "
+    "at one n only.",
+    "kid": "Squared kernel distance (MMD) of features; unbiased, so a perfect generator scatters around 0.",
+    "mmd": "Kernel distance of samples and real data.",
+    "inception_score": "How sure a classifier is of each sample, and how many classes it sees.",
+    "precision": "Share of samples that lie among real images: fidelity.",
+    "recall": "Share of real images that lie among samples: diversity.",
+    "density": "How closely real images surround a sample; can pass 1.",
+    "coverage": "Share of real images that have a sample nearby.",
+    "authenticity": "Share of samples that are no nearer to a training image than its nearest other training image.",
+    "sliced_wasserstein": "Mean transport distance of projections on random lines.",
+    "wasserstein": "Transport distance of samples and real data.",
+    "modes": "How many modes of the data the samples hit.",
+    "memorisation": "How much nearer samples are to training images than held-out images are.",
+    "duplicates": "Share of samples that are copies of each other.",
+    "accuracy": "Share of examples that a classifier gets right.",
+    "likelihood": "Log density that the model gives to real data.",
+}
+BETTER = {"lower": "↓ lower is better", "higher": "↑ higher is better"}
+EXPLANATION = (
+    "Floor: the same metric of real images against real images at the same n, which no generator is expected to pass. "
+    "Held out: against images that training never saw; samples that do much better against training images than "
+    "against these are copies."
+)
+
+
+def number(value: Any) -> str:
+    """A number for reading, four digits of it; a dash for none.
+
+    >>> [number(value) for value in (3000, 0.123456, 123456.7, None, "x")]
+    ['3,000', '0.1235', '123,457', '–', 'x']
+    """
+    if value is None:
+        return "–"
+    if not is_number(value):
+        return str(value)
+    return f"{value:,.0f}" if isinstance(value, int) or 1e4 <= abs(value) < 1e12 else f"{value:.4g}"
+
+
+def spelled(value: Any) -> str:
+    """A JSON value in full; a string without quotes."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def hint(name: str) -> str:
+    """What a metric means; nothing for an unknown one.
+
+    >>> hint("KID (x 1000)")[:23]
+    'Squared kernel distance'
+    """
+    words = f"_{re.sub('[^a-z0-9]+', '_', name.lower())}_"
+    return next((text for word, text in HINTS.items() if f"_{word}_" in words), "")
+
+
+def score_tables(run: Run) -> Html:
+    """The newest last and the newest best score of each kind of weights, the earlier ones folded up."""
+    shown: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for score in run.scores:
+        shown.setdefault((str(score.get("which")), str(score.get("weights"))), score)
+    earlier = [score for score in run.scores if not any(score is other for other in shown.values())]
+    parts = [
+        tag("p", EXPLANATION, class_="note"),
+        tag("div", *(_score(score) for score in shown.values()), class_="scores"),
+    ]
+    if earlier:
+        parts.append(details(f"Earlier scores ({len(earlier)})", *(_score(score) for score in earlier)))
+    return join([*parts, _meanings(run)])
+
+
+def _meanings(run: Run) -> Html:
+    """What the metrics of the scores mean, where that is known."""
+    names = dict.fromkeys(name for score in run.scores for name in score["metrics"])
+    known = [(name.replace("_", " "), hint(name)) for name in names if hint(name)]
+    return join([tag("h3", "What they mean"), table((), known, class_="pairs")]) if known else Html("")
+
+
+def _score(score: Mapping[str, Any]) -> Html:
+    receipt = score["receipt"]
+    other = {key: value for key, value in score.items() if key not in ("metrics", "receipt")}
+    fields = [(key, spelled(value)) for key, value in (receipt | other).items()]
+    kind, weights = str(score.get("which", "score")).capitalize(), score.get("weights", "unknown")
+    samples = f"{number(receipt.get('count'))} samples"
+    reference = f"{number(receipt.get('reference_count'))} real images of the split {receipt.get('reference')}"
+    return tag(
+        "article",
+        tag("h3", f"{kind}: step {number(score['step'])}, {weights} weights"),
+        *([tag("p", f"{samples} against {reference}", class_="note")] if receipt else []),
+        table(
+            ("metric", "value", "floor", "held out"),
+            [_metric(name, one) for name, one in score["metrics"].items()],
+            class_="measured",
+        ),
+        details("Receipt", table((), fields, class_="pairs")),
+    )
+
+
+def _metric(name: str, one: Mapping[str, Any]) -> list[object]:
+    """A metric's row: its name with the better direction and its note, then value, floor and held-out figure."""
+    better = BETTER.get(str(one.get("better")), "")
+    said = [tag("small", part) for part in (better, one.get("note")) if part]
+    value = tag("strong", number(one["value"]))
+    return [join([name.replace("_", " "), *said]), value, number(one.get("floor")), number(one.get("held_out"))]

@@ -1,0 +1,42 @@
+"""What is logged of a state now and then, beside the metrics of every step."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ganjax.core import GameState, Metrics
+from ganjax.dynamics.field import View, dot
+from ganjax.training import parallel
+from ganjax.training.setup import Keys, Setup, arrays, gather
+
+# It runs once in hundreds of steps: compiling it quickly is what counts.
+_QUICK_COMPILE = {"xla_backend_optimization_level": 0}
+
+
+def telemetry(setup: Setup) -> Callable[[GameState], Metrics]:
+    """The gradients' lengths and whatever the setup itself wants to see, compiled, of a state on the host."""
+    own = setup.telemetry or (lambda state: {})
+    gradients = gradient_norms(setup)
+    return jax.jit(lambda state: gradients(state) | own(state), compiler_options=_QUICK_COMPILE)
+
+
+def gradient_norms(setup: Setup) -> Callable[[GameState], Metrics]:
+    """`|grad_i c_i|` of each player i on the first examples of the data, with the same noise every time.
+
+    Returns:
+        `state -> {"<player>/gradient": scalar}`.
+    """
+    data, index = arrays(setup, setup.batch_size), jnp.arange(setup.batch_size, dtype=jnp.int32)
+    axis_name = parallel.axis_name()
+
+    def measure(state: GameState) -> Metrics:
+        view = View(setup.game, state.net_state, gather(data, index, index), Keys.of(0).steps)
+        gradients = view.field(state.params).gradients
+        return {f"{player}/gradient": jnp.sqrt(dot(slope, slope)) for player, slope in gradients.items()}
+
+    if axis_name is None:
+        return measure
+    # The networks average over the devices' axis: here it has one device, which sees the whole batch.
+    one = jax.vmap(measure, axis_name=axis_name, axis_size=1, in_axes=None)
+    return lambda state: jax.tree.map(lambda value: value[0], one(state))

@@ -1,0 +1,41 @@
+"""The gradients' lengths: a closed form, and no other number where networks average over devices."""
+
+import jax
+import numpy as np
+import optax
+
+from ganjax.core import Batch, Game, Outcome
+from ganjax.data import Dataset
+from ganjax.dynamics import simultaneous
+from ganjax.training import Setup, init_state, parallel
+from ganjax.training.telemetry import telemetry
+
+
+def test_lengths_of_the_gradients(monkeypatch):
+    """Costs `w . mean(x)` and `3 |w|^2 / 2`: their gradients are mean(x) of the first examples, and 3 w."""
+
+    def first(params, net_state, batch, key):
+        return (params["a"] * batch.x.mean(0)).sum(), Outcome({}, {})
+
+    def second(params, net_state, batch, key):
+        return 1.5 * (params["b"] ** 2).sum(), Outcome({}, {})
+
+    def init(key, batch):
+        return {"a": batch.x[0], "b": 2 + batch.x[0]}, {"a": {}, "b": {}}
+
+    x = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
+    game, dynamics = Game(init, {"a": first, "b": second}), simultaneous(dict.fromkeys("ab", optax.sgd(0.1)))
+    setup = Setup(game, dynamics, Dataset(x), batch_size=4, telemetry=lambda state: {"own": state.params["a"][0]})
+    state = init_state(game, dynamics, jax.random.key(0), Batch(x, None, np.arange(9)))
+    expected = {
+        "a/gradient": np.linalg.norm(x[:4].mean(0)),
+        "b/gradient": 3 * np.linalg.norm(2 + x[0]),
+        "own": x[0, 0],
+    }
+    found = telemetry(setup)(state)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5)
+    monkeypatch.setattr(parallel, "axis_name", lambda: "data")
+    for name, value in telemetry(setup)(state).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5)

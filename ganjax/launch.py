@@ -282,7 +282,7 @@ class Report:
         _config_of(experiment, self.workdir)
         from ganjax.report.page import write_page
 
-        print(write_page(self.workdir))
+        print(write_page(self.workdir, defaults=as_record(experiment.config)))
 
 
 def _config_of(experiment: Experiment, workdir: Path) -> tuple[Any, dict[str, Any]]:

@@ -49,7 +49,7 @@ def code_prior(categories: int, continuous: int, size: int) -> Prior:
     return draw
 
 
-Rngs = Mapping[str, Key]  # keyed by Flax's stream
+Rngs = dict[str, Key]  # keyed by Flax's stream
 
 
 class Network(NamedTuple):

@@ -27,6 +27,7 @@ FLOORS = {
     "data": 4,
     "metrics": 4,
     "training": 5,
+    "evaluation": 6,
     "report": 6,
     "gallery": 7,
     "launch": 8,

@@ -94,17 +94,25 @@ def test_every_block_equals_the_original(network, files, references):
         np.testing.assert_allclose(sampled(found[name]), y, rtol=0, atol=1e-4 * abs(y).max(), err_msg=name)
 
 
-def test_inputs_equal_the_originals(references):
+def network_input(extractor, x):
+    """What `apply` hands to the network."""
+    with nn.intercept_methods(lambda call, args, kwargs, context: (args[0], None)):
+        return extractor.apply(extractor.weights, x).features
+
+
+@pytest.mark.parametrize("kind", ["pytorch", "tensorflow"])
+def test_inputs_equal_the_originals(kind, files, references):
     """Grey images of 28x28: repeated, brought to 299x299 and scaled as pytorch-fid and torch-fidelity do."""
-    grey = pretrained.colour(jnp.asarray(images(28, 1)))
-    for kind, prepare in (("pytorch", pretrained.like_pytorch_fid), ("tensorflow", pretrained.like_tensorflow)):
-        np.testing.assert_allclose(sampled(prepare(grey)), references[f"input/{kind}"], rtol=0, atol=1e-5)
+    extractor = fid_inception(files["inception"], tensorflow=kind == "tensorflow")
+    for x in (jnp.asarray(images(28, 1)), jnp.asarray(images(28, 1), jnp.float32)):
+        y = network_input(extractor, x)
+        np.testing.assert_allclose(sampled(y), references[f"input/{kind}"], rtol=0, atol=1e-5)
 
 
-def test_the_input_of_efficientnet():
+def test_the_input_of_efficientnet(files):
     """A step edge shrunk to half its width by the antialiased hat (1, 3, 3, 1) / 8, in units of 1/128."""
     x = jnp.zeros((1, 448, 448, 3)).at[:, :, 224:].set(128.0)
-    y = pretrained.like_efficientnet(x)
+    y = network_input(efficientnet_lite0(files["efficientnet_lite0"]), x)
     assert y.shape == (1, 224, 224, 3)
     np.testing.assert_allclose(y[0, 100, 110:114, 0] + 127 / 128, [0, 1 / 8, 7 / 8, 1], atol=1e-6)
 

@@ -18,6 +18,7 @@ import copy
 import os
 import runpy
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -63,16 +64,17 @@ def create_ganjax(state: dict[str, np.ndarray]) -> Callable:
 
     launch._prepare_jax()
     import jax
-    import jax.numpy as jnp
-    from flax.traverse_util import unflatten_dict
+    from safetensors.numpy import save_file
 
-    from ganjax.evaluation import pretrained
-    from ganjax.models.inception import FidInception
+    from ganjax.evaluation import fid_inception
 
-    leaves = runpy.run_path(str(ROOT / "scripts" / "convert_weights.py"))["convert"]("inception", state)
-    weights = unflatten_dict({name: jnp.asarray(leaf) for name, leaf in leaves.items()}, sep="/")
-    apply = jax.jit(pretrained._apply(FidInception(logit_bias=False), pretrained.like_pytorch_fid))
-    return lambda images: np.asarray(apply(weights, images).features)
+    converter = runpy.run_path(str(ROOT / "scripts" / "convert_weights.py"))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "inception.safetensors"
+        save_file(converter["convert"]("inception", state), path)
+        extractor = fid_inception(path)
+    apply = jax.jit(extractor.apply)
+    return lambda images: np.asarray(apply(extractor.weights, images).features)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )
 
-_conv = partial(nn.Conv, precision="highest")  # float32 on every machine
+_conv = partial(nn.Conv, precision="highest")  # as in inception.py
 
 
 class Block(nn.Module):

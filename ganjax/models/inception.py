@@ -18,9 +18,9 @@ from ganjax.core import Array
 
 SIZE = 299  # height and width of its input
 CLASSES = 1008
-FEATURES = 2048
 
-# float32 on every machine: by default a GPU multiplies with 10 bits, and nobody could compare distances.
+# float32 on every machine: by default a GPU multiplies with 10 bits, and nobody could compare distances. These are
+# Flax's own convolutions, since nothing here is trained and no derivative needs the fast ones of ganjax.layers.
 _conv = partial(nn.Conv, precision="highest")
 _max_pool = partial(nn.max_pool, window_shape=(3, 3), strides=(2, 2))
 

@@ -1,11 +1,20 @@
 """Which judge sees what: real images with one fault at a time, before every metric.
 
-Claim: no single number judges a generator. Frechet and kernel distances see nearly every fault but not copies of the
-training set, precision is blind to lost modes and recall to bad images, duplicates are seen by the count of duplicates
-and by coverage, and copies only by an audit against held-out data.
+Claim: no single number judges a generator. Distances of distributions see nearly every fault but not copies of the
+training set, which only an audit against held-out data sees; precision and density are blind to lost modes, recall to
+small damage of images; coverage sees both.
 Paper: Borji, Pros and Cons of GAN Evaluation Measures, 2019; Xu et al., An empirical study on evaluation metrics of
 generative adversarial networks, 2018; Naeem et al., Reliable Fidelity and Diversity Metrics, 2020.
 Command: python experiments/judges.py train --workdir runs/judges
+Time: about 3 minutes on 2 CPU cores.
+Figure: runs/judges/responses.png, every metric over the strength of each fault; runs/judges/faults.png, the images.
+Measured with seed 0 on 2,000 held-out garments (floor in brackets): the Frechet distance in the classifier's features
+is 1.1 unaltered (1.6), 77 for blur, 45 for noise, 63 for holes, 358 for one class alone, 85 for 20 different images,
+and 0.8 for copies of the training set, below its floor. Precision is 1.0 for the 20 images and 0.89 for one class
+alone (0.87), density even 1.6 for the 20 images (0.99); recall rises to 0.94 under holes of half strength (0.88).
+Coverage falls for every fault but the copies. Only the audit sees those: 100 % of them are nearer to the training set
+than 1 % of held-out images are. Blurred images count as duplicates, 80 % of them: they are alike. One class alone hits
+6 modes, by mistakes of the classifier: the divergence of the modes, 1.7 nats, sees what their count does not.
 """
 
 from collections.abc import Callable, Mapping

@@ -9,7 +9,7 @@ Command: python experiments/memorisation.py train --workdir runs/memorisation
 Time: about 3 minutes on 2 CPU cores.
 Figure: runs/memorisation/distances.png, how far held-out images and samples are from the nearest training image;
 runs/memorisation/neighbours-<size>.png, samples beside those images.
-Measured with seed 0: of 148 held-out digits more and more are replaced by training ones: the Frechet distance falls from
+Measured with seed 0: of 148 held-out digits ever more are replaced by training ones: the Frechet distance falls from
 6.1 to 4.8, while the share of images nearer than 1 % of held-out ones follows the share of copies, and z falls from
 -0.7 to -16. A GAN on 64 images: 20 % of its samples are that near, and D takes 98 % of its training images for
 real and 5 % of held-out ones (AUC 0.98). On 256 images nothing is copied (0.1 %), though D still knows them (91 and 25

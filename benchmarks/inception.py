@@ -47,15 +47,19 @@ def create_torch(threads: int) -> tuple[dict[str, Callable], dict[str, np.ndarra
     eager = original.InceptionV3().eval()
     tuned = copy.deepcopy(eager).to(memory_format=torch.channels_last)
 
-    def run(net):
+    def run(net, layout=torch.channels_last):
         def features(images):
-            x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+            x = torch.from_numpy(images).permute(0, 3, 1, 2).float().contiguous(memory_format=layout) / 255
             with torch.inference_mode():
                 return net(x)[0].flatten(1).numpy()
 
         return features
 
-    return {"torch eager": run(eager), "torch tuned": run(tuned), "torch compiled": run(torch.compile(tuned))}, state
+    return {
+        "torch eager": run(eager, torch.contiguous_format),
+        "torch tuned": run(tuned),
+        "torch compiled": run(torch.compile(tuned)),
+    }, state
 
 
 def create_ganjax(state: dict[str, np.ndarray]) -> Callable:

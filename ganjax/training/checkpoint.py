@@ -41,9 +41,11 @@ class Checkpoints:
         self._directory = epath.Path(workdir.resolve() / folder)
         writing = {"max_to_keep": keep, "create": True, "cleanup_tmp_directories": True}
         options = {"read_only": True, "create": False} if read_only else writing
+        # Processes that save to two folders at a time must not wait for each other in the wrong one.
+        prefix = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=folder)
         self._manager = ocp.CheckpointManager(
             self._directory,
-            options=ocp.CheckpointManagerOptions(**options),
+            options=ocp.CheckpointManagerOptions(**options, multiprocessing_options=prefix),
             item_handlers={"state": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()},
         )
 

@@ -19,7 +19,7 @@ from ganjax.games import gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan
 from ganjax.spectral import spectral_norm
-from ganjax.training import Averaged, Keys, Schedule, Setup, parallel, train
+from ganjax.training import Averaged, Keys, Schedule, Setup, digest, load_state, parallel, train
 from ganjax.training.setup import initial_state
 
 
@@ -61,13 +61,16 @@ def main(out: str, *cluster: str) -> None:
         sample=sampler(generator, prior),
     )
     workdir = Path(tempfile.mkdtemp()) if not cluster else Path(out).parent / "cluster"
-    schedule = Schedule(20, log_every=1, sample_every=100, checkpoint_every=10, chunk=10)
-    state, _ = train(setup, workdir, seed=0, schedule=schedule, progress=False)
+    schedule = Schedule(20, log_every=1, sample_every=100, checkpoint_every=10, judge_every=10, chunk=10)
+    judge = None if not parallel.is_primary() else lambda state: {"score": -float(state.step)}
+    state, _ = train(setup, workdir, seed=0, schedule=schedule, judge=judge, progress=False)
     if compilations.count != 1:
         raise SystemExit(f"the chunk was compiled {compilations.count} times")
-    again, began = train(setup, workdir, seed=0, schedule=schedule, progress=False)
+    again, began = train(setup, workdir, seed=0, schedule=schedule, judge=judge, progress=False)
     if began != 20 or not all(jax.tree.leaves(jax.tree.map(np.array_equal, state, again))):
         raise SystemExit("the finished run was not restored as it was")
+    if digest(load_state(setup, workdir, best=True)) != digest(state):
+        raise SystemExit("the best state is not the last, whose score was the best")
     if parallel.is_primary():
         leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
         start = np.asarray(initial_state(setup, Keys.of(0).init).params["generator"]["ConvTranspose_0"]["kernel"])

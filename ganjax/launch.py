@@ -1,4 +1,4 @@
-"""The command line that every experiment gets: `train`, `sample`, `show`."""
+"""The command line that every experiment gets: `train`, `sample`, `latent`, `show`."""
 
 import dataclasses
 import logging
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from ganjax import __version__
 from ganjax.config import TrainConfig, as_record, from_record, parse, require
@@ -67,7 +67,7 @@ def _commands(experiment: Experiment, smoke: bool) -> dict[str, type]:
     }
     for command in commands.values():
         command.__doc__ = command.__mro__[1].__doc__
-    return commands | ({"sample": Sample} if experiment.build else {})
+    return commands | ({"sample": Sample, "latent": Latent} if experiment.build else {})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,11 +176,7 @@ class Sample:
         require(self, "out", self.out.suffix == ".png", "a name that ends in .png")
 
     def run(self, experiment: Experiment) -> None:
-        found = read_run(self.workdir)
-        if found is None:
-            raise ConfigError(f"{self.workdir} holds no run; train one first with the command train")
-        check_continues(self.workdir, found, {**found, "experiment": experiment.name})
-        config = from_record(experiment.config, found["config"])
+        config, _ = _config_of(experiment, self.workdir)
         self.out.parent.mkdir(parents=True, exist_ok=True)
         _prepare_jax()
         from ganjax import gallery
@@ -190,6 +186,39 @@ class Sample:
         state, key = load_state(setup, self.workdir), Keys.of(self.seed).samples
         gallery.picture(setup, draw(setup, state, key, self.count, weights=self.weights), self.out)
         print(self.out)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Latent(Sample):
+    """Look into the latent space of a trained generator: write a picture, print its numbers."""
+
+    what: Literal["interpolation", "arithmetic", "truncation", "projection"]
+    """interpolation: paths between two latents, a straight one above one along the sphere, which keeps the length of z.
+    arithmetic: class a - class b + class c, on the mean latents of the samples that a classifier sees in each class.
+    truncation: latents redrawn beyond a threshold, with their diversity and their distance to the training images.
+    projection: held-out images above the nearest ones that the generator makes, and training images as a control."""
+    count: int = 8
+    """How many: pairs of latents, sums, samples of each threshold, or images to project."""
+
+    def run(self, experiment: Experiment) -> None:
+        config, _ = _config_of(experiment, self.workdir)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        _prepare_jax()
+        from ganjax.explore import explore
+        from ganjax.training import load_state
+
+        setup = _setup(experiment, config)
+        how: dict[str, Any] = {name: getattr(self, name) for name in ("count", "weights", "seed")}
+        print("\n".join(explore(self.what, setup, load_state(setup, self.workdir), self.out, **how)))
+
+
+def _config_of(experiment: Experiment, workdir: Path) -> tuple[Any, dict[str, Any]]:
+    """The config of a run of this experiment, and all that its directory says of it."""
+    found = read_run(workdir)
+    if found is None:
+        raise ConfigError(f"{workdir} holds no run; train one first with the command train")
+    check_continues(workdir, found, {**found, "experiment": experiment.name})
+    return from_record(experiment.config, found["config"]), found
 
 
 def _prepare_jax() -> None:

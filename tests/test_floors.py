@@ -28,6 +28,7 @@ FLOORS = {
     "metrics": 4,
     "training": 5,
     "report": 6,
+    "explore": 7,
     "gallery": 7,
     "launch": 8,
 }

@@ -1,6 +1,6 @@
 """Games: what each player wants."""
 
-from ganjax.games.adversarial import code_prior, gan, normal_prior, options, sampler, uniform_prior
+from ganjax.games.adversarial import Normal, Sampler, code_prior, gan, normal_prior, options, sampler, uniform_prior
 from ganjax.games.dirac import dirac_gan
 from ganjax.games.toy import (
     bilinear,
@@ -13,6 +13,8 @@ from ganjax.games.toy import (
 )
 
 __all__ = [
+    "Normal",
+    "Sampler",
     "bilinear",
     "code_prior",
     "dirac_gan",

@@ -29,6 +29,7 @@ FLOORS = {
     "training": 5,
     "report": 6,
     "evaluation": 6,
+    "explore": 7,
     "gallery": 7,
     "launch": 8,
 }

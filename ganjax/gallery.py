@@ -32,10 +32,10 @@ def observe(setup: Setup, seed: int, workdir: Path, step: int, state: GameState,
     writers.image(step, "samples", picture(setup, x, _grid_of(workdir, step)))
     writers.flush()
     if step:
-        _warn(workdir)
+        warn(workdir)
 
 
-def _warn(workdir: Path) -> None:
+def warn(workdir: Path) -> None:
     """Say what is wrong with the run, each time that it is seen anew."""
     for alarm in write_alarms(workdir):
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in alarm.numbers.items())
@@ -51,7 +51,7 @@ def reports(setup: Setup, state: GameState, seed: int, workdir: Path) -> list[Pa
     written = (workdir / "metrics.jsonl").stat().st_mtime_ns
     if not all(path.exists() and path.stat().st_mtime_ns >= written for path in paths):
         _draw(setup, state, seed, workdir)
-        _warn(workdir)
+        warn(workdir)
     return paths if setup.sample is None else [_grid_of(workdir, int(state.step)), *paths]
 
 

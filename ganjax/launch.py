@@ -232,7 +232,7 @@ class Evaluate:
     def run(self, experiment: Experiment) -> None:
         config, found = _config_of(experiment, self.workdir)
         _prepare_jax()
-        from ganjax import evaluation
+        from ganjax import evaluation, gallery
         from ganjax.training import load_state
 
         setup = _setup(experiment, config)
@@ -252,6 +252,7 @@ class Evaluate:
             f"training examples, as {extractor.name} sees them"
         )
         print("\n".join([*evaluation.table(scores), str(path)]))
+        gallery.warn(self.workdir)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

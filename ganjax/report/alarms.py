@@ -28,6 +28,7 @@ STARVED = 0.01  # of the gradient's median length
 COPIES = 0.1  # share of samples as close to another as 1 % of real examples are
 GROWTH = 10.0  # of a layer's norm since the first look
 SWING = 0.5  # autocorrelation of a cost one period later
+MEMORISED = 0.05, 3.0  # share of samples next to a training image, and how many times that of real images
 LEAST = 64  # records below which no oscillation is looked for
 
 
@@ -41,8 +42,9 @@ class Alarm(NamedTuple):
 
 
 def find_alarms(workdir: str | os.PathLike[str]) -> list[Alarm]:
-    """The alarms of a run at its newest record, from `metrics.jsonl` and `judge.jsonl`, as far as they are there."""
-    logged, judged = (_series(Path(workdir) / name) for name in ("metrics.jsonl", "judge.jsonl"))
+    """The alarms of a run at its newest record, from `metrics.jsonl`, `judge.jsonl` and `scores/`, as far as there."""
+    workdir = Path(workdir)
+    logged, judged = (_series(workdir / name) for name in ("metrics.jsonl", "judge.jsonl"))
     causes = (
         _saturated(logged),
         _starved(logged),
@@ -50,6 +52,7 @@ def find_alarms(workdir: str | os.PathLike[str]) -> list[Alarm]:
         _drifts(logged),
         _lost(judged),
         _copies(judged),
+        _memorised(workdir),
     )
     return [alarm for cause in causes for alarm in cause]
 
@@ -194,3 +197,22 @@ def _copies(judged: Mapping[str, Series]) -> Iterator[Alarm]:
             "packing or minibatch features.",
             {"share of samples": float(values[-1]), "alarm above": COPIES},
         )  # fmt: skip
+
+
+def _memorised(workdir: Path) -> Iterator[Alarm]:
+    """The newest score says that samples lie next to training images."""
+    for path in sorted((workdir / "scores").glob("*.json"))[-1:]:
+        try:
+            record = json.loads(path.read_text())
+            found, step = record["metrics"]["memorised"], int(record["step"])
+            value, floor = float(found["value"]), float(found["floor"])
+        except (OSError, ValueError, KeyError, TypeError):  # not scored for it, or damaged, which the page says
+            return
+        least, times = MEMORISED
+        if value > max(least, times * floor):
+            yield Alarm(
+                step, "memorisation",
+                "Samples lie nearer to training images than real images do: use more data or augmentation, a smaller "
+                "discriminator, or stop earlier.",
+                {"share of samples": value, "share of real images": floor},
+            )  # fmt: skip

@@ -83,6 +83,21 @@ def test_what_the_judge_sees(tmp_path, name, modes, duplicates, number):
     assert alarm.alarm == name and number in alarm.numbers.values() and alarm.step == 10 * len(modes)
 
 
+@pytest.mark.parametrize("value, floor, rings", [(0.2, 0.02, True), (0.04, 0.0, False), (0.1, 0.05, False)])
+def test_memorisation_is_seen_in_the_newest_score(tmp_path, value, floor, rings):
+    _write(tmp_path, _healthy())
+    (tmp_path / "scores").mkdir()
+    for step, share in ((100, 1.0), (2000, value)):
+        record = {"step": step, "metrics": {"memorised": {"value": share, "floor": floor}}}
+        (tmp_path / "scores" / f"{step:08d}-ema.json").write_text(json.dumps(record))
+    found = find_alarms(tmp_path)
+    assert [alarm.alarm for alarm in found] == ["memorisation"] * rings
+    if rings:
+        assert found[0].step == 2000 and found[0].numbers["share of samples"] == value
+    (tmp_path / "scores" / "00003000-ema.json").write_text("{")
+    assert find_alarms(tmp_path) == []
+
+
 def test_a_wasserstein_critic_has_no_cost_of_zero(tmp_path):
     """Its cost is negative and its logits lie far apart, without anything being wrong."""
     healthy = _healthy()

@@ -60,6 +60,7 @@ def test_a_collapsed_generator_is_caught(digits, classifier, perfect):
     assert found["mode_kl"].value == pytest.approx(math.log(10), rel=1e-5)
     assert found["classifier_score"].value == pytest.approx(1, abs=1e-6)
     assert found["duplicates"].value == 1 and found["coverage"].value < 0.1
+    assert found["precision"].value == 1 and found["recall"].value < 0.02
     assert found["frechet_classifier"].value > 5 * perfect["frechet_classifier"].floor
     assert found["kernel_classifier"].value > 20 * abs(perfect["kernel_classifier"].value)
     assert {name: score.floor for name, score in found.items()} == {n: s.floor for n, s in perfect.items()}

@@ -291,16 +291,14 @@ def _draw_samples(task: Task, config: Config, results: Mapping[str, Result], wor
         save_image(out, image_grid(np.clip((rows + 1) * 127.5, 0, 255).astype(np.uint8), columns=16, scale=4))
         return out
     reach = 1.25 * float(np.abs(task.data).max())
-    parts = [
-        Panel(
-            [
-                Series(task.data[:1000, 0], task.data[:1000, 1], "real", "points", 6),
-                Series(*_shown(found.samples)[:2500].T, "generated", "points", 0),
-            ],
-            title=name, xlim=(-reach, reach), ylim=(-reach, reach), equal=True,
-        )
-        for name, found in results.items()
-    ]  # fmt: skip
+    parts = []
+    for name, found in results.items():
+        x = _shown(found.samples)[:2500]
+        series = [
+            Series(task.data[:1000, 0], task.data[:1000, 1], "real", "points", 6),
+            Series(x[:, 0], x[:, 1], "generated", "points", 0),
+        ]
+        parts.append(Panel(series, title=name, xlim=(-reach, reach), ylim=(-reach, reach), equal=True))
     panels(parts, out, columns=5, size=(2.4, 2.6), title=f"Seed {config.seed} after {config.steps:,} steps")
     return out
 

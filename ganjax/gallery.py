@@ -1,11 +1,14 @@
 """The pictures of a training run: its sample grids while it trains, its figures at the end."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from ganjax.core import GameState
 from ganjax.report import curves, grid, nearest_neighbours, panel, save_image, scatter
+from ganjax.report.alarms import write_alarms
 from ganjax.training import Keys, Setup, draw
 from ganjax.training.writers import Writers
 
@@ -23,10 +26,20 @@ def picture(setup: Setup, x: np.ndarray, path: Path) -> np.ndarray:
 
 
 def observe(setup: Setup, seed: int, workdir: Path, step: int, state: GameState, writers: Writers) -> None:
-    """The samples of a step, always from the same latents, to `samples/<step>.png` and TensorBoard."""
+    """The samples of a step, always from the same latents, to `samples/<step>.png` and TensorBoard; alarms, if any."""
     count = COUNT if setup.dataset.x_train.ndim == 4 else 16 * COUNT
     x = draw(setup, state, Keys.of(seed).samples, count)
     writers.image(step, "samples", picture(setup, x, _grid_of(workdir, step)))
+    writers.flush()
+    if step:
+        _warn(workdir)
+
+
+def _warn(workdir: Path) -> None:
+    """Say what is wrong with the run, each time that it is seen anew."""
+    for alarm in write_alarms(workdir):
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in alarm.numbers.items())
+        tqdm.write(f"step {alarm.step}: {alarm.alarm} ({numbers}). {alarm.sentence}", file=sys.stderr)
 
 
 def reports(setup: Setup, state: GameState, seed: int, workdir: Path) -> list[Path]:
@@ -38,6 +51,7 @@ def reports(setup: Setup, state: GameState, seed: int, workdir: Path) -> list[Pa
     written = (workdir / "metrics.jsonl").stat().st_mtime_ns
     if not all(path.exists() and path.stat().st_mtime_ns >= written for path in paths):
         _draw(setup, state, seed, workdir)
+        _warn(workdir)
     return paths if setup.sample is None else [_grid_of(workdir, int(state.step)), *paths]
 
 

@@ -1,4 +1,4 @@
-"""The command line that every experiment gets: `train`, `sample`, `evaluate`, `compare`, `report`, `show`."""
+"""The command line that every experiment gets: `train`, `sample`, `latent`, `evaluate`, `compare`, `report`, `show`."""
 
 import dataclasses
 import logging
@@ -69,7 +69,8 @@ def _commands(experiment: Experiment, smoke: bool) -> dict[str, type]:
         command.__doc__ = command.__mro__[1].__doc__
     if not experiment.build:
         return commands | {"report": Report}
-    return commands | {"sample": Sample, "evaluate": Evaluate, "compare": Compare, "report": Report}
+    trained = {"sample": Sample, "latent": Latent, "evaluate": Evaluate, "compare": Compare, "report": Report}
+    return commands | trained
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -282,7 +283,31 @@ class Report:
         _config_of(experiment, self.workdir)
         from ganjax.report.page import write_page
 
-        print(write_page(self.workdir))
+        print(write_page(self.workdir, defaults=as_record(experiment.config)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Latent(Sample):
+    """Look into the latent space of a trained generator: write a picture, print its numbers."""
+
+    what: Literal["interpolation", "arithmetic", "truncation", "projection"]
+    """interpolation: paths between two latents, a straight one above one along the sphere, which keeps the length of z.
+    arithmetic: class a - class b + class c, on the mean latents of the samples that a classifier sees in each class.
+    truncation: latents redrawn beyond a threshold, with their diversity and their distance to the training images.
+    projection: held-out images above the nearest ones that the generator makes, and training images as a control."""
+    count: int = 8
+    """How many: pairs of latents, sums, samples of each threshold, or images to project."""
+
+    def run(self, experiment: Experiment) -> None:
+        config, _ = _config_of(experiment, self.workdir)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        _prepare_jax()
+        from ganjax.explore import explore
+        from ganjax.training import load_state
+
+        setup = _setup(experiment, config)
+        how: dict[str, Any] = {name: getattr(self, name) for name in ("count", "weights", "seed")}
+        print("\n".join(explore(self.what, setup, load_state(setup, self.workdir), self.out, **how)))
 
 
 def _config_of(experiment: Experiment, workdir: Path) -> tuple[Any, dict[str, Any]]:

@@ -29,6 +29,7 @@ FLOORS = {
     "training": 5,
     "report": 6,
     "evaluation": 6,
+    "explore": 7,
     "gallery": 7,
     "launch": 8,
 }
@@ -84,10 +85,10 @@ def test_the_package_never_prints_and_never_asserts():
 def test_importing_starts_no_backend_and_no_heavy_dependency():
     code = (
         "import sys, ganjax.launch, ganjax.games, ganjax.dynamics, ganjax.training\n"
-        "import ganjax.data, ganjax.report, ganjax.models.dcgan\n"
+        "import ganjax.data, ganjax.report, ganjax.evaluation, ganjax.models.dcgan\n"
         "from jax._src import xla_bridge\n"
         "assert not xla_bridge.backends_are_initialized(), 'a backend was started'\n"
-        "names = {'tensorflow_datasets', 'matplotlib', 'sklearn', 'orbax.checkpoint', 'tensorflow'}\n"
+        "names = {'tensorflow_datasets', 'matplotlib', 'sklearn', 'orbax.checkpoint', 'tensorflow', 'safetensors'}\n"
         "heavy = names & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

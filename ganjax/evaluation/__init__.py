@@ -5,6 +5,7 @@ from ganjax.evaluation.evaluate import chosen_extractor, evaluate, receipt_of
 from ganjax.evaluation.extractor import Extractor, Features, extract, pixels
 from ganjax.evaluation.judge import light_judge
 from ganjax.evaluation.measures import METRICS
+from ganjax.evaluation.pretrained import efficientnet_lite0, fid_inception
 from ganjax.evaluation.receipt import Comparison, Receipt, Record, Score, compare, read, score_path, table, write
 
 __all__ = [
@@ -19,8 +20,10 @@ __all__ = [
     "accuracy",
     "chosen_extractor",
     "compare",
+    "efficientnet_lite0",
     "evaluate",
     "extract",
+    "fid_inception",
     "light_judge",
     "pixels",
     "read",

@@ -15,6 +15,7 @@ from ganjax.errors import ConfigError, DataError
 from ganjax.evaluation.classifier import trained_classifier
 from ganjax.evaluation.extractor import Extractor, classes, extract, pixels
 from ganjax.evaluation.measures import METRICS, Examples, Scene, names_of
+from ganjax.evaluation.pretrained import efficientnet_lite0, fid_inception
 from ganjax.evaluation.receipt import Receipt, Score
 from ganjax.rundir import config_digest
 from ganjax.training import Keys, Setup, draw, name_of_weights
@@ -121,9 +122,7 @@ def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = Non
         raise ConfigError(f"--extractor {name} needs --extractor-file, the file of its weights")
     if len(dataset.shape) != 3:
         raise DataError(f"--extractor {name} looks at images, the data set {dataset.name} has points; use pixels")
-    from ganjax.evaluation import pretrained  # type: ignore[attr-defined]
-
-    return {"fid": pretrained.fid_inception, "efficientnet_lite0": pretrained.efficientnet_lite0}[name](file)
+    return {"fid": fid_inception, "efficientnet_lite0": efficientnet_lite0}[name](file)
 
 
 def receipt_of(

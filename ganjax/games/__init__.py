@@ -1,6 +1,6 @@
 """Games: what each player wants."""
 
-from ganjax.games.adversarial import code_prior, gan, normal_prior, options, sampler, uniform_prior
+from ganjax.games.adversarial import Normal, Sampler, code_prior, gan, normal_prior, options, sampler, uniform_prior
 from ganjax.games.dirac import dirac_gan
 from ganjax.games.likelihood import classification
 from ganjax.games.toy import (
@@ -14,6 +14,8 @@ from ganjax.games.toy import (
 )
 
 __all__ = [
+    "Normal",
+    "Sampler",
     "bilinear",
     "classification",
     "code_prior",

@@ -1,5 +1,6 @@
 """The game of two networks: a generator and a discriminator (Goodfellow et al. 2014)."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -24,9 +25,19 @@ _OWN = (_SPECTRAL, _TURNS, _POOL)
 _NOISE = 2**32 - 1  # folded into a key for whatever is not the latent; no position is as large
 
 
+@dataclasses.dataclass(frozen=True)
+class Normal:
+    """`z ~ N(0, I)`, shape [size]; whoever needs a normal latent can see that it is one."""
+
+    size: int
+
+    def __call__(self, key: Key) -> Array:
+        return jax.random.normal(key, (self.size,))
+
+
 def normal_prior(size: int) -> Prior:
     """`z ~ N(0, I)`, shape [size]."""
-    return lambda key: jax.random.normal(key, (size,))
+    return Normal(size)
 
 
 def uniform_prior(size: int) -> Prior:
@@ -49,7 +60,7 @@ def code_prior(categories: int, continuous: int, size: int) -> Prior:
     return draw
 
 
-Rngs = Mapping[str, Key]  # keyed by Flax's stream
+Rngs = dict[str, Key]  # keyed by Flax's stream
 
 
 class Network(NamedTuple):
@@ -352,20 +363,35 @@ def _stream_keys(batch: Batch, key: Key, axis_name: str | None) -> list[Rngs]:
     return [{"dropout": own[i], SHARED: shared[i]} for i in range(3)]
 
 
-def sampler(
-    generator: nn.Module, prior: Prior, *, spectral: SpectralNorm | None = None
-) -> Callable[[PyTree, PyTree, Key, Array, Array | None], Array]:
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """A generator in evaluation mode, in two parts; called, it draws and decodes.
+
+    No tuple, because `jax.jit` keeps a weak reference to what it compiles and a tuple takes none.
+    """
+
+    prior: Prior
+    latent: Callable[[Key, Array], Array]  # (key, index [B]) -> z [B, ...]
+    decode: Callable[..., Array]  # (params, net_state, z [B, ...], labels [B] or None) -> x [B, ...]
+
+    def __call__(self, params: PyTree, net_state: PyTree, key: Key, index: Array, labels: Array | None = None) -> Array:
+        return self.decode(params, net_state, self.latent(key, index), labels)
+
+
+def sampler(generator: nn.Module, prior: Prior, *, spectral: SpectralNorm | None = None) -> Sampler:
     """The function that draws from a generator in evaluation mode: running BatchNorm statistics, `u` unmoved.
 
     Returns:
         `(params, net_state, key, index [B], labels [B] or None) -> x [B, ...]`: example i comes from the latent
-        `prior(fold_in(key, i))`, whatever else is drawn beside it.
+        `prior(fold_in(key, i))`, whatever else is drawn beside it. Its parts are `latent` and `decode`.
     """
     g = network(generator, spectral)
 
-    def sample(params: PyTree, net_state: PyTree, key: Key, index: Array, labels: Array | None = None) -> Array:
-        z = noise(prior, key, jnp.asarray(index))
+    def latent(key: Key, index: Array) -> Array:
+        return noise(prior, key, jnp.asarray(index))
+
+    def decode(params: PyTree, net_state: PyTree, z: Array, labels: Array | None = None) -> Array:
         x, _ = g.apply(g.weights(params, net_state), net_state, z, labels, train=False)
         return x
 
-    return sample
+    return Sampler(prior, latent, decode)

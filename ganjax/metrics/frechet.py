@@ -1,4 +1,4 @@
-"""Frechet distance of Gaussians fitted to features, from moments that are gathered in one pass.
+"""Frechet distance of Gaussians fitted to features, from moments that batches and devices gather and merge.
 
 The distance of N samples to their own distribution is not zero: `frechet_bias` says what a perfect sampler scores, and
 two distances can be compared only if they have the same N, the same features and the same reference.
@@ -43,7 +43,7 @@ class IntraClass(NamedTuple):
 
 
 def moments(x: ArrayLike) -> Moments:
-    """Count, mean and scatter of features, row block by row block: no second copy of all features is made.
+    """Count, mean and scatter of features, block by block: no copy of all features in double precision is made.
 
     Args:
         x: [N, F] floating.
@@ -53,13 +53,12 @@ def moments(x: ArrayLike) -> Moments:
         ValueError: x has another rank, no rows, or values that are not finite.
     """
     (x,) = features("moments", least=1, x=x)
-    total = Moments(0, np.zeros(x.shape[1]), np.zeros((x.shape[1], x.shape[1])))
-    for block in blocks(x, 4096):
-        centred = float64(block)
-        mean = centred.mean(0)
-        centred -= mean
-        total = merge(total, Moments(len(block), mean, centred.T @ centred))
-    return total
+    mean = sum(float64(block).sum(0) for block in blocks(x)) / len(x)
+    scatter = np.zeros((x.shape[1], x.shape[1]))
+    for block in blocks(x):
+        centred = float64(block) - mean
+        scatter += centred.T @ centred
+    return Moments(len(x), mean, scatter)
 
 
 def merge(a: Moments, b: Moments) -> Moments:

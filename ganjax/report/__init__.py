@@ -14,11 +14,13 @@ from ganjax.report.parts import Heat, Panel, Series
 from ganjax.report.plane import phase_plane
 from ganjax.report.points import scatter
 from ganjax.report.progress import panel
+from ganjax.report.rows import Row, rows
 
 __all__ = [
     "Heat",
     "Neighbours",
     "Panel",
+    "Row",
     "Series",
     "curves",
     "grid",
@@ -27,6 +29,7 @@ __all__ = [
     "panels",
     "phase_plane",
     "read_metrics",
+    "rows",
     "save_image",
     "scatter",
     "write_page",

@@ -41,16 +41,8 @@ class Alarm(NamedTuple):
 
 
 def find_alarms(workdir: str | os.PathLike[str]) -> list[Alarm]:
-    """The alarms of a run at its newest record, from `metrics.jsonl` and, where there is one, `judge.jsonl`.
-
-    Raises:
-        DataError: there is no metrics.jsonl.
-    """
-    logged = _series(read_metrics(workdir))
-    try:
-        judged = _series(read_metrics(Path(workdir) / "judge.jsonl"))
-    except DataError:
-        judged = {}
+    """The alarms of a run at its newest record, from `metrics.jsonl` and `judge.jsonl`, as far as they are there."""
+    logged, judged = (_series(Path(workdir) / name) for name in ("metrics.jsonl", "judge.jsonl"))
     causes = (
         _saturated(logged),
         _starved(logged),
@@ -73,7 +65,11 @@ def write_alarms(workdir: str | os.PathLike[str]) -> list[Alarm]:
     return [alarm for alarm, _ in new]
 
 
-def _series(metrics: Mapping[str, NDArray]) -> dict[str, Series]:
+def _series(path: Path) -> dict[str, Series]:
+    try:
+        metrics = read_metrics(path)
+    except DataError:  # nothing has been logged yet
+        return {}
     found = {}
     for name, values in metrics.items():
         finite = np.isfinite(values)

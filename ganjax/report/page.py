@@ -71,7 +71,7 @@ def _page(run: Run, defaults: Mapping[str, Any]) -> str:
     sections = {
         "Protocol": [_facts(run), _config(run, defaults)],
         "Scores": [score_tables(run) if run.scores else _note("This run has no scores.")],
-        "Curves": [*_curves("", run.metrics), *_curves("Light judge", run.judge)],
+        "Curves": [*_curves("", run.metrics), *_curves("Light judge", run.judge, hidden=("count", "floor"))],
         "Samples": [*_grids(run), _picture(run, "panel.png", "Samples of the same latents by training step.", "wide")],
         "Neighbours": [_picture(run, "neighbours.png", NEIGHBOURS, "beside")],
         "Warnings": [_warnings(run, found)],
@@ -169,9 +169,9 @@ def _config(run: Run, defaults: Mapping[str, Any]) -> Html:
     return join([*parts, details("All values", table((), (values | digests).items(), class_="pairs"))])
 
 
-def _curves(title: str, records: Records) -> Iterator[Html]:
-    """One chart per group of metrics, light raw lines under running medians."""
-    columns = {_label(name): values for name, values in to_columns(records.rows).items()}
+def _curves(title: str, records: Records, hidden: tuple[str, ...] = ()) -> Iterator[Html]:
+    """One chart per group of metrics but the hidden ones, light raw lines under running medians."""
+    columns = {_label(name): values for name, values in to_columns(records.rows).items() if name not in hidden}
     charts = group_figures(columns)
     if not charts:
         if not title:

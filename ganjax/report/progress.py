@@ -12,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganjax.errors import DataError
-from ganjax.report.images import enlarge, find_cells, load_image
-from ganjax.report.style import DPI, INK, LABEL, TITLE, new_figure, save_figure
+from ganjax.report.images import find_cells, load_image
+from ganjax.report.rows import stack
+from ganjax.report.style import INK, LABEL, TITLE, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = 8  # a strip shows at least so many images, where the grid has them
-HEADER, GAP, LETTER = 38, 10, 10.5  # pixels: over the figure, between strips, width of a caption's letter
-WIDTH, HEIGHT = 640, 900  # pixels that small strips are enlarged towards
 
 
 def panel(
@@ -51,7 +50,8 @@ def panel(
     files = _sample_files(source)
     steps = choose_steps(sorted(files), count)
     strips = _strips([load_image(files[step]) for step in steps])
-    figure = _side_by_side(steps, strips, title) if _are_tall(strips) else _stacked(steps, strips, title)
+    captions = [f"step {step:,}" for step in steps]
+    figure = _side_by_side(captions, strips, title) if _are_tall(strips) else stack(captions, strips, title)
     save_figure(figure, out)
     return figure
 
@@ -115,45 +115,16 @@ def _are_tall(strips: list[NDArray[np.uint8]]) -> bool:
     return any(strip.shape[0] > 0.8 * strip.shape[1] for strip in strips)
 
 
-def _stacked(steps: Sequence[int], strips: list[NDArray[np.uint8]], title: str) -> Figure:
-    """Strips under each other, pixel for pixel, captions on the left."""
-    strips = _enlarged(strips)
-    captions = [f"step {step:,}" for step in steps]
-    content = LETTER * max(map(len, captions)) + 3 * GAP + max(strip.shape[1] for strip in strips)
-    width = max(content, LETTER * len(title) + 2 * GAP)
-    height = HEADER + sum(strip.shape[0] + GAP for strip in strips)
-    left = (width + content) / 2 - GAP - max(strip.shape[1] for strip in strips)
-    figure = new_figure(width / DPI, height / DPI, layout="none")
-    figure.text(0.5, 1 - HEADER / 2 / height, title, ha="center", va="center", fontsize=TITLE, color=INK)
-    bottom = float(height - HEADER)
-    for caption, strip in zip(captions, strips, strict=True):
-        bottom -= strip.shape[0]
-        box = (left / width, bottom / height, strip.shape[1] / width, strip.shape[0] / height)
-        axes = figure.add_axes(box, xticks=[], yticks=[])
-        axes.imshow(strip, interpolation="nearest", aspect="auto")
-        axes.spines[:].set_visible(False)
-        axes.set_ylabel(caption, rotation=0, ha="right", va="center", fontsize=LABEL, color=INK)
-        bottom -= GAP
-    return figure
-
-
-def _enlarged(strips: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-    """The strips, all enlarged by the largest integer that keeps them within WIDTH and HEIGHT."""
-    widest, total = max(strip.shape[1] for strip in strips), sum(strip.shape[0] for strip in strips)
-    factor = max(1, min(WIDTH // widest, HEIGHT // total))
-    return [enlarge(strip, factor) for strip in strips]
-
-
-def _side_by_side(steps: Sequence[int], pictures: list[NDArray[np.uint8]], title: str) -> Figure:
+def _side_by_side(captions: Sequence[str], pictures: list[NDArray[np.uint8]], title: str) -> Figure:
     """Whole pictures in rows of three, captions above."""
     columns = min(3, len(pictures))
     rows = math.ceil(len(pictures) / columns)
     aspect = max(picture.shape[0] / picture.shape[1] for picture in pictures)
     figure = new_figure(3.2 * columns, 0.45 + rows * (0.3 + 3.2 * aspect))
     figure.suptitle(title, fontsize=TITLE, color=INK)
-    for place, (step, picture) in enumerate(zip(steps, pictures, strict=True)):
+    for place, (caption, picture) in enumerate(zip(captions, pictures, strict=True)):
         axes = figure.add_subplot(rows, columns, place + 1)
         axes.imshow(picture)
         axes.set_axis_off()
-        axes.set_title(f"step {step:,}", fontsize=LABEL, color=INK)
+        axes.set_title(caption, fontsize=LABEL, color=INK)
     return figure

@@ -104,12 +104,12 @@ def train(
             log.chunk(step, count, metrics)
             step += count
             last = step == schedule.steps
-            looks = writers and (last or step % schedule.sample_every == 0)
+            looks = writers is not None and (last or step % schedule.sample_every == 0)
             if looks:
                 log.add(measure(parallel.fetch(state)))
             if last:
                 log.finish()
-            if looks and observe:
+            if looks and writers and observe:
                 observe(step, parallel.fetch(state), writers)
             if judging and (last or step % schedule.judge_every == 0):
                 judging(parallel.fetch(state))

@@ -11,6 +11,7 @@ import numpy as np
 from ganjax.rundir import write_whole
 
 JUDGED = "judge.jsonl"
+ALARMS = "alarms.jsonl"  # ganjax.report.alarms reads what is logged, and writes it
 
 
 def rewind(path: Path, step: int) -> None:
@@ -44,7 +45,7 @@ class Writers:
     def __init__(self, workdir: Path, step: int):
         from tensorboardX import SummaryWriter
 
-        for name in ("metrics.jsonl", JUDGED):
+        for name in ("metrics.jsonl", JUDGED, ALARMS):
             rewind(workdir / name, step)
         self._judged = workdir / JUDGED
         self._lines = open(workdir / "metrics.jsonl", "a")  # noqa: SIM115  closed by close()

@@ -177,6 +177,19 @@ def test_sampling_is_in_evaluation_mode_and_draws_each_sample_by_itself():
     np.testing.assert_allclose(whole, Generator().apply({"params": g, **s}, z, train=False), rtol=1e-6)
 
 
+def test_a_sampler_is_its_two_parts_under_jit_too():
+    game, batch, key = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR), _batch(), jax.random.key(7)
+    _, state = _start(game, batch)
+    sample, index, labels = sampler(Generator(), PRIOR), jnp.arange(2, 12), None
+    g, s = state.params["generator"], state.net_state["generator"]
+    z = sample.latent(key, index)
+    np.testing.assert_array_equal(z[3], jax.random.normal(jax.random.fold_in(key, 5), (3,)))
+    np.testing.assert_array_equal(sample.decode(g, s, z, labels), sample(g, s, key, index, labels))
+    jitted = jax.jit(sample)
+    np.testing.assert_allclose(jitted(g, s, key, index, labels), sample(g, s, key, index), rtol=1e-5)
+    assert sample.prior == normal_prior(3) != normal_prior(4)
+
+
 def test_a_module_without_train_works():
     class Line(nn.Module):
         @nn.compact

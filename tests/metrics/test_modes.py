@@ -117,9 +117,9 @@ def test_labels_by_hand():
     assert found.histogram.tolist() == [2, 0, 1] and int(found.captured) == 2
     np.testing.assert_allclose(found.high_quality, 3 / 5)
     np.testing.assert_allclose(found.reverse_kl, 2 / 3 * np.log(2) + 0 + 1 / 3 * np.log(1), rtol=1e-5)
-    pairs = score(np.array([[0, 1], [1, 0], [1, 0], [2, 2], [2, -1]]), 3)
+    pairs = score(np.array([[0, 1], [1, 0], [1, 0], [2, 2], [2, -1], [0, 3]]), 3)
     assert pairs.histogram.tolist() == [0, 1, 0, 2, 0, 0, 0, 0, 1]
-    np.testing.assert_allclose(pairs.high_quality, 4 / 5)
+    np.testing.assert_allclose(pairs.high_quality, 4 / 6, rtol=1e-6)
     stacked = np.stack(np.unravel_index(np.arange(1000), (10, 10, 10)), 1)
     assert int(score(stacked.astype(np.uint8), 10).captured) == 1000
     assert int(score(np.array([0, 0, 0, 1, 1]), 3, least=0.5).captured) == 1

@@ -1,5 +1,6 @@
 """Generators whose scores are known: a perfect one scores what real data score, others are caught."""
 
+import importlib
 import importlib.util
 import math
 from pathlib import Path
@@ -15,6 +16,7 @@ from ganjax.evaluation.measures import published_name
 from ganjax.rundir import config_digest
 
 _spec = importlib.util.spec_from_file_location("scenes", Path(__file__).parent / "scenes.py")
+evaluate_module = importlib.import_module("ganjax.evaluation.evaluate")  # the package has a function of this name
 scenes = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(scenes)
 
@@ -60,6 +62,7 @@ def test_a_collapsed_generator_is_caught(digits, classifier, perfect):
     assert found["mode_kl"].value == pytest.approx(math.log(10), rel=1e-5)
     assert found["classifier_score"].value == pytest.approx(1, abs=1e-6)
     assert found["duplicates"].value == 1 and found["coverage"].value < 0.1
+    assert found["precision"].value == 1 and found["recall"].value < 0.02
     assert found["frechet_classifier"].value > 5 * perfect["frechet_classifier"].floor
     assert found["kernel_classifier"].value > 20 * abs(perfect["kernel_classifier"].value)
     assert {name: score.floor for name, score in found.items()} == {n: s.floor for n, s in perfect.items()}
@@ -128,6 +131,14 @@ def test_what_does_not_fit_is_said(digits, classifier):
     without = Dataset(digits.x_train, name="photos")
     found = evaluate(*scenes.replaying(without, digits.x_test), pixels(), count=40)
     assert not {"modes", "classifier_score", "memorised"} & set(found) and found["frechet_pixels"].held_out is None
+
+
+@pytest.mark.parametrize(("name", "reader"), [("fid", "fid_inception"), ("efficientnet_lite0", "efficientnet_lite0")])
+def test_published_networks_are_read_from_their_file(digits, monkeypatch, name, reader):
+    monkeypatch.setattr(evaluate_module, reader, lambda path: (reader, path))
+    assert chosen_extractor(name, digits, Path("a.safetensors"), progress=False) == (reader, Path("a.safetensors"))
+    assert chosen_extractor("pixels", digits, progress=False).name == "pixels"
+    assert chosen_extractor(None, load("ring"), progress=False).name == "pixels"
 
 
 @pytest.mark.parametrize(

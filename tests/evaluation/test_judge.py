@@ -3,6 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from ganjax.data import Dataset, load, ring
 from ganjax.errors import ConfigError, DataError
 from ganjax.evaluation import Recipe, light_judge, trained_classifier
 from ganjax.evaluation import judge as module
+from ganjax.training import Keys
 
 _spec = importlib.util.spec_from_file_location("scenes", Path(__file__).parent / "scenes.py")
 scenes = importlib.util.module_from_spec(_spec)
@@ -31,12 +34,17 @@ def test_images(tmp_path, monkeypatch):
     assert judge(perfect) == good and bad["floor"] == good["floor"]
 
 
-def test_points():
-    data = load("ring")
+def test_points(monkeypatch):
+    data, keys = load("ring"), []
     setup, state = scenes.replaying(data, ring(500, seed=5)[0])
+    draw = module.draw
+    monkeypatch.setattr(module, "draw", lambda *args: keys.append(args[2]) or draw(*args))
     found = light_judge(setup, 0, count=500)(state)
     assert found["score"] == found["sliced_wasserstein"] < 3 * found["floor"]
     assert found["modes"] == 8
+    assert not jnp.array_equal(jax.random.key_data(keys[0]), jax.random.key_data(Keys.of(0).samples)), (
+        "the best step would be best on the latents of the evaluation"
+    )
 
 
 def test_what_cannot_be_judged():

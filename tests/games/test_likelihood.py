@@ -12,6 +12,8 @@ from ganjax.dynamics import simultaneous, vector_field
 from ganjax.games import classification
 from ganjax.training import simulate
 
+KEY = jax.random.key(1)
+
 
 def _batch(labels=(0, 2, 1, 1)):
     x = jnp.array([[1.0, 2.0], [0.5, -1.0], [-2.0, 0.0], [0.0, 3.0]])
@@ -47,11 +49,12 @@ class Normed(nn.Module):
 def test_statistics_move_with_the_batch_and_dropout_with_the_key():
     game, batch = classification(Normed()), _batch()
     params, net_state = game.init(jax.random.key(0), batch)
-    one, outcome = game.costs["classifier"](params, net_state, batch, jax.random.key(1))
+    one, outcome = game.costs["classifier"](params, net_state, batch, KEY)
     other, _ = game.costs["classifier"](params, net_state, batch, jax.random.key(2))
     mean = outcome.net_state["batch_stats"]["BatchNorm_0"]["mean"]
     np.testing.assert_allclose(mean, 0.1 * np.asarray(batch.x).mean(0), rtol=1e-6)
-    assert one != other
+    elsewhere, _ = game.costs["classifier"](params, net_state, batch._replace(position=batch.position + 4), KEY)
+    assert len({float(one), float(other), float(elsewhere)}) == 3, "of other examples, other units are dropped"
 
 
 def test_it_learns_what_is_separable():

@@ -108,6 +108,7 @@ class Remedy(NamedTuple):
     noise_ends: float = 0.8  # share of the training at which it is 0
     fakes_kept: int = 0
     turns: int = 1  # of the discriminator
+    rate: float = 1.0  # of both players' Adam, times the task's
     play: Callable[[Dynamics], Dynamics] | None = None  # wraps the dynamics
 
 
@@ -201,11 +202,8 @@ def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) 
         generator, discriminator, LOSSES[remedy.loss], prior=prior, penalties=remedy.penalties, packing=remedy.packing,
         instance_noise=fades if remedy.noise else 0.0, fakes_kept=remedy.fakes_kept,
     )  # fmt: skip
-    turns = {"generator": 1, "discriminator": remedy.turns}
-    rates = {
-        p: optax.cosine_decay_schedule(task.rate, n * config.steps) if task.decay else task.rate
-        for p, n in turns.items()
-    }
+    turns, rate = {"generator": 1, "discriminator": remedy.turns}, remedy.rate * task.rate
+    rates = {p: optax.cosine_decay_schedule(rate, n * config.steps) if task.decay else rate for p, n in turns.items()}
     optimizers = {player: optax.adam(rate, b1=0.5) for player, rate in rates.items()}
     dynamics = alternating(optimizers, turns={"discriminator": remedy.turns})
     dynamics = remedy.play(dynamics) if remedy.play else dynamics
@@ -311,18 +309,18 @@ def _shown(samples: Mapping[str, np.ndarray]) -> np.ndarray:
 def _draw_curves(task: Task, config: Config, results: Mapping[str, Result], workdir: Path) -> Path:
     """Mean and range over the seeds of the mode histogram's total variation."""
     out = workdir / f"{config.task}-curves.png"
-    steps = np.linspace(0, config.steps, config.looks + 1)[1:]
+    thousands = np.linspace(0, config.steps, config.looks + 1)[1:] / 1000
     parts = []
     for name, found in results.items():
         series = []
         for tint, (weights, scores) in enumerate(found.scores.items()):
             tv = scores["mode_tv"]
             series += [
-                Series(steps, tv.min(1), f"{weights}, range over seeds", "band", tint, tv.max(1)),
-                Series(steps, tv.mean(1), f"{weights}, mean", tint=tint),
+                Series(thousands, tv.min(1), f"{weights}, range over seeds", "band", tint, tv.max(1)),
+                Series(thousands, tv.mean(1), f"{weights}, mean", tint=tint),
             ]
         perfect = {"perfect sampler": task.perfect["mode_tv"]}
-        parts.append(Panel(series, "step", "mode TV", name, ylim=(0, 1), lines=perfect))
+        parts.append(Panel(series, "thousand steps", "mode TV", name, ylim=(0, 1), lines=perfect))
     panels(parts, out, columns=5, size=(2.6, 2.4), title="Total variation between the modes' histogram and uniform")
     return out
 

@@ -116,6 +116,8 @@ REMEDIES = {
     "none": Remedy(),
     "packing 2": Remedy(packing=2),
     "packing 4": Remedy(packing=4),
+    "packing 2, twice the rate": Remedy(packing=2, rate=2.0),
+    "twice the rate": Remedy(rate=2.0),
     "minibatch deviation": Remedy(minibatch="std"),
     "minibatch discrimination": Remedy(minibatch="discrimination"),
     "history of fakes": Remedy(fakes_kept=2048),

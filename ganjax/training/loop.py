@@ -59,8 +59,8 @@ def train(
         workdir: the run directory, made if it does not exist.
         seed: of the initialisation, the order of the data and all noise.
         schedule: how long, and how often to log, sample and save.
-        observe: called as `observe(step, host state, writers)` at step 0, every `sample_every` steps and at the end;
-            the gradients' lengths and the setup's telemetry are logged at the same steps but step 0.
+        observe: called as `observe(step, host state, writers)` at step 0, every `sample_every` steps and at the end.
+            Every `sample_every` steps the gradients' lengths and the setup's telemetry are logged too.
         judge: called with the host state every `judge_every` steps and at the end, on the primary process; the state
             of its least "score" is kept in `<workdir>/best`, and training never continues from it.
         progress: show a progress bar on standard error.
@@ -104,12 +104,12 @@ def train(
             log.chunk(step, count, metrics)
             step += count
             last = step == schedule.steps
-            looks = writers is not None and (last or step % schedule.sample_every == 0)
-            if looks:
+            sampled = step % schedule.sample_every == 0
+            if writers and sampled:  # not where a run happens to stop: continued, it leaves the records of a whole one
                 log.add(measure(parallel.fetch(state)))
             if last:
                 log.finish()
-            if looks and writers and observe:
+            if observe and writers and (last or sampled):
                 observe(step, parallel.fetch(state), writers)
             if judging and (last or step % schedule.judge_every == 0):
                 judging(parallel.fetch(state))

@@ -85,9 +85,9 @@ def merge(a: Moments, b: Moments) -> Moments:
 def frechet_distance(a: Moments, b: Moments) -> float:
     """`|m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^1/2)`, the squared W2 of two Gaussians (Heusel et al. 2017).
 
-    With any `S = A^T A`, the last trace is the sum of the singular values of `A_a A_b^T`. It is real for all
-    covariances, singular ones too; pytorch-fid takes the matrix square root of the product, which for these crashes
-    or turns complex unless 1e-6 is added to the diagonals.
+    With any `S = A^T A` and `M = A_a A_b^T`, the last trace is the sum of the square roots of the eigenvalues of the
+    symmetric `M M^T`, real for all covariances, singular ones too. pytorch-fid takes the matrix square root of the
+    product, which for these crashes or turns complex unless 1e-6 is added to the diagonals.
 
     Returns:
         In the squared units of the features; 0 where rounding would make it negative.
@@ -179,5 +179,7 @@ def _gaussian(name: str, m: Moments) -> _Gaussian:
 def _distance(name: str, a: _Gaussian, b: _Gaussian) -> float:
     if a.mean.shape != b.mean.shape:
         raise ValueError(f"{name}: means have shapes {a.mean.shape} and {b.mean.shape}, expected the same features")
-    overlap = np.linalg.svd(a.root @ b.root.T, compute_uv=False).sum()
+    small, large = sorted((a.root, b.root), key=len)  # the lesser rank: no eigenvalues that are zero but for rounding
+    m = small @ large.T
+    overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(m @ m.T), 0)).sum()
     return max(0.0, float(((a.mean - b.mean) ** 2).sum() + a.trace + b.trace - 2 * overlap))

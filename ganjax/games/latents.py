@@ -111,7 +111,7 @@ def project(
     key: Key,
     *,
     size: int,
-    starts: int = 8,
+    starts: int = 4,
     steps: int = 300,
     learning_rate: float = 0.1,
     prior_weight: float = 1e-3,
@@ -120,8 +120,8 @@ def project(
     """`argmin_z mean_j (f(G(z))_j - f(x)_j)^2 + prior_weight |z|^2`, by Adam from several draws of N(0, I).
 
     It is the most likely z if `f(x) = f(G(z))` plus Gaussian noise of variance `prior_weight` times the number of
-    features (Bora et al. 2017, equation 4, with restarts; Zhu et al. 2016 with features). The learning rate falls to
-    zero along a cosine. Each image is projected by itself, whatever else is in the batch.
+    features (Bora et al. 2017, with restarts; Zhu et al. 2016, with features). Each image is projected by itself,
+    whatever else is in the batch.
 
     Args:
         decode: `z [B, size] -> x [B, ...]`, the generator in evaluation mode.
@@ -130,7 +130,7 @@ def project(
         size: of z.
         starts: how many.
         steps: of Adam.
-        learning_rate: of Adam, at first.
+        learning_rate: of Adam.
         prior_weight: of the squared length of z.
         feature: `[B, ...] -> [B, ...]`, what is compared; the images themselves by default.
     """
@@ -150,7 +150,7 @@ def project(
         each = jax.vmap(loss)(z)
         return each.sum(), each
 
-    adam = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
+    adam = optax.adam(learning_rate)
 
     def step(carry, _):
         z, state = carry

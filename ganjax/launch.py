@@ -245,7 +245,7 @@ class Evaluate:
         scores = evaluation.evaluate(setup, state, extractor, metrics=self.metrics, **protocol)
         receipt = evaluation.receipt_of(setup, extractor, found["config"], **protocol)
         step, weights = int(state.step), receipt.weights
-        path = evaluation.score_path(self.workdir, step, weights)
+        path = evaluation.score_path(self.workdir, step, weights, extractor.name)
         evaluation.write(path, evaluation.Record(step, weights, self.which, scores, receipt))
         print(
             f"step {step} ({self.which}), {weights} weights: {self.count} samples against {receipt.reference_count} "

@@ -74,9 +74,9 @@ MUST_AGREE = (
 OUGHT_TO_AGREE = ("device", "jax", "ganjax")
 
 
-def score_path(workdir: Path, step: int, weights: str) -> Path:
-    """Where the scores of a step lie."""
-    return workdir / "scores" / f"{step:08d}-{weights}.json"
+def score_path(workdir: Path, step: int, weights: str, extractor: str) -> Path:
+    """Where the scores of a step lie, one file for each extractor."""
+    return workdir / "scores" / f"{step:08d}-{weights}-{extractor}.json"
 
 
 def write(path: Path, record: Record) -> None:

@@ -76,7 +76,7 @@ def test_evaluate_prints_a_table_and_writes_a_receipt(trained):
     assert [row.split()[0] for row in rows] == ["frechet_classifier", "modes", "mode_kl"]
     record = read(Path(path))
     assert (record.step, record.weights, record.which) == (60, "ema", "last") and path.endswith(
-        "scores/00000060-ema.json"
+        "scores/00000060-ema-classifier.json"
     )
     assert (record.receipt.count, record.receipt.reference_count, record.receipt.seed) == (100, 100, 0)
     assert _kept(trained) == before, "evaluating only reads the run"
@@ -96,7 +96,7 @@ def test_compare(trained, tmp_path):
     paths = []
     for seed in (0, 1):
         assert _run("evaluate", "--workdir", trained, *FEW, "--seed", seed)[0] == 0
-        paths.append((trained / "scores/00000060-ema.json").rename(tmp_path / f"{seed}.json"))
+        paths.append((trained / "scores/00000060-ema-classifier.json").rename(tmp_path / f"{seed}.json"))
     code, out, err = _run("compare", "--scores", *paths)
     assert code == 0 and err == "" and out.splitlines() == compare(paths).lines
     for text, changed in (("error", "count"), ("warning", "device")):

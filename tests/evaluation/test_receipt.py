@@ -48,9 +48,9 @@ def _other(field):
 
 
 def test_what_is_written_is_read(tmp_path):
-    path = module.score_path(tmp_path, 300, "ema")
+    path = module.score_path(tmp_path, 300, "ema", "pixels")
     write(path, RECORD)
-    assert read(path) == RECORD and path == tmp_path / "scores" / "00000300-ema.json"
+    assert read(path) == RECORD and path == tmp_path / "scores" / "00000300-ema-pixels.json"
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     content = json.loads(path.read_text())
     assert content.keys() == {"step", "weights", "which", "metrics", "receipt"}

@@ -35,6 +35,7 @@ def features(count: int, width: int, seed: int) -> np.ndarray:
 
 
 def ganjax() -> tuple[Callable, Callable]:
+    import scipy.linalg.blas
     import scipy.linalg.lapack  # noqa: F401  (not to be timed)
 
     from ganjax.metrics import frechet_distance, moments

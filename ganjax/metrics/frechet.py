@@ -52,13 +52,14 @@ def moments(x: ArrayLike) -> Moments:
         TypeError: x is not floating.
         ValueError: x has another rank, no rows, or values that are not finite.
     """
+    from scipy.linalg.blas import dsyrk
+
     (x,) = features("moments", least=1, x=x)
     mean = sum(float64(block).sum(0) for block in blocks(x)) / len(x)
-    scatter = np.zeros((x.shape[1], x.shape[1]))
-    for block in blocks(x):
-        centred = float64(block) - mean
-        scatter += centred.T @ centred
-    return Moments(len(x), mean, scatter)
+    scatter = np.zeros((x.shape[1], x.shape[1]), order="F")
+    for block in blocks(x):  # into the upper triangle, in place
+        scatter = dsyrk(1.0, (float64(block) - mean).T, beta=1.0, c=scatter, overwrite_c=True)
+    return Moments(len(x), mean, np.triu(scatter) + np.triu(scatter, 1).T)
 
 
 def merge(a: Moments, b: Moments) -> Moments:

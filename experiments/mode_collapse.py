@@ -110,8 +110,7 @@ class Remedy(NamedTuple):
     penalties: tuple[Penalty, ...] = ()
     packing: int = 1
     minibatch: Literal["none", "discrimination", "std"] = "none"
-    noise: float = 0.0  # of instances at the start, in units of the data's deviation; falls linearly to 0
-    noise_ends: float = 0.8  # share of the training at which it is 0
+    noise: float = 0.0  # of instances at the start, in units of the data's deviation; falls linearly to 0 at 80 %
     fakes_kept: int = 0
     turns: int = 1  # of the discriminator
     rate: float = 1.0  # of both players' Adam, times the task's
@@ -204,7 +203,7 @@ def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) 
     generator = mlp.Generator(shape, task.hidden, **task.generator)
     discriminator = mlp.Discriminator(task.hidden, minibatch=remedy.minibatch, group=GROUP, **task.discriminator)
     prior, deviation = normal_prior(task.latent), float(task.data.std())
-    last = remedy.noise_ends * config.steps * remedy.turns
+    last = 0.8 * config.steps * remedy.turns
     fades = lambda turns: remedy.noise * deviation * jnp.maximum(1 - turns / last, 0)  # noqa: E731
     game = gan(
         generator, discriminator, LOSSES[remedy.loss], prior=prior, penalties=remedy.penalties, packing=remedy.packing,

@@ -10,6 +10,8 @@ from typing import Any
 from ganjax.config import option
 from ganjax.errors import ConfigError
 
+JUDGED = "judge.jsonl"  # what the light judge said
+ALARMS = "alarms.jsonl"  # what is wrong, as ganjax.report.alarms reads it from what is logged
 # What may differ when a run is continued: how long, where the data lie (their digest is compared) and what is written.
 MAY_CHANGE = frozenset(
     {"steps", "data", "data_dir", "log_every", "sample_every", "checkpoint_every", "judge_every", "chunk"}

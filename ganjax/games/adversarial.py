@@ -269,7 +269,7 @@ def gan(
 
 
 def options(config: GanConfig) -> dict[str, Any]:
-    """What a command line says about penalties, packing and instance noise, as `gan` takes it."""
+    """What a command line adds to the loss, as `gan` takes it."""
     penalties: tuple[Penalty, ...] = ()
     if config.penalty != "none":
         penalties = (PENALTIES[config.penalty](config.penalty_weight, every=config.penalty_every),)

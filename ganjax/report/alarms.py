@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from ganjax.errors import DataError
 from ganjax.report.history import read_metrics
 from ganjax.report.style import write_atomically
+from ganjax.rundir import ALARMS, JUDGED
 
 Series = tuple[NDArray[np.int64], NDArray[np.float64]]  # steps and finite values of one metric
-FILE = "alarms.jsonl"
 WINDOW = 20  # records that the present is the median of
 SURE = 0.05  # cost of a discriminator that is hardly ever wrong (log 4 = 1.39 where it cannot tell)
 GAP = 8.0  # of the logits at which a sigmoid is within 3e-4 of 0 or 1 on either side
@@ -44,7 +44,7 @@ class Alarm(NamedTuple):
 def find_alarms(workdir: str | os.PathLike[str]) -> list[Alarm]:
     """The alarms of a run at its newest record, from `metrics.jsonl`, `judge.jsonl` and `scores/`, as far as there."""
     workdir = Path(workdir)
-    logged, judged = (_series(workdir / name) for name in ("metrics.jsonl", "judge.jsonl"))
+    logged, judged = (_series(workdir / name) for name in ("metrics.jsonl", JUDGED))
     causes = (
         _saturated(logged),
         _starved(logged),
@@ -59,7 +59,7 @@ def find_alarms(workdir: str | os.PathLike[str]) -> list[Alarm]:
 
 def write_alarms(workdir: str | os.PathLike[str]) -> list[Alarm]:
     """Join the present alarms to `alarms.jsonl`, one line each, and return those that are new at this step."""
-    path, found = Path(workdir) / FILE, find_alarms(workdir)
+    path, found = Path(workdir) / ALARMS, find_alarms(workdir)
     kept = path.read_text() if path.exists() else ""
     lines = [json.dumps(alarm._asdict()) + "\n" for alarm in found]
     new = [(alarm, line) for alarm, line in zip(found, lines, strict=True) if line not in kept]

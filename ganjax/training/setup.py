@@ -30,9 +30,7 @@ class Setup(NamedTuple):
     sample: Callable[..., Array] | None = (
         None  # (params, net_state, key, index, labels) -> x; games.adversarial.sampler
     )
-    telemetry: Callable[[GameState], Metrics] | None = (
-        None  # what to log of a state now and then, such as norms of layers
-    )
+    telemetry: Callable[[GameState], Metrics] | None = None  # logged now and then, such as norms of layers
     labelled: bool = False  # give the players the class labels of the data
     scan: bool = True  # run a chunk as one program, or dispatch each step (see benchmarks/README.md)
 

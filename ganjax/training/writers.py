@@ -8,10 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganjax.rundir import write_whole
-
-JUDGED = "judge.jsonl"
-ALARMS = "alarms.jsonl"  # ganjax.report.alarms reads what is logged, and writes it
+from ganjax.rundir import ALARMS, JUDGED, write_whole
 
 
 def rewind(path: Path, step: int) -> None:

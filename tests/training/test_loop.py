@@ -191,6 +191,15 @@ def test_metrics_after_the_checkpoint_are_dropped_and_repeated(tmp_path):
     assert steps == list(range(1, 16))
 
 
+def test_alarms_after_the_checkpoint_are_dropped(tmp_path):
+    schedule = Schedule(4, log_every=1, sample_every=4, checkpoint_every=4, chunk=4)
+    train(_setup(), tmp_path, seed=0, schedule=schedule, progress=False)
+    lines = [json.dumps({"step": step, "alarm": "modes lost"}) + "\n" for step in (3, 6)]
+    (tmp_path / "alarms.jsonl").write_text("".join(lines))
+    train(_setup(), tmp_path, seed=0, schedule=schedule._replace(steps=5), progress=False)
+    assert (tmp_path / "alarms.jsonl").read_text() == lines[0]
+
+
 def test_telemetry_joins_the_records_of_the_samples(tmp_path):
     """At every sampling, in the one record of its step, also where no record was due."""
     setup = _setup()._replace(telemetry=lambda state: {"bias": state.params["discriminator"]["Dense_1"]["bias"][0]})

@@ -65,6 +65,20 @@ def test_every_experiment_runs_in_its_smoke_size(name, tmp_path, run):
         assert {p.stem for p in pictures} >= {"panel", "neighbours", "curves"}
 
 
+def test_dcgan_logs_both_norms_and_rings_new_alarms(tmp_path, run, monkeypatch):
+    """An alarm that is there from step 10 on is said once on the terminal, and kept."""
+    from ganjax.report import alarms
+
+    ringing = alarms.Alarm(10, "modes lost", "Try packing.", {"modes": 3.0})
+    monkeypatch.setattr(alarms, "find_alarms", lambda workdir: [ringing])
+    code, _, err = run("dcgan", "train", "--workdir", tmp_path, "--smoke", "--quiet")
+    assert code == 0 and err.count("step 10: modes lost (modes 3). Try packing.") == 1, err
+    assert json.loads((tmp_path / "alarms.jsonl").read_text()) == {**ringing._asdict()}
+    records = {r["step"]: r for r in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())}
+    for step in (10, 20):
+        assert {"Conv_0/operator", "Conv_0/reshaped", "generator/gradient"} <= records[step].keys()
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_show_prints_claim_paper_and_config(name, run):
     code, out, _ = run(name, "show")

@@ -9,9 +9,11 @@ import optax
 import pytest
 from flax import linen as nn
 
+from ganjax.config import GanConfig
 from ganjax.core import Batch, Judgement, noise
 from ganjax.dynamics import alternating, clipped, simultaneous, vector_field
 from ganjax.games import code_prior, gan, normal_prior
+from ganjax.games.adversarial import options
 from ganjax.losses import LOSSES, auxiliary_classifier, feature_matching, information, of_fakes
 from ganjax.models import mlp
 from ganjax.penalties import gradient_penalty, r1, r2
@@ -122,6 +124,15 @@ def test_penalties_run_in_float32_whatever_the_networks_dtype():
     np.testing.assert_allclose(values[0]["penalty"], values[1]["penalty"], rtol=1e-5)
     assert values[0]["penalty"].dtype == jnp.float32
     assert abs(values[0]["real_logit"] / values[1]["real_logit"] - 1) > 1e-4, "the logits themselves are narrow"
+
+
+def test_the_command_line_reaches_every_option():
+    config = GanConfig(penalty="r1", penalty_weight=3.0, penalty_every=4, packing=2, instance_noise=0.1, orthogonal=0.2)
+    found = options(config)
+    (penalty,) = found.pop("penalties")
+    assert (penalty.weight, penalty.every) == (3.0, 4)
+    both = {"discriminator": 0.2, "generator": 0.2}
+    assert found == {"packing": 2, "instance_noise": 0.1, "orthogonal": both}
 
 
 def test_orthogonal_regularisation_is_each_players_own():

@@ -24,10 +24,10 @@ all modes is near in Wasserstein distance. Earlier, raw weights only: KL 14.4 +-
 weights: none 7.2 +- 0.4 modes (0.225), packing 2 8/8 in every seed (0.016; perfect: 0.011), at twice the rate too
 (0.017), R1 8/8 (0.040), relativistic with R1 and R2 8/8 (0.019). pacgan, seeds 0 to 9, 12,000 steps instead of PacGAN's
 400,000: relativistic with R1 and R2 24.2 +- 0.9 modes, 73 % of high quality, reverse KL 0.21: too short to compare.
-Tried besides, with seeds from 100 on, and not better: the grid with packing 2 and instance noise (15 modes), packing 2
-with two discriminator turns (16) or with Adam falling to 0 from 2e-4 (18) or 1e-3 (19); twice the rate was chosen
-there. The remaining remedies and the stacks have not been run to the end. The initialisation matters: with zero biases
-the plain game is still one blob after 5,000 steps.
+Tried besides in variants that are not kept, with seeds from 100 on, and not better: the grid with packing 2 and
+instance noise (15 modes), packing 2 with two discriminator turns (16) or with Adam falling to 0 from 2e-4 (18) or 1e-3
+(19); twice the rate was chosen there. The remaining remedies and the stacks have not been run to the end. The
+initialisation matters: with zero biases the plain game is still one blob after 5,000 steps.
 """
 
 from collections.abc import Callable, Mapping

@@ -30,7 +30,7 @@ from ganjax.core import GameState
 from ganjax.data import Dataset, load
 from ganjax.dynamics import alternating, ema
 from ganjax.errors import DataError
-from ganjax.evaluation import Extractor, chosen_extractor, extract
+from ganjax.evaluation import Extractor, chosen_extractor, extract_moments
 from ganjax.games import gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.metrics import (
@@ -40,7 +40,6 @@ from ganjax.metrics import (
     frechet_distance,
     membership,
     memorisation,
-    moments,
 )
 from ganjax.models import dcgan
 from ganjax.report import Panel, Series, nearest_neighbours, panels
@@ -94,7 +93,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
     if data.x_test is None:
         raise DataError(f"the data set {data.name} has no held-out images, which the audit compares with")
     extractor = chosen_extractor(None, data, progress=True)
-    truth = _moments(extractor, data.x_train)
+    truth = extract_moments(extractor, data.x_train)
     rng, half = np.random.default_rng(config.seed), len(data.x_test) // 2
     control, honest = data.x_test[:half], data.x_test[half:]
     copiers = {}
@@ -130,12 +129,8 @@ def _setup(data: Dataset, config: Config) -> tuple[Setup, dcgan.Discriminator]:
     return Setup(game, dynamics, data, config.batch_size, averages, sampler(generator, prior)), discriminator
 
 
-def _moments(extractor: Extractor, x: np.ndarray) -> Moments:
-    return moments(extract(extractor, x)[0])
-
-
 def _judge(fake: np.ndarray, train: np.ndarray, control: np.ndarray, truth: Moments, extractor: Extractor) -> Found:
-    return Found(frechet_distance(_moments(extractor, fake), truth), memorisation(fake, train, control), None)
+    return Found(frechet_distance(extract_moments(extractor, fake), truth), memorisation(fake, train, control), None)
 
 
 def _gap(discriminator: dcgan.Discriminator, state: GameState, train: np.ndarray, held_out: np.ndarray) -> Membership:

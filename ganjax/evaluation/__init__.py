@@ -2,7 +2,7 @@
 
 from ganjax.evaluation.classifier import Recipe, accuracy, trained_classifier
 from ganjax.evaluation.evaluate import chosen_extractor, evaluate, receipt_of
-from ganjax.evaluation.extractor import Extractor, Features, extract, pixels
+from ganjax.evaluation.extractor import Extractor, Features, extract, extract_moments, pixels
 from ganjax.evaluation.judge import light_judge
 from ganjax.evaluation.measures import METRICS
 from ganjax.evaluation.pretrained import efficientnet_lite0, fid_inception
@@ -23,6 +23,7 @@ __all__ = [
     "efficientnet_lite0",
     "evaluate",
     "extract",
+    "extract_moments",
     "fid_inception",
     "light_judge",
     "pixels",

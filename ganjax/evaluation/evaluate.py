@@ -13,7 +13,7 @@ from ganjax.core import GameState
 from ganjax.data import Dataset
 from ganjax.errors import ConfigError, DataError
 from ganjax.evaluation.classifier import trained_classifier
-from ganjax.evaluation.extractor import Extractor, classes, extract, pixels
+from ganjax.evaluation.extractor import Extractor, classes, pixels
 from ganjax.evaluation.measures import METRICS, Examples, Scene, names_of
 from ganjax.evaluation.pretrained import efficientnet_lite0, fid_inception
 from ganjax.evaluation.receipt import Receipt, Score
@@ -57,12 +57,14 @@ def evaluate(
     chosen = names_of(tuple(metrics), dataset, classes(extractor, dataset.x_train))
     real = real_examples(dataset, extractor, count, reference_size(dataset, count, reference_count))
     x = draw(setup, state, Keys.of(seed).samples, count, weights=weights)
-    return score(Scene(examples(extractor, x), *real, dataset, extractor), chosen)
+    return score(Scene(Examples(x, extractor), *real, dataset, extractor), chosen)
 
 
 def score(scene: Scene, chosen: Sequence[str]) -> dict[str, Score]:
     """The scores of the metrics of these names, in their order."""
-    return {name: one for metric in chosen for name, one in METRICS[metric].score(scene).items()}
+    ordered = sorted(chosen, key=lambda metric: METRICS[metric].sees == "moments")  # of features that are held by then
+    found = {metric: METRICS[metric].score(scene) for metric in ordered}
+    return {name: one for metric in chosen for name, one in found[metric].items()}
 
 
 def reference_size(dataset: Dataset, count: int, reference_count: int | None) -> int:
@@ -95,14 +97,16 @@ def real_examples(dataset: Dataset, extractor: Extractor, count: int, size: int)
     first = min(size, total - min(count, total // 2))
     second = min(count, total - first)
     order = np.random.default_rng(0).permutation(total)[: max(size, first + second)]
-    real = examples(extractor, dataset.x_train[order])
-    held_out = None if dataset.x_test is None else examples(extractor, dataset.x_test[:count])
-    return Real(real.part(0, size), (real.part(0, first), real.part(first, first + second)), held_out)
+    rows = np.split(dataset.x_train[order], sorted({first, size}))
+    parts = [Examples(part, extractor) for part in rows if len(part)]  # so that no example is extracted twice
+    held_out = None if dataset.x_test is None else Examples(dataset.x_test[:count], extractor)
+    return Real(_joined(parts[: 1 + (size > first)]), (parts[0], _joined(parts[1:])), held_out)
 
 
-def examples(extractor: Extractor, x: np.ndarray) -> Examples:
-    """Examples with their features."""
-    return Examples(x, *extract(extractor, x))
+def _joined(parts: Sequence[Examples]) -> Examples:
+    if len(parts) == 1:
+        return parts[0]
+    return Examples(np.concatenate([part.x for part in parts]), parts[0].extractor, tuple(parts))
 
 
 def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = None, *, progress: bool) -> Extractor:

@@ -1,7 +1,8 @@
 """Feature extractors: what a judge of samples looks at, with a digest that says which one it was."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganjax.core import Array, PyTree
+from ganjax.metrics import Moments, merge, moments
 from ganjax.training import parallel
 
 BATCH = 256  # examples per compiled call
@@ -46,8 +48,6 @@ def pixels() -> Extractor:
 def extract(extractor: Extractor, x: np.ndarray, *, batch: int = BATCH) -> tuple[np.ndarray, np.ndarray | None]:
     """The features of all examples, a batch at a time; the local devices share a batch.
 
-    The last batch is filled up with copies of its first example, so that one program does for all.
-
     Args:
         extractor: what to apply.
         x: [N, H, W, C] uint8 images, or [N, D] float32 points.
@@ -59,14 +59,27 @@ def extract(extractor: Extractor, x: np.ndarray, *, batch: int = BATCH) -> tuple
     Raises:
         ValueError: `x` is empty or of another rank, or `batch` is not positive.
     """
+    found = list(_batches(extractor, x, batch))
+    logits = None if found[0].logits is None else np.concatenate([part.logits for part in found])
+    return np.concatenate([part.features for part in found]), logits
+
+
+def extract_moments(extractor: Extractor, x: np.ndarray, *, batch: int = BATCH) -> Moments:
+    """The moments of the features of all examples, of which no more than a batch is held; arguments as of `extract`."""
+    return reduce(merge, (moments(part.features) for part in _batches(extractor, x, batch)))
+
+
+def _batches(extractor: Extractor, x: np.ndarray, batch: int) -> Iterator[Features]:
+    """Batch after batch on the host; the last is filled up with copies, so that one program does for all."""
     if x.ndim not in (2, 4) or not len(x):
         raise ValueError(f"extract: x has shape {x.shape}, expected images [N, H, W, C] or points [N, D]")
     if batch < 1:
         raise ValueError(f"extract: batch is {batch}, expected at least 1")
     apply, size = parallel.shared(extractor.apply, extractor.weights, batch)
-    found = [jax.device_get(apply(_filled(x[i : i + size], size))) for i in range(0, len(x), size)]
-    logits = None if found[0].logits is None else np.concatenate([part.logits for part in found])[: len(x)]
-    return np.concatenate([part.features for part in found])[: len(x)], logits
+    for start in range(0, len(x), size):
+        rows = x[start : start + size]
+        found = jax.device_get(apply(_filled(rows, size)))
+        yield jax.tree.map(lambda leaf: leaf[: len(rows)], found)  # noqa: B023  (called at once)
 
 
 def classes(extractor: Extractor, x: np.ndarray) -> int | None:

@@ -4,9 +4,9 @@ import jax
 
 from ganjax.core import GameState
 from ganjax.errors import ConfigError
-from ganjax.evaluation.evaluate import chosen_extractor, examples, real_examples, score
+from ganjax.evaluation.evaluate import chosen_extractor, real_examples, score
 from ganjax.evaluation.extractor import classes
-from ganjax.evaluation.measures import METRICS, Scene
+from ganjax.evaluation.measures import METRICS, Examples, Scene
 from ganjax.training import Keys, Setup, draw
 from ganjax.training.judging import Judge
 
@@ -46,7 +46,7 @@ def light_judge(setup: Setup, seed: int, *, count: int = COUNT, progress: bool =
 
     def judge(state: GameState) -> dict[str, float]:
         x = draw(setup, state, key, count)
-        scores = score(Scene(examples(extractor, x), *real, dataset, extractor), chosen)
+        scores = score(Scene(Examples(x, extractor), *real, dataset, extractor), chosen)
         main = next(iter(scores.values()))
         values = {name: one.value for name, one in scores.items()}
         return {"score": main.value, "floor": main.floor or 0.0, "count": count, **values}

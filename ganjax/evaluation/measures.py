@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from typing import Literal, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ from scipy.special import softmax
 from ganjax import metrics
 from ganjax.data import Dataset, grid_centres, ring_centres
 from ganjax.errors import ConfigError, did_you_mean
-from ganjax.evaluation.extractor import Extractor
+from ganjax.evaluation.extractor import Extractor, extract, extract_moments
 from ganjax.evaluation.receipt import Score
 
 # The metrics whose published names belong to the Inception network with its published weights.
@@ -29,23 +29,40 @@ COPIES = 0.01  # the share of real examples that are called as close as copies
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """A set of examples as the metrics see them."""
+    """A set of examples as the metrics see them; features are held from when a metric asks for them."""
 
     x: np.ndarray  # [N, ...] uint8 images or float32 points
-    features: np.ndarray  # [N, F] float32
-    logits: np.ndarray | None  # [N, K] float32
+    extractor: Extractor
+    parts: tuple["Examples", ...] = ()  # disjoint, whose rows are those of x, in their order
 
     def __len__(self) -> int:
         return len(self.x)
 
-    def part(self, start: int, stop: int) -> "Examples":
-        """The rows from `start` to before `stop`."""
-        logits = None if self.logits is None else self.logits[start:stop]
-        return Examples(self.x[start:stop], self.features[start:stop], logits)
+    @cached_property
+    def _extracted(self) -> tuple[np.ndarray, np.ndarray | None]:
+        if not self.parts:
+            return extract(self.extractor, self.x)
+        features, logits = zip(*(part._extracted for part in self.parts), strict=True)
+        return np.concatenate(features), None if logits[0] is None else np.concatenate(logits)
+
+    @property
+    def features(self) -> np.ndarray:
+        """[N, F] float32."""
+        return self._extracted[0]
+
+    @property
+    def logits(self) -> np.ndarray | None:
+        """[N, K] float32, if the extractor has classes."""
+        return self._extracted[1]
 
     @cached_property
     def moments(self) -> metrics.Moments:
-        return metrics.moments(self.features)
+        """Of the features, without holding them if nothing else has asked for them."""
+        if self.parts:
+            return reduce(metrics.merge, (part.moments for part in self.parts))
+        if "_extracted" in vars(self):
+            return metrics.moments(self.features)
+        return extract_moments(self.extractor, self.x)
 
     @cached_property
     def labels(self) -> jax.Array:
@@ -67,6 +84,7 @@ class Scene(NamedTuple):
 class Metric(NamedTuple):
     """A metric, or several that are computed together."""
 
+    sees: Literal["features", "moments"]  # what of the examples; those that see moments are scored last
     lacks: Callable[[Dataset, int | None], str]  # (data, classes of the extractor) -> what is missing, or nothing
     score: Callable[[Scene], dict[str, Score]]
 
@@ -220,15 +238,15 @@ def _lacks_held_out(dataset: Dataset, classes: int | None) -> str:
 
 
 METRICS: dict[str, Metric] = {
-    "frechet": Metric(_nothing, partial(_paired, "lower", _frechet)),
-    "kernel": Metric(_nothing, partial(_paired, "lower", _kernel)),
-    "classifier_score": Metric(_lacks_classes, partial(_paired, "higher", _classifier_score)),
-    "precision_recall": Metric(_nothing, partial(_paired, "higher", _precision_recall)),
-    "density_coverage": Metric(_nothing, partial(_paired, "higher", _density_coverage)),
-    "modes": Metric(_lacks_modes, _modes),
-    "sliced_wasserstein": Metric(_nothing, partial(_paired, "lower", _sliced_wasserstein)),
-    "duplicates": Metric(_nothing, partial(_paired, "lower", _duplicates)),
-    "memorisation": Metric(_lacks_held_out, _memorisation),
+    "frechet": Metric("moments", _nothing, partial(_paired, "lower", _frechet)),
+    "kernel": Metric("features", _nothing, partial(_paired, "lower", _kernel)),
+    "classifier_score": Metric("features", _lacks_classes, partial(_paired, "higher", _classifier_score)),
+    "precision_recall": Metric("features", _nothing, partial(_paired, "higher", _precision_recall)),
+    "density_coverage": Metric("features", _nothing, partial(_paired, "higher", _density_coverage)),
+    "modes": Metric("features", _lacks_modes, _modes),
+    "sliced_wasserstein": Metric("features", _nothing, partial(_paired, "lower", _sliced_wasserstein)),
+    "duplicates": Metric("features", _nothing, partial(_paired, "lower", _duplicates)),
+    "memorisation": Metric("features", _lacks_held_out, _memorisation),
 }
 
 

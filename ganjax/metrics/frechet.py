@@ -55,11 +55,17 @@ def moments(x: ArrayLike) -> Moments:
     from scipy.linalg.blas import dsyrk
 
     (x,) = features("moments", least=1, x=x)
-    mean = sum(float64(block).sum(0) for block in blocks(x)) / len(x)
+    # One pass, about the mean of the first block instead of the mean, whose rank-one share is taken off afterwards: it
+    # is at most N / ROWS times what stays, for the first block is among the examples.
+    origin = float64(next(blocks(x))).mean(0)
+    total = np.zeros(x.shape[1])
     scatter = np.zeros((x.shape[1], x.shape[1]), order="F")
     for block in blocks(x):  # into the upper triangle, in place
-        scatter = dsyrk(1.0, (float64(block) - mean).T, beta=1.0, c=scatter, overwrite_c=True)
-    return Moments(len(x), mean, np.triu(scatter) + np.triu(scatter, 1).T)
+        centred = float64(block) - origin
+        total += centred.sum(0)
+        scatter = dsyrk(1.0, centred.T, beta=1.0, c=scatter, overwrite_c=True)
+    scatter = dsyrk(-1.0 / len(x), total[:, None], beta=1.0, c=scatter, overwrite_c=True)
+    return Moments(len(x), origin + total / len(x), np.triu(scatter) + np.triu(scatter, 1).T)
 
 
 def merge(a: Moments, b: Moments) -> Moments:
@@ -165,12 +171,15 @@ class _Gaussian(NamedTuple):
 
 
 def _gaussian(name: str, m: Moments) -> _Gaussian:
-    """Its root by Cholesky decomposition with pivots, which stops at the rank."""
-    from scipy.linalg.lapack import dpstrf
+    """Its root by Cholesky decomposition, with pivots, which stop at the rank, where the covariance is singular."""
+    from scipy.linalg.lapack import dpotrf, dpstrf
 
     if m.count < 2:
         raise ValueError(f"{name}: moments of {m.count} examples have no covariance, expected at least 2")
     covariance = m.covariance
+    factor, failed = dpotrf(covariance)
+    if not failed:
+        return _Gaussian(m.mean, float(covariance.trace()), factor)
     factor, pivots, rank, _ = dpstrf(covariance)
     root = np.empty((rank, len(factor)))
     root[:, pivots - 1] = np.triu(factor)[:rank]

@@ -103,6 +103,20 @@ def test_the_floor_is_of_two_disjoint_sets(count, reference, sizes):
     assert not a & b and len(a) + len(b) == sizes[1] + sizes[2] and a <= set(whole.x.ravel())
 
 
+@pytest.mark.parametrize("count", [200, 1000])  # the floor's reference is that of the samples, and a part of it
+def test_where_moments_suffice_no_features_are_held(digits, classifier, count, monkeypatch):
+    setup, state = scenes.replaying(digits, digits.x_test)
+    held = evaluate(setup, state, classifier, count=count, metrics=["frechet", "kernel"])["frechet_classifier"]
+
+    def held_all(*_):
+        raise AssertionError("the features of all examples were held")
+
+    monkeypatch.setattr("ganjax.evaluation.measures.extract", held_all)
+    streamed = evaluate(setup, state, classifier, count=count, metrics=["frechet"])["frechet_classifier"]
+    for name in ("value", "floor", "held_out"):
+        np.testing.assert_allclose(getattr(streamed, name), getattr(held, name), rtol=1e-9)
+
+
 def test_points_are_judged_by_their_modes():
     data = load("ring")
     setup, state = scenes.replaying(data, ring(500, seed=5)[0])

@@ -245,7 +245,8 @@ def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) 
     for count in np.diff(np.linspace(0, config.steps, config.looks + 1).astype(int)):
         state = advance(state, seeds, count)
         x = sample(state, seeds)
-        looks.append({w: ([task.judge(one) for one in s], distances(s[:, : len(task.held_out)])) for w, s in x.items()})
+        look = {w: ([task.judge(one) for one in s], distances(s[:, : len(task.held_out)])) for w, s in x.items()}
+        looks.append(jax.device_get(look))  # waits, so that the progress bar tells the truth
         tick()
     names = [name for name in SCORES if name in task.perfect]
     return Result(

@@ -22,6 +22,12 @@ class DivergedError(GanjaxError):
     exit_code = 3
 
 
+class OutOfMemoryError(GanjaxError):
+    """The device or the host has no memory for a step (exit code 4)."""
+
+    exit_code = 4
+
+
 class DataError(GanjaxError, ValueError):
     """A data set that cannot be read, or does not fit the model or the batch (exit code 5)."""
 
@@ -32,6 +38,12 @@ class CheckpointError(GanjaxError):
     """A checkpoint that cannot be written, read or continued (exit code 6)."""
 
     exit_code = 6
+
+
+class InUseError(GanjaxError):
+    """Another process writes the run directory (exit code 7)."""
+
+    exit_code = 7
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """The command line that every experiment gets: `train`, `sample`, `latent`, `evaluate`, `compare`, `report`, `show`."""
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -12,7 +13,8 @@ from typing import Any, Literal, NamedTuple, NoReturn
 from ganjax import __version__
 from ganjax.config import TrainConfig, as_record, from_record, parse, require
 from ganjax.errors import CheckpointError, ConfigError, GanjaxError
-from ganjax.rundir import check_continues, claim, read_run
+from ganjax.interruption import Interruption
+from ganjax.rundir import check_continues, check_free, claimed, read_run
 
 # Convolutions to Eigen: 12 to 20 % less time of a DCGAN step than XLA:CPU's default (benchmarks/README.md).
 CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
@@ -97,9 +99,9 @@ class Compute:
 
     def run(self, experiment: Experiment) -> None:
         config = self.config  # type: ignore[attr-defined]
-        claim(self.workdir, _describe(experiment, config))
-        _prepare_jax()
-        print("\n".join(experiment.compute(config, self.workdir)))
+        with claimed(self.workdir, _describe(experiment, config)):
+            _prepare_jax()
+            print("\n".join(experiment.compute(config, self.workdir)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,8 @@ class Train:
     """Shrink the experiment to seconds."""
     quiet: bool = False
     """No progress bar."""
+    allow_config_change: bool = False
+    """Continue a run with other options than it began with; config.json lists what was changed."""
     coordinator: str | None = None
     """host:port of process 0, for a run of several processes."""
     process_count: int = 1
@@ -130,38 +134,48 @@ class Train:
 
     def run(self, experiment: Experiment) -> None:
         config: TrainConfig = self.config  # type: ignore[attr-defined]
+        check_free(self.workdir)
         _prepare_jax()
         from ganjax import gallery
-        from ganjax.training import Schedule, check, digest, latest_step, parallel, train
+        from ganjax.training import Schedule, check, digest, latest_step, load_state, parallel, train
 
         if self.coordinator is not None:
             parallel.join(self.coordinator, self.process_count, self.process_id)
         setup = _setup(experiment, config)
         check(setup)
-        finished = (latest_step(self.workdir) or 0) >= config.steps
+        last = latest_step(self.workdir)
+        finished = (last or 0) >= config.steps
+        if self.allow_config_change and last is not None:
+            load_state(setup, self.workdir)  # whose leaves must fit, before anything is written
         judge = None
         if config.judge_every and not finished and parallel.is_primary():
             from ganjax.evaluation import light_judge
 
             judge = light_judge(setup, config.seed, progress=not self.quiet)
         run = _describe(experiment, config, setup.dataset.digest)
-        parallel.on_primary(partial(claim, self.workdir, run, finished=finished))
-        state, _ = train(
-            setup,
-            self.workdir,
-            seed=config.seed,
-            schedule=Schedule(**{name: getattr(config, name) for name in Schedule._fields}),
-            observe=partial(gallery.observe, setup, config.seed, self.workdir) if setup.sample else None,
-            judge=judge,
-            progress=not self.quiet,
-        )
-        if not parallel.is_primary():
-            return
-        if finished:
-            print(f"{self.workdir} is finished: it is at step {int(state.step)}; a larger --steps continues it")
-        for path in gallery.reports(setup, state, config.seed, self.workdir):
-            print(path)
-        print(f"step {int(state.step)} digest {digest(state)}")
+        claim = claimed(self.workdir, run, finished=finished, allow_change=self.allow_config_change)
+        with contextlib.ExitStack() as claims:
+            parallel.on_primary(lambda: claims.enter_context(claim))
+            stop = claims.enter_context(Interruption())
+            state, _ = train(
+                setup,
+                self.workdir,
+                seed=config.seed,
+                schedule=Schedule(**{name: getattr(config, name) for name in Schedule._fields}),
+                observe=partial(gallery.observe, setup, config.seed, self.workdir) if setup.sample else None,
+                judge=judge,
+                stop=stop.__bool__,
+                progress=not self.quiet,
+            )
+            if stop and state.step < config.steps:
+                _fail(f"stopped at step {state.step}; the same command continues from there", stop.exit_code)
+            if not parallel.is_primary():
+                return
+            if finished:
+                print(f"{self.workdir} is finished: it is at step {int(state.step)}; a larger --steps continues it")
+            for path in gallery.reports(setup, state, config.seed, self.workdir):
+                print(path)
+            print(f"step {int(state.step)} digest {digest(state)}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

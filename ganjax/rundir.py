@@ -1,15 +1,18 @@
 """What says whose a run directory is: `config.json`. Free of JAX."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ganjax.config import option
-from ganjax.errors import ConfigError
+from ganjax.errors import ConfigError, InUseError
 
+LOCK = "lock"  # held, with the holder's process id in it, while a process writes the directory
 JUDGED = "judge.jsonl"  # what the light judge said
 ALARMS = "alarms.jsonl"  # what is wrong, as ganjax.report.alarms reads it from what is logged
 # What may differ when a run is continued: how long, where the data lie (their digest is compared) and what is written.
@@ -18,26 +21,74 @@ MAY_CHANGE = frozenset(
 )
 
 
-def claim(workdir: Path, run: Mapping[str, Any], *, finished: bool = False) -> None:
-    """Make a directory that of a run, or make sure that it is.
+@contextlib.contextmanager
+def claimed(
+    workdir: Path, run: Mapping[str, Any], *, finished: bool = False, allow_change: bool = False
+) -> Iterator[None]:
+    """Make a directory that of a run, or make sure that it is, and keep other writers out meanwhile.
 
     Args:
         workdir: the run directory.
         run: experiment, version, config and digest of the data.
-        finished: write nothing; the run is over.
+        finished: write nothing that stays; the run is over.
+        allow_change: continue a run of another config, and record what was changed.
 
     Raises:
         ConfigError: it holds something else.
+        InUseError: another process has claimed it.
     """
     if workdir.exists() and not workdir.is_dir():
         raise ConfigError(f"--workdir {workdir} is a file, expected a directory")
-    found = read_run(workdir)
-    if found is not None:
-        check_continues(workdir, found, run)
-    elif workdir.exists() and any(workdir.iterdir()):
+    if read_run(workdir) is None and workdir.exists() and any(path.name != LOCK for path in workdir.iterdir()):
         raise ConfigError(f"{workdir} is not empty and holds no ganjax run; choose another --workdir")
-    if not finished and found != run:
-        write_run(workdir, run)
+    workdir.mkdir(parents=True, exist_ok=True)
+    with _locked(workdir):
+        found = read_run(workdir)
+        run = _continued(workdir, found, run, allow_change) if found else run
+        if not finished and found != run:
+            write_run(workdir, run)
+        yield
+
+
+def check_free(workdir: Path) -> None:
+    """Raise `InUseError` if another process has claimed the directory."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), open(workdir / LOCK) as file:
+        _lock(workdir, file, fcntl.LOCK_SH)
+
+
+@contextlib.contextmanager
+def _locked(workdir: Path) -> Iterator[None]:
+    """Hold the lock file, which the system frees when the process dies, however it does."""
+    path = workdir / LOCK
+    while True:
+        file = open(path, "a+")  # noqa: SIM115  closed below
+        try:
+            _lock(workdir, file, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        except InUseError:
+            file.close()
+            raise
+        file.close()  # the holder before removed it between the two lines: it is not the lock any more
+    with file:
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _lock(workdir: Path, file: Any, how: int) -> None:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "that has just started"
+        raise InUseError(
+            f"{workdir} is in use by process {holder}; wait for its end, stop it, or choose another --workdir"
+        ) from None
 
 
 def read_run(workdir: Path) -> dict[str, Any] | None:
@@ -88,6 +139,15 @@ def check_continues(workdir: Path, old: Mapping[str, Any], new: Mapping[str, Any
             f"{workdir} holds a run of the experiment {old['experiment']!r}, not {new['experiment']!r}; "
             "choose another --workdir"
         )
+    if changes := _changes(old, new):
+        raise ConfigError(
+            f"{workdir} holds a run with another configuration ({'; '.join(changes)}); give the old values to "
+            "continue it, choose another --workdir, or change it with --allow-config-change"
+        )
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What may not change and did: option, old and new value."""
     before, after = dict(old["config"]), dict(new["config"])
     changes = [
         f"{option(name)} {before.get(name)!r} -> {after.get(name)!r}"
@@ -96,8 +156,13 @@ def check_continues(workdir: Path, old: Mapping[str, Any], new: Mapping[str, Any
     ]
     if not changes and old["data_digest"] != new["data_digest"]:
         changes = [f"the content of the data set, digest {old['data_digest'][:12]} -> {new['data_digest'][:12]}"]
-    if changes:
-        raise ConfigError(
-            f"{workdir} holds a run with another configuration ({'; '.join(changes)}); "
-            "give the old values to continue it, or choose another --workdir"
-        )
+    return changes
+
+
+def _continued(workdir: Path, old: Mapping[str, Any], new: Mapping[str, Any], allow_change: bool) -> dict[str, Any]:
+    """What `config.json` says of a run that goes on; changes that were allowed are listed under "changes"."""
+    changes = _changes(old, new) if allow_change and old["experiment"] == new["experiment"] else []
+    if not changes:
+        check_continues(workdir, old, new)
+    listed = [*old.get("changes", []), *changes]
+    return {**new, "changes": listed} if listed else dict(new)

@@ -1,8 +1,15 @@
-"""Checkpoints of the whole state: asynchronous and atomic, by Orbax."""
+"""Checkpoints of the whole state: asynchronous and atomic, by Orbax; verified leaf by leaf, by sha256.
+
+Orbax notices a file that was cut short, but loads a flipped bit as a wrong weight. So the digest of every leaf is
+committed with it, and a state that differs is never continued: the newest intact one is.
+"""
 
 import contextlib
+import hashlib
+import json
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +20,16 @@ from etils import epath
 from ganjax import __version__
 from ganjax.core import GameState
 from ganjax.errors import CheckpointError, reason
+from ganjax.training import parallel
+from ganjax.training.state import by_path, digests, kind
 
 NEWEST, BEST = "checkpoints", "best"  # the folders of a run directory that hold states
+CORRUPT = "corrupt"  # the folder that damaged ones are moved to
+_log = logging.getLogger(__name__)
+
+
+class _Damage(Exception):
+    """What is wrong with a checkpoint."""
 
 
 def latest_step(workdir: Path, folder: str = NEWEST) -> int | None:
@@ -39,6 +54,7 @@ class Checkpoints:
 
         self._ocp = ocp
         self._directory = epath.Path(workdir.resolve() / folder)
+        self._read_only = read_only
         writing = {"max_to_keep": keep, "create": True, "cleanup_tmp_directories": True}
         options = {"read_only": True, "create": False} if read_only else writing
         # Processes that save to two folders at a time must not wait for each other in the wrong one.
@@ -55,34 +71,27 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, state: GameState, **more: float) -> None:
-        """Write a host state in the background, with what the bitwise promise depends on, and `more`, beside it.
+        """Write a host state in the background, with its digests, what the bitwise promise depends on, and `more`.
 
         Raises:
             CheckpointError: this save, or the one before it, failed.
         """
         step = int(state.step)
-        meta = {
-            "step": step,
-            "ganjax": __version__,
-            "jax": jax.__version__,
-            "devices": jax.device_count(),
-            "xla_flags": os.environ.get("XLA_FLAGS", ""),
-            **more,
-        }
+        kinds, shas = {path: kind(leaf) for path, leaf in by_path(state).items()}, digests(state)
+        leaves = {path: [kinds[path], shas[path]] for path in kinds}
+        meta = {"step": step, "ganjax": __version__, **_circumstances(), **more, "leaves": leaves}
         args = self._ocp.args.Composite(
-            state=self._ocp.args.StandardSave(_by_path(state)), meta=self._ocp.args.JsonSave(meta)
+            state=self._ocp.args.StandardSave(by_path(state)),
+            meta=self._ocp.args.JsonSave(meta | {"sha256": _sha256(meta)}),
         )
         with self._errors(f"checkpoint {step} could not be written to {self._directory}"):
             self._manager.save(step, args=args)
 
     def meta(self) -> dict[str, Any]:
-        """What was saved beside the newest state; nothing if there is none."""
-        step = self.latest
-        if step is None:
-            return {}
-        args = self._ocp.args.Composite(meta=self._ocp.args.JsonRestore())
-        with self._errors(f"checkpoint {step} in {self._directory} cannot be read"):
-            return self._manager.restore(step, args=args).meta
+        """What was saved beside the newest state; nothing if there is none, or if it is damaged."""
+        with contextlib.suppress(_Damage):
+            return {} if self.latest is None else self._meta(self.latest)
+        return {}
 
     def drop_from(self, step: int) -> None:
         """Delete what was saved at this step and later, as by a run that died and is repeated."""
@@ -91,29 +100,32 @@ class Checkpoints:
             self._manager.delete(later)
 
     def restore(self, like: GameState) -> GameState:
-        """The newest state, as NumPy arrays.
+        """The newest intact state, as NumPy arrays.
+
+        Damaged ones are named in the log. Unless `read_only`, they are moved to `<workdir>/corrupt/<folder>`, but never
+        if no other is left, so that a run whose checkpoints are all damaged cannot begin anew unnoticed.
 
         Raises:
-            CheckpointError: there is none, it cannot be read, or its leaves are not those of `like` by name, shape
-                and dtype.
+            CheckpointError: there is none, all are damaged, or the leaves are not those of `like` by name, shape and
+                dtype.
         """
-        step, expected = self.latest, _by_path(like)
-        if step is None:
-            raise CheckpointError(f"{self._directory} holds no checkpoint; train first")
-        with self._errors(f"checkpoint {step} in {self._directory} cannot be read"):
-            found = self._manager.item_metadata(step)["state"].tree
-        for path in sorted(found.keys() | expected.keys()):
-            was, wants = _kind(found.get(path)), _kind(expected.get(path))
-            if was != wants:
-                raise CheckpointError(
-                    f"checkpoint {step} in {self._directory} cannot be continued: {path} is {was}, expected {wants}; "
-                    "the run was made with another model or optimiser"
-                )
-        target = {path: np.zeros(leaf.shape, leaf.dtype) for path, leaf in expected.items()}
-        args = self._ocp.args.Composite(state=self._ocp.args.StandardRestore(target))
-        with self._errors(f"checkpoint {step} in {self._directory} cannot be read"):
-            leaves = self._manager.restore(step, args=args).state
-        return jax.tree.unflatten(jax.tree.structure(like), [leaves[path] for path in expected])
+        rejected: dict[int, str] = {}
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                state = self._read(step, like)
+            except _Damage as damage:
+                rejected[step] = str(damage)
+                continue
+            if rejected:
+                self._reject(rejected, step)
+            return state
+        if rejected:
+            tried = "; ".join(f"checkpoint {step} is damaged ({why})" for step, why in rejected.items())
+            raise CheckpointError(
+                f"{self._directory} holds no intact checkpoint: {tried}; restore one from a copy, or begin anew in "
+                "another --workdir"
+            )
+        raise CheckpointError(f"{self._directory} holds no checkpoint; train first")
 
     def close(self) -> None:
         """Wait for what is being written.
@@ -127,6 +139,62 @@ class Checkpoints:
         finally:
             self._manager.close()
 
+    def _meta(self, step: int) -> dict[str, Any]:
+        """What was saved beside a state, verified."""
+        with _damage("its description"):
+            meta = dict(
+                self._manager.restore(step, args=self._ocp.args.Composite(meta=self._ocp.args.JsonRestore())).meta
+            )
+        if meta.pop("sha256", None) != _sha256(meta):
+            raise _Damage("the digest of its description differs from the recorded one")
+        return meta
+
+    def _read(self, step: int, like: GameState) -> GameState:
+        expected, meta = by_path(like), self._meta(step)
+        recorded = meta["leaves"]
+        for path in sorted(recorded.keys() | expected.keys()):
+            was = recorded[path][0] if path in recorded else "missing"
+            wants = kind(expected[path]) if path in expected else "missing"
+            if was != wants:
+                raise CheckpointError(
+                    f"checkpoint {step} in {self._directory} cannot be continued: {path} is {was}, expected {wants}; "
+                    "the run was made with another model or optimiser"
+                )
+        target = {path: np.zeros(leaf.shape, leaf.dtype) for path, leaf in expected.items()}
+        with _damage("its arrays"):
+            args = self._ocp.args.Composite(state=self._ocp.args.StandardRestore(target))
+            leaves = self._manager.restore(step, args=args).state
+            state = jax.tree.unflatten(jax.tree.structure(like), [leaves[path] for path in expected])
+        for path, sha in digests(state).items():
+            if sha != recorded[path][1]:
+                raise _Damage(f"the digest of {path} is {sha[:8]}, recorded {recorded[path][1][:8]}")
+        for name, now in _circumstances().items():
+            if meta[name] != now and not self._read_only:
+                _log.warning(
+                    f"warning: checkpoint {step} was saved with {name} {meta[name]!r}, now it is {now!r}: the "
+                    "continued run agrees with an uninterrupted one up to rounding, not bit by bit"
+                )
+        return state
+
+    def _reject(self, rejected: Mapping[int, str], good: int) -> None:
+        """Name the damaged steps, and put them out of the way."""
+        place = self._directory.parent / CORRUPT / self._directory.name
+        for step, why in rejected.items():
+            kept = "" if self._read_only else f" (damaged copy kept in {place / str(step)})"
+            _log.warning(f"warning: checkpoint {step} is damaged: {why}; falling back to step {good}{kept}")
+        if self._read_only:
+            return
+
+        def move() -> None:
+            place.mkdir(parents=True, exist_ok=True)
+            for step in rejected:
+                with contextlib.suppress(FileNotFoundError):
+                    (place / str(step)).rmtree()
+                os.replace(self._directory / str(step), place / str(step))
+
+        parallel.on_primary(move)
+        self._manager.reload()
+
     @contextlib.contextmanager
     def _errors(self, what: str) -> Iterator[None]:
         """Orbax's failures, of whatever class, as one sentence."""
@@ -136,13 +204,19 @@ class Checkpoints:
             raise CheckpointError(f"{what}: {reason(error)}") from error
 
 
-def _by_path(state: GameState) -> dict[str, Any]:
-    """The leaves keyed by path, in the state's order: a form that restores without the optimisers' classes."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
-    }
+@contextlib.contextmanager
+def _damage(what: str) -> Iterator[None]:
+    """Whatever a library says of damaged bytes."""
+    try:
+        yield
+    except Exception as error:
+        raise _Damage(f"{what} cannot be read: {reason(error)}") from error
 
 
-def _kind(leaf: Any) -> str:
-    return "missing" if leaf is None else f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
+def _circumstances() -> dict[str, Any]:
+    """What a continued run must share with the one before to be bitwise the same."""
+    return {"jax": jax.__version__, "devices": jax.device_count(), "xla_flags": os.environ.get("XLA_FLAGS", "")}
+
+
+def _sha256(meta: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from ganjax.core import Array, GameState, Key, Metrics
 from ganjax.training import parallel
 from ganjax.training.setup import gather
+from ganjax.training.state import by_path
 from ganjax.training.step import Step
 
 
@@ -61,3 +62,24 @@ def per_step(metrics: Any, count: int) -> list[dict[str, float]]:
     if isinstance(host, list):
         return host
     return [{name: values[i] for name, values in host.items()} for i in range(count)]
+
+
+def first_not_finite(move: Step, state: GameState, data: Mapping, positions: Array, key: Key) -> str | None:
+    """The path of the first leaf of the state that an unguarded step makes not finite, or None.
+
+    Args:
+        move: from `unguarded_step`.
+        state: on the devices; it is used up.
+        data: on the devices.
+        positions: of the step's examples, [1, batch], dealt.
+        key: the base key.
+    """
+
+    def probe(state: GameState, data: Mapping, positions: Array, key: Key, i: Array) -> tuple[GameState, Metrics]:
+        local = positions[i]
+        new, _ = move(state, gather(data, local, parallel.global_index(local.shape[0])), key)
+        return new, {path: jnp.isfinite(leaf).all() for path, leaf in by_path(new).items()}
+
+    _, finite = parallel.compile_chunk(probe)(state, data, positions, key, 0)
+    finite = parallel.fetch(finite)
+    return next((path for path in by_path(state) if not finite[path]), None)

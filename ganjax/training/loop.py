@@ -1,6 +1,8 @@
 """The one training loop: any game, any dynamics, any data; compiled chunks of steps, and what happens between them."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,16 +11,17 @@ import numpy as np
 from tqdm import tqdm
 
 from ganjax.core import GameState, Metrics
-from ganjax.errors import DivergedError
+from ganjax.errors import DivergedError, OutOfMemoryError, reason
 from ganjax.training import parallel
 from ganjax.training.checkpoint import Checkpoints
-from ganjax.training.chunk import compile_chunk, per_step
+from ganjax.training.chunk import compile_chunk, first_not_finite, per_step
 from ganjax.training.judging import Judge, Judging
 from ganjax.training.setup import Keys, Setup, arrays, check, initial_state, order, state_shapes
-from ganjax.training.step import train_step
+from ganjax.training.step import train_step, unguarded_step
 from ganjax.training.telemetry import telemetry
 from ganjax.training.writers import Writers
 
+Observe = Callable[[int, GameState, Writers], None]
 MAX_SKIPPED = 5  # consecutive steps without a finite result before the run is stopped
 
 
@@ -46,8 +49,9 @@ def train(
     *,
     seed: int,
     schedule: Schedule,
-    observe: Callable[[int, GameState, Writers], None] | None = None,
+    observe: Observe | None = None,
     judge: Judge | None = None,
+    stop: Callable[[], bool] = lambda: False,
     progress: bool = True,
 ) -> Result:
     """Train until step `schedule.steps`, continuing from the newest checkpoint of `workdir` if there is one.
@@ -63,18 +67,35 @@ def train(
             Every `sample_every` steps the gradients' lengths and the setup's telemetry are logged too.
         judge: called with the host state every `judge_every` steps and at the end, on the primary process; the state
             of its least "score" is kept in `<workdir>/best`, and training never continues from it.
+        stop: asked between chunks; once it says so on any process, the state is saved, and returned as it is.
         progress: show a progress bar on standard error.
 
     Returns:
         The final state and the step that it continued from.
 
     Raises:
+        CheckpointError: a checkpoint cannot be written, or none of those that are there is intact and fits.
+        OutOfMemoryError: a step does not fit into the memory of the device.
         DivergedError: after `MAX_SKIPPED` consecutive steps without a finite result.
         DataError, ConfigError: the data or the batch do not fit, before anything is written.
     """
     check(setup)
     if schedule.judge_every and judge is None and parallel.is_primary():
         raise ValueError(f"train: judge_every is {schedule.judge_every} and there is no judge; give one, or 0")
+    with _memory_named(setup):
+        return _train(setup, workdir, seed, schedule, observe, judge, stop, progress)
+
+
+def _train(
+    setup: Setup,
+    workdir: Path,
+    seed: int,
+    schedule: Schedule,
+    observe: Observe | None,
+    judge: Judge | None,
+    stop: Callable[[], bool],
+    progress: bool,
+) -> Result:
     keys, positions = Keys.of(seed), order(setup, seed)
     workdir.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(workdir)
@@ -82,7 +103,7 @@ def train(
         state = jax.device_get(initial_state(setup, keys.init))
     else:
         state = checkpoints.restore(state_shapes(setup))
-    step = begin = int(state.step)
+    step = begin = saved = int(state.step)
     if begin >= schedule.steps:
         checkpoints.close()
         return Result(state, begin)
@@ -93,11 +114,18 @@ def train(
     data, state = parallel.replicate(arrays(setup)), parallel.replicate(state)
     writers = Writers(workdir, begin) if parallel.is_primary() else None
     judging = Judging(workdir, judge, writers) if schedule.judge_every else None
-    log = _Log(writers, schedule, begin, progress and writers is not None)
+    move = unguarded_step(setup.game, setup.dynamics, setup.averages)
+
+    def blame(at: int) -> str | None:
+        """What step `at` would do to the state, which is as it was before: that step was rejected."""
+        before = replace(state, step=state.step * 0 + (at - 1))
+        return first_not_finite(move, before, data, parallel.deal(_padded(positions(at - 1, 1), 1)), keys.steps)
+
+    log = _Log(writers, schedule, begin, blame, progress and writers is not None)
     try:
         if step == 0 and writers and observe:
             observe(0, parallel.fetch(state), writers)
-        while step < schedule.steps:
+        while step < schedule.steps and not parallel.any_process(stop()):
             count = _until_next_event(step, schedule)
             rows = parallel.deal(_padded(positions(step, count), schedule.chunk))
             state, metrics = run(state, data, rows, keys.steps, count)
@@ -114,14 +142,37 @@ def train(
             if judging and (last or step % schedule.judge_every == 0):
                 judging(parallel.fetch(state))
             if last or step % schedule.checkpoint_every == 0:
-                log.flush()
-                checkpoints.save(parallel.fetch(state))
+                saved = _save(checkpoints, log, state)
+        if step != saved:
+            _save(checkpoints, log, state)
     finally:
         log.close()
         checkpoints.close()
         if judging:
             judging.close()
     return Result(parallel.fetch(state), begin)
+
+
+@contextlib.contextmanager
+def _memory_named(setup: Setup) -> Iterator[None]:
+    """What the device and the host say when memory is short, as one sentence."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise OutOfMemoryError(
+            f"the memory of {jax.device_count()} {jax.devices()[0].device_kind} is too small for turns of "
+            f"{setup.batch_size} examples ({reason(error)}); lower --batch-size, or use more devices"
+        ) from error
+
+
+def _save(checkpoints: Checkpoints, log: "_Log", state: GameState) -> int:
+    """Save the state after what led to it; returns its step."""
+    log.flush()
+    host = parallel.fetch(state)
+    checkpoints.save(host)
+    return int(host.step)
 
 
 def _until_next_event(step: int, schedule: Schedule) -> int:
@@ -135,12 +186,31 @@ def _padded(positions: np.ndarray, length: int) -> np.ndarray:
     return np.pad(positions, ((0, length - len(positions)), (0, 0))).astype(np.int32)
 
 
+def _divergence(step: int, record: Mapping[str, float], leaf: str | None) -> str:
+    """Which values were not finite, and whose: paths in the state are kind.player.layer.name."""
+    bad = sorted(name for name, value in record.items() if not np.isfinite(value))
+    whose = f", first of the player {leaf.split('.')[1]}: {leaf}" if leaf else ""
+    return (
+        f"step {step}: {MAX_SKIPPED} steps in a row gave values that are not finite ({', '.join(bad) or 'no metric'})"
+        f"{whose}; the same settings would diverge again from the newest checkpoint: use a new --workdir and a lower "
+        "--learning-rate"
+    )
+
+
 class _Log:
     """Metrics of a chunk, read when the next one is already under way, so that the device never waits."""
 
-    def __init__(self, writers: Writers | None, schedule: Schedule, begin: int, progress: bool):
+    def __init__(
+        self,
+        writers: Writers | None,
+        schedule: Schedule,
+        begin: int,
+        blame: Callable[[int], str | None],
+        progress: bool,
+    ):
         self._writers, self._every, self._streak = writers, schedule.log_every, 0
         self._pending: tuple[int, int, Any] | None = None  # first step, steps, metrics on the device
+        self._blame = blame  # step -> the first leaf that it made not finite
         self._added: Any = {}  # to the record of the last pending step
         self._bar = tqdm(total=schedule.steps, initial=begin, unit="step", disable=not progress, dynamic_ncols=True)
 
@@ -164,12 +234,7 @@ class _Log:
             if self._writers and (step % self._every == 0 or (added and record is records[-1])):
                 self._writers.scalars(step, record)
             if self._streak == MAX_SKIPPED:
-                bad = sorted(name for name, value in record.items() if not np.isfinite(value))
-                raise DivergedError(
-                    f"step {step}: {MAX_SKIPPED} steps in a row gave values that are not finite "
-                    f"({', '.join(bad) or 'in the parameters or their statistics'}); the same settings would diverge "
-                    "again from the newest checkpoint: use a new --workdir and a lower --learning-rate"
-                )
+                raise DivergedError(_divergence(step, record, self._blame(step)))
         self._bar.set_postfix({k: f"{v:.3f}" for k, v in records[-1].items() if k.endswith("/cost")}, refresh=False)
         self._bar.update(count)
 

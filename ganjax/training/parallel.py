@@ -67,6 +67,13 @@ def from_primary(value: float) -> float:
     return float(value32 if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(value32))
 
 
+def any_process(condition: bool) -> bool:
+    """Whether it holds on any process; all must ask."""
+    if jax.process_count() == 1:
+        return condition
+    return bool(multihost_utils.process_allgather(np.int32(condition)).any())
+
+
 def check_batch(batch_size: int) -> None:
     """Raise `ConfigError` unless the devices can share the batch evenly."""
     if batch_size % jax.device_count():

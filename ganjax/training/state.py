@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,11 +45,34 @@ def init_state(
     )
 
 
-def digest(state: PyTree) -> str:
-    """sha256 over path, dtype, shape and bytes of every leaf: equal digests are bitwise equal states."""
-    sha = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+def by_path(state: PyTree) -> dict[str, Any]:
+    """The leaves keyed by path, in the state's order: a form that restores without the optimisers' classes."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    }
+
+
+def digests(state: PyTree) -> dict[str, str]:
+    """Of every leaf by path, the sha256 over path, dtype, shape and bytes in C order."""
+    found = {}
+    for path, leaf in by_path(state).items():
         array = np.asarray(leaf)
-        sha.update(f"{jax.tree_util.keystr(path)} {array.dtype.name} {array.shape}".encode())
-        sha.update(np.ascontiguousarray(array).tobytes())
-    return sha.hexdigest()
+        sha = hashlib.sha256(f"{path} {kind(array)}".encode())
+        sha.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        found[path] = sha.hexdigest()
+    return found
+
+
+def digest(state: PyTree) -> str:
+    """One sha256 of all leaves: equal digests are bitwise equal states."""
+    return hashlib.sha256("".join(digests(state).values()).encode()).hexdigest()
+
+
+def kind(leaf: Any) -> str:
+    """dtype and shape.
+
+    >>> kind(np.zeros((2, 3), np.float32))
+    'float32[2, 3]'
+    """
+    return f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"

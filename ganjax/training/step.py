@@ -26,6 +26,22 @@ def train_step(
     parameters, optimiser states, statistics and averages stay as they were, `skipped` counts it, and the metric
     `finite` is 0. With `axis_name`, the devices of that axis reject a step together.
     """
+    move = unguarded_step(game, dynamics, averages)
+
+    def step(state: GameState, batch: PyTree, base_key: Key) -> tuple[GameState, Metrics]:
+        new, metrics = move(state, batch, base_key)
+        finite = all_finite((new, metrics))
+        if axis_name is not None:
+            finite = jax.lax.pmin(finite.astype(jnp.int32), axis_name) > 0
+        new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
+        new = replace(new, step=state.step + 1, skipped=state.skipped + (1 - finite.astype(jnp.int32)))
+        return new, metrics | {"finite": finite.astype(jnp.float32)}
+
+    return step
+
+
+def unguarded_step(game: Game, dynamics: Dynamics, averages: Mapping[str, Averaged] | None = None) -> Step:
+    """The dynamics' move and the averages after it, whatever comes of it; the counters stay as they are."""
 
     def step(state: GameState, batch: PyTree, base_key: Key) -> tuple[GameState, Metrics]:
         new, metrics = dynamics.step(game, state, batch, jax.random.fold_in(base_key, state.step))
@@ -33,13 +49,7 @@ def train_step(
             name: kept.average.update((new.params[kept.player], new.net_state[kept.player]), state.averages[name])
             for name, kept in (averages or {}).items()
         }
-        new = replace(new, averages=updated)
-        finite = all_finite((new, metrics))
-        if axis_name is not None:
-            finite = jax.lax.pmin(finite.astype(jnp.int32), axis_name) > 0
-        new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
-        new = replace(new, step=state.step + 1, skipped=state.skipped + (1 - finite.astype(jnp.int32)))
-        return new, metrics | {"finite": finite.astype(jnp.float32)}
+        return replace(new, averages=updated), metrics
 
     return step
 

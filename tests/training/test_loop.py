@@ -235,14 +235,14 @@ def test_tensorboard_reads_the_metrics(tmp_path):
 
 def test_divergence_ends_the_run_with_its_metrics_on_disk(tmp_path):
     def cost(params, net_state, batch, key):
-        return params["one"] * batch.x.mean() + jax.numpy.where(params["one"] < -0.5, jax.numpy.nan, 0.0), Outcome(
-            {}, {}
-        )
+        wall = jax.numpy.where(params["one"] < -0.5, jax.numpy.nan, 1.0)
+        return params["one"] * batch.x.mean() * wall, Outcome({}, {})
 
     game = Game(lambda key, batch: ({"one": jax.numpy.zeros(())}, {"one": {}}), {"one": cost})
     dataset = Dataset(np.ones((20, 2), np.float32) * np.array([1, 3], np.float32))
     setup = Setup(game, alternating({"one": optax.sgd(0.1)}), dataset, batch_size=4)
-    with pytest.raises(DivergedError, match=r"step 8: 5 steps in a row .*one/cost.*lower --learning-rate"):
+    sentence = r"step 8: 5 steps in a row .*one/cost.*player one: params\.one; .*lower --learning-rate"
+    with pytest.raises(DivergedError, match=sentence):
         _train(tmp_path, 50, setup)
     last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["step"] == 8 and last["one/cost"] is None

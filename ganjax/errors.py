@@ -59,11 +59,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def reason(error: Exception) -> str:
-    """What another library's error says, on one line of at most 200 characters.
+    """What another library's error says, on one line of at most 200 characters, the middle left out if need be.
 
     >>> reason(ValueError("bad\\n  magic"))
     'bad magic'
     >>> reason(EOFError())
     'EOFError'
     """
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:97]} ... {text[-98:]}"

@@ -44,19 +44,20 @@ def warn(workdir: Path) -> None:
 
 def reports(setup: Setup, state: GameState, seed: int, workdir: Path) -> list[Path]:
     """The figures of a finished run, made where they are missing or older than its metrics; returns their paths."""
-    names = ["curves.png"]
+    log = (workdir / "metrics.jsonl").stat()
+    names = ["curves.png"] if log.st_size else []  # a run may end before its first record
     if setup.sample is not None:
         names = ["panel.png", *(["neighbours.png"] if setup.dataset.x_train.ndim == 4 else []), *names]
     paths = [workdir / name for name in names]
-    written = (workdir / "metrics.jsonl").stat().st_mtime_ns
-    if not all(path.exists() and path.stat().st_mtime_ns >= written for path in paths):
-        _draw(setup, state, seed, workdir)
+    if not all(path.exists() and path.stat().st_mtime_ns >= log.st_mtime_ns for path in paths):
+        _draw(setup, state, seed, workdir, curved=log.st_size > 0)
         warn(workdir)
     return paths if setup.sample is None else [_grid_of(workdir, int(state.step)), *paths]
 
 
-def _draw(setup: Setup, state: GameState, seed: int, workdir: Path) -> None:
-    curves(workdir, workdir / "curves.png")
+def _draw(setup: Setup, state: GameState, seed: int, workdir: Path, *, curved: bool) -> None:
+    if curved:
+        curves(workdir, workdir / "curves.png")
     if setup.sample is None:
         return
     grids = [path for path in sorted((workdir / "samples").glob("*.png")) if int(path.stem) <= int(state.step)]

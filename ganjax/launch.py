@@ -336,7 +336,7 @@ def _config_of(experiment: Experiment, workdir: Path) -> tuple[Any, dict[str, An
 
 def _prepare_jax() -> None:
     """Set what must be set before the backend starts: the compilation cache and the CPU's convolution flag."""
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax and TFDS warn of what is meant here
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax and TFDS warn of what is meant, log what they raise
     import jax
 
     if jax.__version_info__[:2] == (0, 10) and "ynn_fusion_type" not in os.environ.get("XLA_FLAGS", ""):

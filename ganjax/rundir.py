@@ -11,6 +11,7 @@ from typing import Any
 
 from ganjax.config import option
 from ganjax.errors import ConfigError, InUseError
+from ganjax.files import write_atomically
 
 LOCK = "lock"  # held, with the holder's process id in it, while a process writes the directory
 JUDGED = "judge.jsonl"  # what the light judge said
@@ -121,15 +122,7 @@ def config_digest(config: Mapping[str, Any]) -> str:
 
 def write_run(workdir: Path, run: Mapping[str, Any]) -> None:
     """Write `config.json`, whole or not at all."""
-    write_whole(workdir / "config.json", json.dumps(run, indent=2) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    write_atomically(workdir / "config.json", json.dumps(run, indent=2) + "\n")
 
 
 def check_continues(workdir: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -144,6 +144,12 @@ def test_sample_from_raw_and_averaged_weights(tmp_path, run):
     assert code == 2 and "experiment 'vanilla_gan', not 'dcgan'" in err
 
 
+def test_a_run_that_ends_before_its_first_record(tmp_path, run):
+    args = ("train", "--workdir", tmp_path, "--smoke", "--data", "ring", "--steps", 5, "--log-every", 10)
+    code, out, err = run("vanilla_gan", *args)
+    assert code == 0 and "panel.png" in out and "curves.png" not in out and "step 5 digest" in out, err
+
+
 def test_points_are_trained_and_drawn(tmp_path, run):
     code, out, err = run("vanilla_gan", "train", "--workdir", tmp_path, "--smoke", "--data", "ring", "--steps", 20)
     assert code == 0 and "panel.png" in out, err

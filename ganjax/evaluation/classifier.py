@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import zipfile
@@ -21,6 +22,7 @@ from ganjax.data import Dataset
 from ganjax.dynamics import simultaneous
 from ganjax.errors import DataError
 from ganjax.evaluation.extractor import Extractor, Features, extract
+from ganjax.files import write_atomically
 from ganjax.games import classification
 from ganjax.models.classifier import Classifier, classifier
 from ganjax.training import Keys, Setup, digest, train_step
@@ -143,12 +145,9 @@ def _flat(params: PyTree) -> dict[str, Any]:
 
 
 def _write(path: Path, params: PyTree) -> None:
-    """Whole or not at all, whoever else writes it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        np.savez(file, **_flat(params))
-    os.replace(temporary, path)
+    buffer = io.BytesIO()
+    np.savez(buffer, **_flat(params))
+    write_atomically(path, buffer.getvalue())
 
 
 def _read(path: Path, setup: Setup) -> PyTree | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ganjax.errors import ConfigError
-from ganjax.rundir import write_whole
+from ganjax.files import write_atomically
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def write(path: Path, record: Record) -> None:
     """Write a record, whole or not at all; what is not finite becomes null."""
     metrics = {name: _finite(dataclasses.asdict(score)) for name, score in record.metrics.items()}
     content = {**record._asdict(), "metrics": metrics, "receipt": dataclasses.asdict(record.receipt)}
-    write_whole(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def _finite(score: dict[str, Any]) -> dict[str, Any]:

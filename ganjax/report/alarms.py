@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganjax.errors import DataError
+from ganjax.files import write_atomically
 from ganjax.report.history import read_metrics
-from ganjax.report.style import write_atomically
 from ganjax.rundir import ALARMS, JUDGED
 
 Series = tuple[NDArray[np.int64], NDArray[np.float64]]  # steps and finite values of one metric

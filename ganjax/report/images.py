@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ganjax.report.style import write_atomically
+from ganjax.files import write_atomically
 
 READABLE = 64  # pixels: an image whose longer side is smaller is enlarged
 BORDER = 255  # the grid's lines are white

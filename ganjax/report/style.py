@@ -1,15 +1,15 @@
-"""What every figure shares: colours, sizes, a canvas without pyplot, files that appear whole or not."""
+"""What every figure shares: colours, sizes, a canvas without pyplot."""
 
 from __future__ import annotations
 
 import io
 import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ganjax.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,22 +106,3 @@ def to_png(figure: Figure) -> bytes:
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write the figure as PNG; `path` is replaced in one move."""
     write_atomically(path, to_png(figure))
-
-
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write `content` beside `path`, then move it there: a reader sees the old file or the whole new one.
-
-    Raises:
-      OSError: the folder cannot be written; `path` is then as it was and nothing is left beside it.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)  # mkstemp makes private files; a figure is for everybody
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

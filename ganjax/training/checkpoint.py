@@ -7,8 +7,8 @@ committed with it, and a state that differs is never continued: the newest intac
 import contextlib
 import hashlib
 import json
-import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 from etils import epath
+from tqdm import tqdm
 
 from ganjax import __version__
 from ganjax.core import GameState
@@ -25,7 +26,6 @@ from ganjax.training.state import by_path, digests, kind
 
 NEWEST, BEST = "checkpoints", "best"  # the folders of a run directory that hold states
 CORRUPT = "corrupt"  # the folder that damaged ones are moved to
-_log = logging.getLogger(__name__)
 
 
 class _Damage(Exception):
@@ -52,6 +52,7 @@ class Checkpoints:
     def __init__(self, workdir: Path, *, folder: str = NEWEST, keep: int = 2, read_only: bool = False):
         import orbax.checkpoint as ocp
 
+        _silence_closed_loops()
         self._ocp = ocp
         self._directory = epath.Path(workdir.resolve() / folder)
         self._read_only = read_only
@@ -170,8 +171,8 @@ class Checkpoints:
                 raise _Damage(f"the digest of {path} is {sha[:8]}, recorded {recorded[path][1][:8]}")
         for name, now in _circumstances().items():
             if meta[name] != now and not self._read_only:
-                _log.warning(
-                    f"warning: checkpoint {step} was saved with {name} {meta[name]!r}, now it is {now!r}: the "
+                _warn(
+                    f"checkpoint {step} was saved with {name} {meta[name]!r}, now it is {now!r}: the "
                     "continued run agrees with an uninterrupted one up to rounding, not bit by bit"
                 )
         return state
@@ -181,7 +182,7 @@ class Checkpoints:
         place = self._directory.parent / CORRUPT / self._directory.name
         for step, why in rejected.items():
             kept = "" if self._read_only else f" (damaged copy kept in {place / str(step)})"
-            _log.warning(f"warning: checkpoint {step} is damaged: {why}; falling back to step {good}{kept}")
+            _warn(f"checkpoint {step} is damaged: {why}; falling back to step {good}{kept}")
         if self._read_only:
             return
 
@@ -211,6 +212,24 @@ def _damage(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise _Damage(f"{what} cannot be read: {reason(error)}") from error
+
+
+def _silence_closed_loops() -> None:
+    """Where a read or a write fails, Orbax closes the event loop of the others, whose callbacks then complain of it in
+    hundreds of lines, which bury the reason."""
+    before = sys.unraisablehook
+    if getattr(before, "__name__", "") == "without_closed_loops":
+        return
+
+    def without_closed_loops(what: Any) -> None:
+        if str(what.exc_value) != "Event loop is closed":
+            before(what)
+
+    sys.unraisablehook = without_closed_loops
+
+
+def _warn(sentence: str) -> None:
+    tqdm.write(f"warning: {sentence}", file=sys.stderr)
 
 
 def _circumstances() -> dict[str, Any]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ganjax.rundir import ALARMS, JUDGED, write_whole
+from ganjax.files import naming, write_atomically
+from ganjax.rundir import ALARMS, JUDGED
 
 
 def rewind(path: Path, step: int) -> None:
@@ -16,7 +17,7 @@ def rewind(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in path.read_text().splitlines(keepends=True) if _step_of(line) <= step]
-    write_whole(path, "".join(kept))
+    write_atomically(path, "".join(kept))
 
 
 def _step_of(line: str) -> float:
@@ -55,13 +56,14 @@ class Writers:
         A value that is not finite is written as null, which keeps every line valid JSON.
         """
         seconds = round(time.perf_counter() - self._began, 3)
-        self._lines.write(json.dumps({"step": step, "time": seconds, **_finite(values)}) + "\n")
+        with naming(self._lines.name):
+            self._lines.write(json.dumps({"step": step, "time": seconds, **_finite(values)}) + "\n")
         for name, value in values.items():
             self._events.add_scalar(name, float(value), step)
 
     def judge(self, step: int, values: Mapping[str, float]) -> None:
         """One record of the light judge, to `judge.jsonl` and TensorBoard."""
-        with open(self._judged, "a") as file:
+        with naming(self._judged), open(self._judged, "a") as file:
             file.write(json.dumps({"step": step, **_finite(values)}) + "\n")
         for name, value in values.items():
             self._events.add_scalar(f"judge/{name}", float(value), step)
@@ -72,10 +74,14 @@ class Writers:
 
     def flush(self) -> None:
         """Hand everything to the operating system."""
-        self._lines.flush()
+        with naming(self._lines.name):
+            self._lines.flush()
         self._events.flush()
 
     def close(self) -> None:
         """Flush and close the files."""
-        self._lines.close()
-        self._events.close()
+        try:
+            with naming(self._lines.name):
+                self._lines.close()
+        finally:
+            self._events.close()

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint format lock bench clean
+.PHONY: demo test faults mutants lint format lock bench clean
 
 ## make demo: train a DCGAN on the embedded images, score it, write its page; about 5 minutes on 2 cores
 demo: $(READY)
@@ -14,6 +14,12 @@ demo: $(READY)
 ## make test: the whole suite, notebooks included
 test: $(READY)
 	GANJAX_SMOKE=1 $(BIN)/python -m pytest -n auto --dist worksteal --nbmake --nbmake-timeout=300 tests notebooks
+
+## make faults: kill, damage, fill and starve real runs, all the faults of tests/faults; about 25 minutes on 2 cores
+faults: $(READY)
+	rm -rf runs/faults
+	GANJAX_FAULTS=full $(BIN)/python -m pytest -n auto --dist worksteal tests/faults
+	$(BIN)/python tests/faults/report.py --write
 
 ## make lint: style and types
 lint: $(READY)

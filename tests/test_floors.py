@@ -13,6 +13,8 @@ FLOORS = {
     "errors": 0,
     "core": 0,
     "config": 0,
+    "files": 0,
+    "interruption": 0,
     "rundir": 0,
     "losses": 1,
     "divergences": 1,
@@ -38,6 +40,7 @@ SIDEWAYS = {
     ("config", "errors"),
     ("rundir", "errors"),
     ("rundir", "config"),
+    ("rundir", "files"),
     ("losses", "divergences"),
     ("operators", "spectral"),
 }

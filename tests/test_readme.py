@@ -1,5 +1,6 @@
 """What the README shows is run."""
 
+import json
 import re
 from pathlib import Path
 
@@ -36,5 +37,13 @@ def test_files_and_experiments_that_are_named_exist():
 def test_every_make_target_that_is_named_exists():
     makefile = (ROOT / "Makefile").read_text()
     texts = README + (ROOT / "CONTRIBUTING.md").read_text()
-    for target in set(re.findall(r"make (demo|test|lint|format|bench|lock)\b", texts)):
+    for target in set(re.findall(r"make (demo|test|lint|format|bench|lock|faults|mutants)\b", texts)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_figures_of_the_faults_are_those_of_the_last_report():
+    """README states what tests/faults/report.json holds, which `make faults` writes."""
+    rows = json.loads((ROOT / "tests" / "faults" / "report.json").read_text())
+    assert all(row["full"] and row["injected"] == row["survived"] for row in rows.values())
+    injected = sum(row["injected"] for row in rows.values())
+    assert f"{injected:,} faults in {len(rows)} rows, all survived as promised" in README

@@ -187,13 +187,13 @@ def _padded(positions: np.ndarray, length: int) -> np.ndarray:
 
 
 def _divergence(step: int, record: Mapping[str, float], leaf: str | None) -> str:
-    """Which values were not finite, and whose: paths in the state are kind.player.layer.name."""
-    bad = sorted(name for name, value in record.items() if not np.isfinite(value))
-    whose = f", first of the player {leaf.split('.')[1]}: {leaf}" if leaf else ""
+    """Which values were not finite, and whose: metrics are player/name, leaves kind.player.layer.name."""
+    bad = [name for name, value in record.items() if not np.isfinite(value)]
+    player = leaf.split(".")[1] if leaf else bad[0].split("/")[0] if bad else "unknown"
     return (
-        f"step {step}: {MAX_SKIPPED} steps in a row gave values that are not finite ({', '.join(bad) or 'no metric'})"
-        f"{whose}; the same settings would diverge again from the newest checkpoint: use a new --workdir and a lower "
-        "--learning-rate"
+        f"step {step}: {MAX_SKIPPED} steps in a row gave values that are not finite ({', '.join(bad) or 'no metric'}), "
+        f"the first of the player {player}{f': {leaf}' if leaf else ''}; the same settings would diverge again from "
+        "the newest checkpoint: use a new --workdir and a lower --learning-rate"
     )
 
 

@@ -241,7 +241,7 @@ def test_divergence_ends_the_run_with_its_metrics_on_disk(tmp_path):
     game = Game(lambda key, batch: ({"one": jax.numpy.zeros(())}, {"one": {}}), {"one": cost})
     dataset = Dataset(np.ones((20, 2), np.float32) * np.array([1, 3], np.float32))
     setup = Setup(game, alternating({"one": optax.sgd(0.1)}), dataset, batch_size=4)
-    sentence = r"step 8: 5 steps in a row .*one/cost.*player one: params\.one; .*lower --learning-rate"
+    sentence = r"step 8: 5 steps in a row .*one/cost.*the first of the player one: params\.one; .*lower --learning-rate"
     with pytest.raises(DivergedError, match=sentence):
         _train(tmp_path, 50, setup)
     last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])

@@ -40,6 +40,10 @@ class CheckpointError(GanjaxError):
     exit_code = 6
 
 
+class PeerError(GanjaxError):
+    """Another process of the same run has ended or cannot be reached (exit code 1)."""
+
+
 class InUseError(GanjaxError):
     """Another process writes the run directory (exit code 7)."""
 

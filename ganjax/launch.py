@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 
 from ganjax import __version__
 from ganjax.config import TrainConfig, as_record, from_record, parse, require
-from ganjax.errors import CheckpointError, ConfigError, GanjaxError
+from ganjax.errors import CheckpointError, ConfigError, GanjaxError, PeerError
 from ganjax.interruption import Interruption
 from ganjax.rundir import check_continues, check_free, claimed, read_run
 
@@ -45,6 +45,9 @@ def main(experiment: Experiment, args: list[str] | None = None) -> None:
             description=experiment.doc,
         )
         command.run(experiment)
+    except PeerError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(error.exit_code)  # an orderly end would wait for the process that is gone
     except GanjaxError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:  # an unwritable directory, a full disk

@@ -1,6 +1,7 @@
 """The one training loop: any game, any dynamics, any data; compiled chunks of steps, and what happens between them."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ganjax.core import GameState, Metrics
-from ganjax.errors import DivergedError, OutOfMemoryError, reason
+from ganjax.errors import DivergedError, OutOfMemoryError, PeerError, reason
 from ganjax.training import parallel
 from ganjax.training.checkpoint import Checkpoints
 from ganjax.training.chunk import compile_chunk, first_not_finite, per_step
@@ -21,6 +22,8 @@ from ganjax.training.step import train_step, unguarded_step
 from ganjax.training.telemetry import telemetry
 from ganjax.training.writers import Writers
 
+# What XLA begins an error with, of whatever class JAX makes it.
+STATUS = re.compile("RESOURCE_EXHAUSTED|UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED")
 Observe = Callable[[int, GameState, Writers], None]
 MAX_SKIPPED = 5  # consecutive steps without a finite result before the run is stopped
 
@@ -76,13 +79,14 @@ def train(
     Raises:
         CheckpointError: a checkpoint cannot be written, or none of those that are there is intact and fits.
         OutOfMemoryError: a step does not fit into the memory of the device.
+        PeerError: another process of the run is gone.
         DivergedError: after `MAX_SKIPPED` consecutive steps without a finite result.
         DataError, ConfigError: the data or the batch do not fit, before anything is written.
     """
     check(setup)
     if schedule.judge_every and judge is None and parallel.is_primary():
         raise ValueError(f"train: judge_every is {schedule.judge_every} and there is no judge; give one, or 0")
-    with _memory_named(setup):
+    with _causes_named(setup):
         return _train(setup, workdir, seed, schedule, observe, judge, stop, progress)
 
 
@@ -122,49 +126,61 @@ def _train(
         return first_not_finite(move, before, data, parallel.deal(_padded(positions(at - 1, 1), 1)), keys.steps)
 
     log = _Log(writers, schedule, begin, blame, progress and writers is not None)
+    reachable = True
     try:
-        if step == 0 and writers and observe:
-            observe(0, parallel.fetch(state), writers)
-        while step < schedule.steps and not parallel.any_process(stop()):
-            count = _until_next_event(step, schedule)
-            rows = parallel.deal(_padded(positions(step, count), schedule.chunk))
-            state, metrics = run(state, data, rows, keys.steps, count)
-            log.chunk(step, count, metrics)
-            step += count
-            last = step == schedule.steps
-            sampled = step % schedule.sample_every == 0
-            if writers and sampled:  # not where a run happens to stop: continued, it leaves the records of a whole one
-                log.add(measure(parallel.fetch(state)))
-            if last:
-                log.finish()
-            if observe and writers and (last or sampled):
-                observe(step, parallel.fetch(state), writers)
-            if judging and (last or step % schedule.judge_every == 0):
-                judging(parallel.fetch(state))
-            if last or step % schedule.checkpoint_every == 0:
-                saved = _save(checkpoints, log, state)
-        if step != saved:
-            _save(checkpoints, log, state)
+        with _causes_named(setup):
+            if step == 0 and writers and observe:
+                observe(0, parallel.fetch(state), writers)
+            while step < schedule.steps and not parallel.any_process(stop()):
+                count = _until_next_event(step, schedule)
+                rows = parallel.deal(_padded(positions(step, count), schedule.chunk))
+                state, metrics = run(state, data, rows, keys.steps, count)
+                log.chunk(step, count, metrics)
+                step += count
+                last = step == schedule.steps
+                sampled = step % schedule.sample_every == 0
+                if writers and sampled:  # not where a run happens to stop: a whole run has no such record
+                    log.add(measure(parallel.fetch(state)))
+                if last:
+                    log.finish()
+                if observe and writers and (last or sampled):
+                    observe(step, parallel.fetch(state), writers)
+                if judging and (last or step % schedule.judge_every == 0):
+                    judging(parallel.fetch(state))
+                if last or step % schedule.checkpoint_every == 0:
+                    saved = _save(checkpoints, log, state)
+            if step != saved:
+                _save(checkpoints, log, state)
+    except PeerError:
+        reachable = False  # to finish a checkpoint would be to wait for the process that is gone
+        raise
     finally:
         log.close()
-        checkpoints.close()
-        if judging:
-            judging.close()
+        if reachable:
+            checkpoints.close()
+            if judging:
+                judging.close()
     return Result(parallel.fetch(state), begin)
 
 
 @contextlib.contextmanager
-def _memory_named(setup: Setup) -> Iterator[None]:
-    """What the device and the host say when memory is short, as one sentence."""
+def _causes_named(setup: Setup) -> Iterator[None]:
+    """What the device and the host say when memory is short or another process is gone, as one sentence."""
     try:
         yield
-    except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise OutOfMemoryError(
-            f"the memory of {jax.device_count()} {jax.devices()[0].device_kind} is too small for turns of "
-            f"{setup.batch_size} examples ({reason(error)}); lower --batch-size, or use more devices"
-        ) from error
+    except (RuntimeError, ValueError, MemoryError) as error:
+        status = STATUS.match(str(error))
+        if isinstance(error, MemoryError) or (status and status[0] == "RESOURCE_EXHAUSTED"):
+            raise OutOfMemoryError(
+                f"the memory of {jax.device_count()} {jax.devices()[0].device_kind} is too small for turns of "
+                f"{setup.batch_size} examples ({reason(error)}); lower --batch-size, or use more devices"
+            ) from error
+        if status and jax.process_count() > 1:
+            raise PeerError(
+                f"process {jax.process_index()} of {jax.process_count()} lost another one ({reason(error)}); start all "
+                "again with the same commands, they continue from the newest checkpoint"
+            ) from error
+        raise
 
 
 def _save(checkpoints: Checkpoints, log: "_Log", state: GameState) -> int:

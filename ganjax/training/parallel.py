@@ -19,6 +19,7 @@ from ganjax.core import PyTree
 from ganjax.errors import ConfigError, GanjaxError, reason
 
 AXIS = "data"
+HEARTBEAT = 30  # seconds after which a silent process counts as dead, and ends the others
 
 
 def join(coordinator: str, process_count: int, process_id: int) -> None:
@@ -30,7 +31,7 @@ def join(coordinator: str, process_count: int, process_id: int) -> None:
         process_id: which one this is, from 0.
     """
     try:
-        jax.distributed.initialize(coordinator, process_count, process_id)
+        jax.distributed.initialize(coordinator, process_count, process_id, heartbeat_timeout_seconds=HEARTBEAT)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"process {process_id} cannot join --coordinator {coordinator}: {reason(error)}") from error
 

@@ -11,6 +11,8 @@ import time
 import pytest
 from faults import STOPPED, Row, Run, contents, number
 
+from ganjax.training import parallel
+
 
 def _killed_at_random(workdir, rng, longest, case):
     """Kill and start the same command until it ends by itself; every kill is a case."""
@@ -174,7 +176,7 @@ def test_a_dead_process_ends_the_others(tmp_path):
             survivor = processes[1 - trial % 2]
             with row.case(trial):
                 try:
-                    _, err = survivor.communicate(timeout=40)
+                    _, err = survivor.communicate(timeout=parallel.HEARTBEAT + 10)
                 except subprocess.TimeoutExpired:
                     survivor.kill()
                     raise AssertionError("the other process hangs") from None

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import optax
 from ganjax import __version__
 from ganjax.core import Array, PyTree
 from ganjax.data import Dataset
+from ganjax.data.npz import read_arrays
 from ganjax.dynamics import simultaneous
 from ganjax.errors import DataError
 from ganjax.evaluation.extractor import Extractor, Features, extract
@@ -156,9 +156,8 @@ def _read(path: Path, setup: Setup) -> PyTree | None:
     like = setups.state_shapes(setup).params["classifier"]
     expected = _flat(like)
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        found = read_arrays(path, expected, required=next(iter(expected)))
+    except DataError:
         return None
     if {n: (a.shape, a.dtype) for n, a in found.items()} != {n: (a.shape, a.dtype) for n, a in expected.items()}:
         return None

@@ -242,7 +242,7 @@ def from_record(like: Any, record: Mapping[str, Any]) -> Any:
     hints = get_type_hints(type(like))
     for name, value in values.items():
         if not _fits(value, hints[name]):
-            kind = getattr(hints[name], "__name__", hints[name]) if isinstance(hints[name], type) else hints[name]
+            kind = hints[name].__name__ if isinstance(hints[name], type) else hints[name]
             raise ConfigError(f"config.json: {option(name)} is {str(value)[:200]!r}, expected {kind}")
     try:
         config = dataclasses.replace(like, **values)
@@ -260,7 +260,10 @@ def _fits(value: Any, hint: Any) -> bool:
     if kind in (Union, types.UnionType):
         return any(_fits(value, part) for part in parts)
     if kind is tuple:
-        many = len(value) if isinstance(value, tuple) and parts[-1] is ... else len(parts)
-        parts = parts[:1] * many if parts[-1] is ... else parts
-        return isinstance(value, tuple) and len(value) == many and all(map(_fits, value, parts))
-    return type(value) in (int, float) if hint is float else type(value) is hint
+        if not isinstance(value, tuple):
+            return False
+        wanted = parts[:1] * len(value) if parts[-1] is ... else parts
+        return len(value) == len(wanted) and all(map(_fits, value, wanted))
+    if hint is float:
+        return type(value) in (int, float)
+    return type(value) is hint or hint not in (int, bool, str, types.NoneType)

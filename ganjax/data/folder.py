@@ -143,7 +143,9 @@ def _pixels(file: Path) -> np.ndarray:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # _check_image has a lower limit
+            warnings.simplefilter(
+                "ignore"
+            )  # of odd metadata, and of the size, for which _check_image has a lower limit
             with Image.open(file, formats=FORMATS) as image:
                 _check_image(file, image)
                 return np.asarray(image, np.uint8).reshape(image.height, image.width, -1)

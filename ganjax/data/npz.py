@@ -2,6 +2,7 @@
 
 import io
 import math
+import warnings
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -40,7 +41,8 @@ def read_arrays(path: Path, wanted: Collection[str], *, required: str) -> dict[s
     if not path.is_file():
         raise DataError(f"{path}: no such file; give the path of an .npz file that holds {required}")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that Python 2 wrote, or that are odd Python
             names = {info.filename.removesuffix(".npy") for info in archive.infolist()}
             if required not in names:
                 found = ", ".join(sorted(names))[:200] or "nothing"

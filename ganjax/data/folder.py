@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ganjax.data.dataset import Dataset, check_size
-from ganjax.errors import DataError, reason
+from ganjax.errors import DataError, printable, reason
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -63,7 +63,7 @@ def _split(folder: Path, root: Path, on_bad: OnBad) -> Split:
     files = [_images(entry, root) for entry in classes]
     y = np.repeat(np.arange(len(classes), dtype=np.int32), [len(found) for found in files])
     x, kept = _read([file for found in files for file in found], on_bad)
-    return x, y[kept], tuple(entry.name for entry in classes)
+    return x, y[kept], tuple(printable(entry.name) for entry in classes)
 
 
 def _entries(folder: Path, root: Path) -> list[Path]:

@@ -258,6 +258,11 @@ def test_the_sentence_is_one_line_whatever_the_file_is_called(tmp_path):
     assert r"b\n\x1b[31merror: 0 \u202e.png: not a readable" in refused(tmp_path)
 
 
+def test_a_class_is_called_by_what_can_be_printed(tmp_path):
+    write(tmp_path / "cat\x1b[2J\n" / "a.png")
+    assert load(str(tmp_path)).class_names == (r"cat\x1b[2J\n",)
+
+
 def many(folder, count, broken):
     """`count` images in two classes, of which those at these positions are cut short."""
     for i in range(count):

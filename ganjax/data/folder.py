@@ -143,9 +143,7 @@ def _pixels(file: Path) -> np.ndarray:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # of odd metadata, and of the size, for which _check_image has a lower limit
+            warnings.simplefilter("ignore")  # of odd metadata; and of the size, where _check_image is stricter
             with Image.open(file, formats=FORMATS) as image:
                 _check_image(file, image)
                 return np.asarray(image, np.uint8).reshape(image.height, image.width, -1)

@@ -112,7 +112,7 @@ def read(path: Path) -> Record:
         return record
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give files that the command evaluate wrote") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         wrong = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ConfigError(f"{path} is not a record of scores ({wrong}); run the command evaluate again") from None
 

@@ -77,6 +77,7 @@ def test_what_is_not_finite_becomes_null(tmp_path):
 
 DAMAGE = {
     "no JSON": lambda c: "{",
+    "nested too deep": lambda c: "[" * 100_000,
     "a list": lambda c: [],
     "no step": lambda c: {k: v for k, v in c.items() if k != "step"},
     "step a word": lambda c: c | {"step": "many"},

@@ -1,6 +1,11 @@
-"""How random inputs are drawn: the same ones in every run, kept nowhere, a number that takes seconds."""
+"""How random inputs are drawn: the same ones in every run, no failure is kept, a number that takes seconds."""
+
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
+
+set_hypothesis_home_dir(Path(__file__).parents[2] / ".cache" / "hypothesis")  # its table of Unicode
 
 settings.register_profile(
     "ganjax",

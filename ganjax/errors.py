@@ -4,10 +4,25 @@ import difflib
 from collections.abc import Iterable
 
 
+def printable(text: str) -> str:
+    r"""The text with everything invisible spelled out, line breaks, text direction and halves of characters included.
+
+    >>> printable("a\x1b[31m\nb")
+    'a\\x1b[31m\\nb'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class GanjaxError(Exception):
-    """A failure with a cause the user can act on; `exit_code` is what a command ends with."""
+    """A failure with a cause the user can act on; `exit_code` is what a command ends with.
+
+    Its sentence is one line, whatever is in the name of a file.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(GanjaxError):

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 
 from ganjax import __version__
 from ganjax.config import TrainConfig, as_record, from_record, parse, require
-from ganjax.errors import CheckpointError, ConfigError, GanjaxError, PeerError
+from ganjax.errors import CheckpointError, ConfigError, GanjaxError, PeerError, printable
 from ganjax.interruption import Interruption
 from ganjax.rundir import check_continues, check_free, claimed, read_run
 
@@ -51,7 +51,8 @@ def main(experiment: Experiment, args: list[str] | None = None) -> None:
     except GanjaxError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:  # an unwritable directory, a full disk
-        _fail(f"{error.strerror or error}: {error.filename or 'while reading or writing'}", CheckpointError.exit_code)
+        sentence = f"{error.strerror or error}: {error.filename or 'while reading or writing'}"
+        _fail(printable(sentence), CheckpointError.exit_code)
     except KeyboardInterrupt:
         _fail("interrupted; a training run continues from its newest checkpoint with the same command", 130)
 

@@ -97,15 +97,17 @@ def read_run(workdir: Path) -> dict[str, Any] | None:
     path = workdir / "config.json"
     if not path.exists():
         return None
+    if not path.is_file():
+        raise ConfigError(f"{path} is no file; choose another --workdir")
     try:
         run = json.loads(path.read_text())
         return {
             **run,
             "experiment": str(run["experiment"]),
             "config": dict(run["config"]),
-            "data_digest": run["data_digest"],
+            "data_digest": str(run["data_digest"]),
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{path} cannot be read ({error}); it is not a ganjax run, choose another --workdir"
         ) from None

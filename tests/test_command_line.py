@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -176,14 +178,36 @@ def _empty(folder):
     return folder
 
 
-def _npz(x_train):
+def _npz(x_train, **more):
     """Options for an .npz file of these training images."""
 
     def options(folder):
-        np.savez(folder / "a.npz", x_train=x_train)
+        np.savez(folder / "a.npz", x_train=x_train, **more)
         return ["--data", folder / "a.npz"]
 
     return options
+
+
+def _photos(mode, suffix=".png", **options):
+    """Options for a folder with one picture of this mode."""
+
+    def command(folder):
+        photos = _empty(folder / "photos")
+        Image.new(mode, (8, 8)).save(photos / f"0{suffix}", **options)
+        return ["--data", photos]
+
+    return command
+
+
+def _pipe(folder):
+    os.mkfifo(_empty(folder / "photos") / "0.png")
+    return ["--data", folder / "photos"]
+
+
+def _link_to_a_secret(folder):
+    Image.fromarray(_images(1)[0, :, :, 0]).save(folder / "secret.png")
+    (_empty(folder / "photos") / "0.png").symlink_to("../secret.png")
+    return ["--data", folder / "photos"]
 
 
 BAD = {
@@ -196,6 +220,24 @@ BAD = {
     "fewer images than the batch": (5, _npz(_images(10)), "10 training examples, fewer than"),
     "no labels": (5, lambda t: [*_npz(_images())(t), "--conditional"], "no labels"),
     "not prepared": (5, lambda t: ["--data", "tfds:mnist", "--data-dir", t / "tfds"], "download_and_prepare"),
+    "constant images": (5, _npz(np.full((80, 8, 8, 1), 7, np.uint8)), "every pixel is 7.*expected different images"),
+    "float images": (5, _npz(_images() / 255), "x_train has dtype float64, expected uint8"),
+    "no channels": (5, _npz(_images()[..., 0]), "x_train has rank 3.*add the channel axis"),
+    "channels first": (5, _npz(_images(shape=(3, 8, 8))), "channels last.*transpose"),
+    "no examples": (5, _npz(_images(0)), "x_train is empty"),
+    "pickled objects": (5, _npz(np.array([{}] * 80)), "pickled Python objects, which are never loaded"),
+    "too few labels": (5, _npz(_images(), y_train=np.zeros(79, int)), r"y_train has shape \(79,\), expected \(80,\)"),
+    "float labels": (5, _npz(_images(), y_train=np.zeros(80)), "y_train has dtype float64, expected integer"),
+    "negative labels": (5, _npz(_images(), y_train=-np.ones(80, int)), "holds the label -1, expected labels from 0"),
+    "identifiers": (5, _npz(_images(), y_train=np.arange(80) + 10**6), "label 1000079, expected less than 65536"),
+    "another size of test": (5, _npz(_images(), x_test=_images(2, (4, 4, 1))), "x_test has examples of shape"),
+    "CMYK": (5, _photos("CMYK", ".jpg"), "0.jpg: mode CMYK, expected L"),
+    "16 bits": (5, _photos("I;16"), "0.png: mode I;16, expected L"),
+    "another format": (5, _photos("RGB", format="GIF"), "0.png: not a readable PNG"),
+    "a pipe": (5, _pipe, "0.png: neither a file nor a folder"),
+    "a link out": (5, _link_to_a_secret, "0.png: a link that leads out"),
+    "control characters": (5, lambda t: ["--data", "a\n\x1b[31mb/"], r"a\\n\\x1b\[31mb: no such folder"),
+    "a path too long": (5, lambda t: ["--data", "x" * 300 + "/"], "x: not a path that can be read.*too long"),
     "points for a convolution": (5, lambda t: ["--data", "ring"], r"\(2,\)"),
     "steps": (2, lambda t: ["--steps", 0], "--steps is 0, expected at least 1"),
     "a word for a number": (2, lambda t: ["--steps", "many"], "--steps.*many"),
@@ -209,6 +251,21 @@ BAD = {
     "learning rate": (2, lambda t: ["--learning-rate", "nan"], "--learning-rate is nan, expected a positive number"),
     "a process alone": (2, lambda t: ["--process-count", 2], "--process-count 2 with --coordinator None"),
     "negative seed": (2, lambda t: ["--seed", -1], "--seed is -1"),
+    "large seed": (2, lambda t: ["--seed", 2**32], "--seed is 4294967296, expected 0 to 4294967295"),
+    "too many steps": (2, lambda t: ["--steps", 2**31], "--steps is 2147483648, expected at most 2147483647"),
+    "a fraction of a step": (2, lambda t: ["--steps", "1.5"], "--steps.*1.5"),
+    "code for a number": (2, lambda t: ["--steps", f"open('{t}/run', 'w')"], "--steps.*invalid literal.*open"),
+    "a typing error with =": (2, lambda t: ["--bath-size=3"], '--bath-size=3.*did you mean "--batch-size"'),
+    "no value": (2, lambda t: ["--steps"], "Missing value for argument '--steps'"),
+    "a word too many": (2, lambda t: ["digits"], "Unrecognized options: digits"),
+    "infinite rate": (2, lambda t: ["--learning-rate", "inf"], "--learning-rate is inf, expected a positive number"),
+    "negative weight": (2, lambda t: ["--penalty-weight", -1], "--penalty-weight is -1.0, expected a number"),
+    "no records": (2, lambda t: ["--log-every", 0], "--log-every is 0, expected at least 1"),
+    "negative judge": (2, lambda t: ["--judge-every", -1], "--judge-every is -1, expected at least 0"),
+    "a batch of odd packs": (2, lambda t: ["--batch-size", 7, "--packing", 2], "--batch-size is 7, expected a mult"),
+    "packs with labels": (2, lambda t: ["--packing", 2, "--conditional"], "--packing is 2, expected 1 with --condit"),
+    "penalty with BatchNorm": (2, lambda t: ["--penalty", "r1"], "--discriminator-norm is batch, expected none with"),
+    "a process beyond": (2, lambda t: ["--coordinator", "a:1", "--process-id", 1], "--process-id 1 of --process"),
 }  # fmt: skip
 
 
@@ -223,9 +280,33 @@ def test_bad_input(case, tmp_path, run):
     assert lines[0].startswith("error: ") and not workdir.exists()
 
 
-def test_a_batch_that_eight_devices_cannot_share(tmp_path):
-    import os
+QUICK = """
+import atexit, sys, runpy
+def backends():
+    from jax._src import xla_bridge
+    assert not xla_bridge.backends_are_initialized(), "a backend was started"
+    print("no backend")
+atexit.register(backends)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
+
+@pytest.mark.parametrize("case", ["unknown option", "a word for a number", "steps", "packs with labels"])
+def test_bad_options_end_at_once_and_start_no_device(case, tmp_path):
+    """As a user does it. The processor's time is counted, for others may keep the machine busy."""
+    expected, make, sentence = BAD[case]
+    command = [sys.executable, "-c", QUICK, ROOT / "experiments/dcgan.py", "train", "--workdir", tmp_path / "run"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([*map(str, [*command, *make(tmp_path)])], capture_output=True, text=True, cwd=tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (done.returncode, done.stdout) == (expected, "no backend\n"), done.stderr
+    assert re.search(sentence, done.stderr) and len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
+
+
+def test_a_batch_that_eight_devices_cannot_share(tmp_path):
     command = [
         sys.executable,
         ROOT / "experiments/vanilla_gan.py",

@@ -1,8 +1,14 @@
 """The wheel stands alone: it holds the embedded data and their licence, and works outside of a checkout."""
 
+import os
+import re
+import runpy
+import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -14,21 +20,30 @@ def test_the_wheel_brings_its_data(tmp_path):
     (wheel,) = tmp_path.glob("ganjax-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-        archive.extractall(tmp_path / "site")
     assert "ganjax/data/embedded/fashion_mnist.npz" in names
     assert "ganjax/data/embedded/LICENSE.fashion_mnist" in names
     assert "ganjax/report/page.css" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests", "experiments", "benchmarks")) for name in names)
+    site = tmp_path / "site"  # found before the editable install
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    shutil.copy(ROOT / "experiments" / "vanilla_gan.py", tmp_path)
+
+    def python(*args):
+        environment = os.environ | {"PYTHONPATH": str(site)}
+        command = [sys.executable, *args]
+        return subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=environment).stdout
+
     code = "import ganjax, ganjax.data as d; print(ganjax.__file__); print(d.load('fashion_mnist'))"
-    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); {code}"]
-    out = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
-    assert str(tmp_path / "site") in out and "10000 train, 2000 test" in out
+    out = python("-c", code)
+    assert str(site) in out and "10000 train, 2000 test" in out
+    train = ["train", "--workdir", "run", "--smoke", "--steps", "5", "--log-every", "1", "--data", "fashion_mnist"]
+    assert "step 5 digest" in python("vanilla_gan.py", *train)
+    assert "report.html" in python("vanilla_gan.py", "report", "--workdir", "run")
 
 
 def test_versions_agree():
-    import tomllib
-
     import ganjax
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -36,9 +51,6 @@ def test_versions_agree():
 
 
 def test_every_dependency_is_locked_with_hashes():
-    import re
-    import tomllib
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lock = (ROOT / "requirements.lock").read_text()
     locked = {re.sub(r"[-_.]+", "-", name).lower() for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)}
@@ -47,3 +59,21 @@ def test_every_dependency_is_locked_with_hashes():
         assert name in locked, f"{name} is not in requirements.lock; run make lock"
     for block in re.split(r"\n(?=\w)", lock.strip()):
         assert "--hash=sha256:" in block, block.splitlines()[0]
+
+
+def test_third_parties_are_listed_with_their_licence():
+    script = runpy.run_path(str(ROOT / "scripts" / "licences.py"))
+    locked = script["locked"]((ROOT / "requirements.lock").read_text())
+    listed = (ROOT / "THIRD_PARTY.md").read_text()
+    rows = dict(re.findall(r"^\| `?([\w.-]+)`? \| [^|]+ \| (\S[^|]*) \|$", listed, re.MULTILINE))
+    assert len(locked) > 100
+    for name, version in locked.items():
+        assert f"| {name} | {version} |" in listed, f"{name} is missing; run scripts/licences.py"
+        assert rows[name] != "UNKNOWN", name
+    embedded = ROOT / "ganjax" / "data" / "embedded"
+    for path in embedded.glob("*.npz"):
+        assert path.stem in rows and (embedded / f"LICENSE.{path.stem}").stat().st_size > 500
+    installed = {d.name.lower().replace("_", "-").replace(".", "-"): d.version for d in metadata.distributions()}
+    here = {name: installed.get(name) for name in locked if name not in script["ELSEWHERE"]}
+    if here == {name: locked[name] for name in here}:  # the environment of the lock
+        assert script["page"]((ROOT / "requirements.lock").read_text()) == listed

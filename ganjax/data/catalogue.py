@@ -5,10 +5,10 @@ from pathlib import Path
 
 from ganjax.data import bundled, points
 from ganjax.data.dataset import Dataset
-from ganjax.data.folder import load_folder
+from ganjax.data.folder import OnBad, load_folder
 from ganjax.data.npz import load_npz
 from ganjax.data.tfds import load_tfds
-from ganjax.errors import DataError, did_you_mean
+from ganjax.errors import DataError, did_you_mean, reason
 
 KNOWN: dict[str, Callable[[], Dataset]] = {
     "digits": bundled.digits,
@@ -19,13 +19,14 @@ KNOWN: dict[str, Callable[[], Dataset]] = {
 }
 
 
-def load(name: str, data_dir: str | None = None) -> Dataset:
+def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error") -> Dataset:
     """The data set of that name.
 
     Args:
         name: one of `KNOWN`, `tfds:NAME`, or the path of an .npz file or of a folder of images. A known name
             wins over a folder; write `./digits` for a folder that is called so.
         data_dir: where TFDS sets are prepared; used by `tfds:NAME` alone.
+        on_bad: what a bad image of a folder does, `error` or `skip`; see `load_folder`.
 
     Raises:
         DataError: says what is wrong with the name or the data, and what to do.
@@ -39,13 +40,18 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
         return KNOWN[name]()
     if name.startswith("tfds:"):
         return load_tfds(name.removeprefix("tfds:"), data_dir)
-    path = Path(name).expanduser()
-    if path.suffix.lower() == ".npz":
-        return load_npz(path)
-    if path.is_dir() or "/" in name:
-        return load_folder(path)
+    try:
+        path = Path(name).expanduser()
+        if path.suffix.lower() == ".npz":
+            return load_npz(path)
+        if path.is_dir() or "/" in name:
+            return load_folder(path, on_bad=on_bad)
+    except DataError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, no such home, a NUL
+        raise DataError(f"{name[:200]}: not a path that can be read ({reason(error)}); give another") from error
     hint = did_you_mean(name, KNOWN)
     raise DataError(
-        f'unknown data set "{name}"{hint or "."} Known: {", ".join(KNOWN)}, tfds:NAME, '
+        f'unknown data set "{name[:200]}"{hint or "."} Known: {", ".join(KNOWN)}, tfds:NAME, '
         "a path to an .npz file or a folder of images"
     )

@@ -9,6 +9,7 @@ import numpy as np
 from ganjax.errors import DataError
 
 MAX_BYTES = 8 * 2**30  # more than this is refused before it is allocated: data sets live in memory
+MAX_CLASSES = 2**16  # a larger label is an identifier, not a class: players hold a row of weights for each
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -163,6 +164,8 @@ def _check_labels(data: Dataset, split: str) -> None:
 def _check_range(data: Dataset, field: str, y: np.ndarray) -> None:
     if y.min() < 0:
         _fail(data, field, f"holds the label {y.min()}, expected labels from 0 up")
+    if y.max() >= MAX_CLASSES:
+        _fail(data, field, f"holds the label {y.max()}, expected less than {MAX_CLASSES}; number the classes from 0")
     names = data.class_names
     if names is not None and y.max() >= len(names):
         _fail(

@@ -1,50 +1,60 @@
 """Images from a folder that may come from anywhere: no link out of it is followed, no bomb is decoded."""
 
+import logging
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ganjax.data.dataset import Dataset, check_size
-from ganjax.errors import DataError, reason
+from ganjax.errors import DataError, printable, reason
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 50_000_000  # of one image
+MAX_BAD = 0.01  # of the images of a split, where bad ones are skipped
 CHANNELS = {"L": 1, "RGB": 3}  # Pillow's mode -> channels
 
+OnBad = Literal["error", "skip"]
 Split = tuple[np.ndarray, np.ndarray | None, tuple[str, ...] | None]  # x, y, class names
 
 
-def load_folder(path: str | Path) -> Dataset:
+def load_folder(path: str | Path, *, on_bad: OnBad = "error") -> Dataset:
     """Read a folder of PNG, JPEG or WEBP images of one size, all grey or all RGB.
 
     Images in sub-folders, one level deep, take the sub-folder's name as their class. A folder that holds
     exactly `train` and `test` is read as these two splits. Hidden files are ignored; the order is that of
-    the names. Pixels are taken as they are stored: an orientation in the metadata is not applied.
+    the names. Pixels are taken as they are stored: an orientation in the metadata is not applied. The content
+    of a file says its format, not the suffix.
+
+    Args:
+        path: the folder.
+        on_bad: what a bad image does, one that is damaged, animated, of another mode, of 16 bits or too large:
+            `error` refuses the folder, `skip` logs a warning and leaves the image out.
 
     Raises:
-        DataError: names the file that is no such image, damaged, of another size or mode, larger than 50
-            megapixels, or a link out of the folder.
+        DataError: names the file that is no such image or bad, of another size or mode than the first, a link
+            out of the folder, a pipe or a device; or more than 1 % of the images are skipped.
     """
     root = Path(path).resolve()
     if not root.is_dir():
         raise DataError(f"{path}: no such folder; give the path of a folder of images")
     if {entry.name for entry in _entries(root, root)} != {"train", "test"}:
-        x, y, names = _split(root, root)
+        x, y, names = _split(root, root, on_bad)
         return Dataset(x, y, name=str(path), class_names=names)
-    x, y, names = _split(root / "train", root)
-    x_test, y_test, test_names = _split(root / "test", root)
+    x, y, names = _split(root / "train", root, on_bad)
+    x_test, y_test, test_names = _split(root / "test", root, on_bad)
     if names != test_names:
         raise DataError(f"{root}: train has the classes {names} and test {test_names}, expected the same")
     return Dataset(x, y, x_test, y_test, name=str(path), class_names=names)
 
 
-def _split(folder: Path, root: Path) -> Split:
+def _split(folder: Path, root: Path, on_bad: OnBad) -> Split:
     entries = _entries(folder, root)
     classes = [entry for entry in entries if entry.is_dir()]
     if not classes:
-        return _read(_images(folder, root)), None, None
+        return _read(_images(folder, root), on_bad)[0], None, None
     if len(classes) < len(entries):
         loose = next(entry for entry in entries if not entry.is_dir())
         raise DataError(
@@ -52,12 +62,16 @@ def _split(folder: Path, root: Path) -> Split:
         )
     files = [_images(entry, root) for entry in classes]
     y = np.repeat(np.arange(len(classes), dtype=np.int32), [len(found) for found in files])
-    return _read([file for found in files for file in found]), y, tuple(entry.name for entry in classes)
+    x, kept = _read([file for found in files for file in found], on_bad)
+    return x, y[kept], tuple(printable(entry.name) for entry in classes)
 
 
 def _entries(folder: Path, root: Path) -> list[Path]:
     """The visible files and folders by name, none of which leads out of `root`."""
-    found = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    try:
+        found = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder}: the folder cannot be read ({reason(error)}); make it readable") from error
     for entry in found:
         _check_inside(entry, root)
     return found
@@ -86,22 +100,36 @@ def _images(folder: Path, root: Path) -> list[Path]:
     return found
 
 
-def _read(files: list[Path]) -> np.ndarray:
-    """[N, H, W, C] uint8; the first image says the shape."""
+def _read(files: list[Path], on_bad: OnBad) -> tuple[np.ndarray, list[int]]:
+    """[N, H, W, C] uint8 and which files they are from; the first image says the shape."""
     from tqdm import tqdm
 
-    first = _pixels(files[0])
-    check_size(files[0].parent, len(files) * first.size)
-    x = np.empty((len(files), *first.shape), np.uint8)
+    x, kept = np.zeros((0, 0, 0, 0), np.uint8), list[int]()
     for i, file in enumerate(tqdm(files, desc="images", delay=2.0, disable=None)):
-        image = _pixels(file)
-        if image.shape != first.shape:
+        try:
+            image = _pixels(file)
+        except DataError as error:
+            if on_bad != "skip":
+                raise
+            _skip(error, i + 1 - len(kept), len(files))
+            continue
+        if not kept:
+            check_size(file.parent, len(files) * image.size)
+            x = np.empty((len(files), *image.shape), np.uint8)
+        elif image.shape != x.shape[1:]:
             raise DataError(
-                f"{file}: {_size(image)}, but {files[0].name} is {_size(first)}; "
+                f"{file}: {_size(image)}, but {files[kept[0]].name} is {_size(x[0])}; "
                 "expected images of one size and mode: resize or convert them first"
             )
-        x[i] = image
-    return x
+        x[len(kept)] = image
+        kept.append(i)
+    return x[: len(kept)], kept
+
+
+def _skip(error: DataError, bad: int, total: int) -> None:
+    if bad > MAX_BAD * total:
+        raise DataError(f"{error}; {bad} bad of {total} images, more than {MAX_BAD:.0%} are never skipped") from error
+    logging.getLogger(__name__).warning("skipped, %d of %d images so far: %s", bad, total, error)
 
 
 def _size(image: np.ndarray) -> str:
@@ -115,7 +143,7 @@ def _pixels(file: Path) -> np.ndarray:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # _check_image has a lower limit
+            warnings.simplefilter("ignore")  # of odd metadata; and of the size, where _check_image is stricter
             with Image.open(file, formats=FORMATS) as image:
                 _check_image(file, image)
                 return np.asarray(image, np.uint8).reshape(image.height, image.width, -1)
@@ -137,3 +165,5 @@ def _check_image(file: Path, image) -> None:
         raise DataError(
             f'{file}: mode {image.mode}, expected L (8-bit grey) or RGB; convert it with Pillow\'s image.convert("RGB")'
         )
+    if ";16" in str(image.tile):  # the raw mode; Pillow would drop the lower half of 16-bit colours without a word
+        raise DataError(f"{file}: 16 bits a channel, expected 8; convert it to 8 bits")

@@ -1,15 +1,18 @@
 """Arrays from an .npz file that may come from anywhere: nothing is unpickled, no size is taken on trust."""
 
+import io
 import math
+import warnings
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ganjax.data.dataset import ARRAYS, Dataset, check_size, integer_labels
 from ganjax.errors import DataError, reason
 
+MAX_HEADER = 10_000  # bytes of text that say dtype and shape; NumPy's own limit, which it checks after reading them
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -24,43 +27,49 @@ def load_npz(path: str | Path) -> Dataset:
         DataError: not such a file, damaged, larger than 8 GiB uncompressed, or arrays that `Dataset` refuses.
     """
     path = Path(path)
+    found = read_arrays(path, ARRAYS, required="x_train")
+    y_train, y_test = (integer_labels(found[y]) if y in found else None for y in ("y_train", "y_test"))
+    return Dataset(found["x_train"], y_train, found.get("x_test"), y_test, name=str(path))
+
+
+def read_arrays(path: Path, wanted: Collection[str], *, required: str) -> dict[str, np.ndarray]:
+    """Those of the wanted arrays that an .npz file holds.
+
+    Raises:
+        DataError: as `load_npz` says, or the required array is not there.
+    """
     if not path.is_file():
-        raise DataError(f"{path}: no such file; give the path of an .npz file that holds x_train")
+        raise DataError(f"{path}: no such file; give the path of an .npz file that holds {required}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            found = _read(archive, path)
+        with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that Python 2 wrote, or that are odd Python
+            names = {info.filename.removesuffix(".npy") for info in archive.infolist()}
+            if required not in names:
+                found = ", ".join(sorted(names))[:200] or "nothing"
+                raise DataError(f"{path}: {required} is missing, found {found}; rename the array")
+            check_size(path, sum(info.file_size for info in archive.infolist()))
+            return {name: _array(archive, name, path) for name in wanted if name in names}
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds on damaged bytes
         raise DataError(f"{path}: not a readable .npz file ({reason(error)}); write it again with np.savez") from error
-    x_train, y_train, x_test, y_test = found
-    return Dataset(x_train, y_train, x_test, y_test, name=str(path))
-
-
-def _read(archive: zipfile.ZipFile, path: Path) -> list[Any]:
-    """One array, or None where it is not there, for each of `ARRAYS`."""
-    names = sorted(info.filename.removesuffix(".npy") for info in archive.infolist())
-    if "x_train" not in names:
-        raise DataError(f"{path}: x_train is missing, found {', '.join(names) or 'nothing'}; rename the array")
-    check_size(path, sum(info.file_size for info in archive.infolist()))
-    return [_array(archive, field, path) if field in names else None for field in ARRAYS]
 
 
 def _array(archive: zipfile.ZipFile, field: str, path: Path) -> np.ndarray:
     _check_header(archive, field, path)
     with archive.open(f"{field}.npy") as stream:
-        value = np.lib.format.read_array(stream, allow_pickle=False)
-    return integer_labels(value) if field.startswith("y_") else value
+        return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def _check_header(archive: zipfile.ZipFile, field: str, path: Path) -> None:
     """Refuse pickled objects, and a header whose shape disagrees with the size in the zip directory."""
-    with archive.open(f"{field}.npy") as stream:
-        version = np.lib.format.read_magic(stream)
-        if version not in _HEADERS:
-            raise DataError(f"{path}: {field} has npy version {version}, expected (1, 0) or (2, 0)")
-        shape, _, dtype = _HEADERS[version](stream)
-        start = stream.tell()
+    with archive.open(f"{field}.npy") as member:
+        stream = io.BytesIO(member.read(MAX_HEADER + 12))  # magic, version and length come before the text
+    version = np.lib.format.read_magic(stream)
+    if version not in _HEADERS:
+        raise DataError(f"{path}: {field} has npy version {version}, expected (1, 0) or (2, 0)")
+    shape, _, dtype = _HEADERS[version](stream)
+    start = stream.tell()
     if dtype.hasobject:
         raise DataError(
             f"{path}: {field} holds pickled Python objects, which are never loaded; save it as a plain array"

@@ -9,7 +9,7 @@ from ganjax.data.dataset import Dataset, check_size, integer_labels
 from ganjax.errors import DataError, did_you_mean, reason
 
 # set, set/config, either with :1.0.0; TFDS would look for "hub:set" on the network
-_NAME = re.compile(r"\w+(/[\w.-]+)?(:\d+\.\d+\.\d+)?")
+_NAME = re.compile(r"\w{1,80}(/\w[\w.-]{0,80})?(:\d+\.\d+\.\d+)?")
 _FORMAT = "array_record"  # parquet loses examples in TFDS 4.9.10, tfrecord needs TensorFlow
 
 
@@ -46,7 +46,7 @@ def load_tfds(name: str, data_dir: str | None = None) -> Dataset:
 
 def _builder(name: str, data_dir: str | None) -> Any:
     if not _NAME.fullmatch(name):
-        raise DataError(f'tfds:{name}: not a name; expected for example "tfds:mnist" or "tfds:emnist/letters"')
+        raise DataError(f'tfds:{name[:200]}: not a name; expected for example "tfds:mnist" or "tfds:emnist/letters"')
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import optax
 from ganjax import __version__
 from ganjax.core import Array, PyTree
 from ganjax.data import Dataset
+from ganjax.data.npz import read_arrays
 from ganjax.dynamics import simultaneous
 from ganjax.errors import DataError
 from ganjax.evaluation.extractor import Extractor, Features, extract
@@ -155,9 +155,8 @@ def _read(path: Path, setup: Setup) -> PyTree | None:
     like = setups.state_shapes(setup).params["classifier"]
     expected = _flat(like)
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        found = read_arrays(path, expected, required=next(iter(expected)))
+    except DataError:
         return None
     if {n: (a.shape, a.dtype) for n, a in found.items()} != {n: (a.shape, a.dtype) for n, a in expected.items()}:
         return None

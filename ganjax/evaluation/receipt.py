@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from ganjax.config import check_name
 from ganjax.errors import ConfigError
 from ganjax.files import write_atomically
 
@@ -75,7 +76,13 @@ OUGHT_TO_AGREE = ("device", "jax", "ganjax")
 
 
 def score_path(workdir: Path, step: int, weights: str, extractor: str) -> Path:
-    """Where the scores of a step lie, one file for each extractor."""
+    """Where the scores of a step lie, one file for each extractor.
+
+    Raises:
+        ConfigError: the weights or the extractor have a name that leads elsewhere.
+    """
+    check_name("average", weights)
+    check_name("extractor", extractor)
     return workdir / "scores" / f"{step:08d}-{weights}-{extractor}.json"
 
 
@@ -105,7 +112,7 @@ def read(path: Path) -> Record:
         return record
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give files that the command evaluate wrote") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         wrong = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ConfigError(f"{path} is not a record of scores ({wrong}); run the command evaluate again") from None
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ganjax.errors import DataError, reason
+from ganjax.errors import DataError, printable, reason
 
 VOID = {"img", "meta"}  # elements without an end
 LARGEST = 50_000_000  # pixels of a picture that is read
@@ -17,15 +17,6 @@ LARGEST = 50_000_000  # pixels of a picture that is read
 
 class Html(str):
     """Markup, as opposed to text."""
-
-
-def printable(text: str) -> str:
-    r"""The text with everything invisible spelled out, line breaks, text direction and halves of characters included.
-
-    >>> printable("a\x1b[31m\nb")
-    'a\\x1b[31m\\nb'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def tag(name: str, /, *inside: object, **attributes: object) -> Html:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganjax import __version__
-from ganjax.errors import DataError
+from ganjax.errors import DataError, printable
 from ganjax.files import write_atomically
 from ganjax.report.findings import Finding, findings
 from ganjax.report.history import Records, to_columns
-from ganjax.report.html import Html, details, join, png, printable, table, tag
+from ganjax.report.html import Html, details, join, png, table, tag
 from ganjax.report.learning import group_figures
 from ganjax.report.run import Run, read
 from ganjax.report.scores import number, score_tables, spelled

@@ -51,3 +51,12 @@ if "jax" in sys.modules:
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["a\0b/c", "x" * 300 + "/", "x" * 5000 + ".npz", "~no such user/photos", "\udcff/x"])
+def test_a_path_that_no_system_has_is_bad_data(name):
+    with pytest.raises(DataError) as caught:
+        load(name)
+    sentence = str(caught.value)
+    assert sentence.isprintable() and len(sentence) < 500
+    assert "not a path that can be read" in sentence or "no such folder" in sentence

@@ -87,6 +87,10 @@ BAD = {
         {"y_train": LABELS, "class_names": ("a",)},
         "y_train holds the label 1, expected less than 1, the number of class_names",
     ),
+    "label that is an identifier": (
+        {"y_train": LABELS + 65_535},
+        "y_train holds the label 65536, expected less than 65536; number the classes from 0",
+    ),
     "labels of no test": ({"y_test": LABELS}, "y_test is given without x_test; give both or neither"),
     "test labels": ({"x_test": IMAGES, "y_test": LABELS[:1]}, r"y_test has shape \(1,\), expected \(2,\)"),
 }

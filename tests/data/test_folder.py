@@ -1,6 +1,9 @@
 """The folder reader, with images that are wrong, damaged or hostile."""
 
+import logging
 import os
+import socket
+import stat
 import struct
 import zlib
 
@@ -147,9 +150,9 @@ def test_refuses_other_formats_under_a_known_name(tmp_path, kind):
     assert f"{tmp_path / 'a.png'}: not a readable PNG, JPEG or WEBP image" in refused(tmp_path)
 
 
-def png_header(width, height):
-    """A PNG that claims this size and holds nothing."""
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0"))]
+def png_header(width, height, *, bits=8, content=b"\0"):
+    """An RGB PNG that claims this size, whatever it holds."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)), (b"IDAT", zlib.compress(content))]
     parts = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
@@ -170,6 +173,14 @@ def test_refuses_bombs_by_their_header(tmp_path, side, sentence):
 def test_refuses_an_image_of_no_pixels(tmp_path):
     (tmp_path / "a.png").write_bytes(png_header(0, 8))
     assert str(tmp_path / "a.png") in refused(tmp_path)
+
+
+def test_refuses_colours_of_16_bits(tmp_path):
+    """Pillow opens them as RGB, and drops the lower half of each value."""
+    (tmp_path / "a.png").write_bytes(png_header(2, 2, bits=16, content=(b"\0" + b"\1\2" * 6) * 2))
+    assert f"{tmp_path / 'a.png'}: 16 bits a channel, expected 8; convert it to 8 bits" in refused(tmp_path)
+    (tmp_path / "a.png").write_bytes(png_header(2, 2, content=(b"\0" + b"\1\2" * 3) * 2))
+    np.testing.assert_array_equal(load(str(tmp_path)).x_train[0, 0], [[1, 2, 1], [2, 1, 2]])
 
 
 def test_refuses_more_than_fits(tmp_path, monkeypatch):
@@ -214,3 +225,74 @@ def test_refuses_links_to_nothing_and_to_themselves(tmp_path):
 def test_refuses_a_pipe_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     assert f"{tmp_path / 'a.png'}: neither a file nor a folder; remove it" in refused(tmp_path)
+
+
+def test_refuses_sockets_and_devices(tmp_path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "a.png"))
+    assert f"{tmp_path / 'a.png'}: neither a file nor a folder; remove it" in refused(tmp_path)
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "a.png").symlink_to("/dev/zero")
+    assert "a link that leads out of" in refused(tmp_path)
+
+
+def test_refuses_a_device_file(tmp_path):
+    try:
+        os.mknod(tmp_path / "a.png", stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero under another name
+    except PermissionError:
+        pytest.skip("only root makes device files")
+    assert f"{tmp_path / 'a.png'}: neither a file nor a folder; remove it" in refused(tmp_path)
+
+
+def test_a_folder_that_cannot_be_listed_is_bad_data(tmp_path, monkeypatch):
+    def iterdir(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(folder_module.Path, "iterdir", iterdir)
+    assert f"{tmp_path}: the folder cannot be read ([Errno 13] Permission denied)" in refused(tmp_path)
+
+
+def test_the_sentence_is_one_line_whatever_the_file_is_called(tmp_path):
+    write(tmp_path / "a.png")
+    (tmp_path / "b\n\x1b[31merror: 0 \u202e.png").write_bytes(b"")
+    assert r"b\n\x1b[31merror: 0 \u202e.png: not a readable" in refused(tmp_path)
+
+
+def test_a_class_is_called_by_what_can_be_printed(tmp_path):
+    write(tmp_path / "cat\x1b[2J\n" / "a.png")
+    assert load(str(tmp_path)).class_names == (r"cat\x1b[2J\n",)
+
+
+def many(folder, count, broken):
+    """`count` images in two classes, of which those at these positions are cut short."""
+    for i in range(count):
+        path = folder / "ab"[i % 2] / f"{i:03}.png"
+        write(path, i)
+        if i in broken:
+            path.write_bytes(path.read_bytes()[:40])
+    return folder
+
+
+def test_bad_images_are_skipped_where_that_is_asked_for(tmp_path, caplog):
+    many(tmp_path, 200, broken=(0, 3))
+    assert str(tmp_path / "a" / "000.png") in refused(tmp_path)
+    with caplog.at_level(logging.WARNING, "ganjax"):
+        data = load(str(tmp_path), on_bad="skip")
+    kept = [i for k in (0, 1) for i in range(k, 200, 2) if i not in (0, 3)]  # class by class
+    np.testing.assert_array_equal(data.x_train, [pixels(i) for i in kept])
+    np.testing.assert_array_equal(data.y_train, [i % 2 for i in kept])
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.split(": ")[0] for line in said] == [f"skipped, {k} of 200 images so far" for k in (1, 2)]
+    assert "a/000.png" in said[0] and "b/003.png" in said[1]
+
+
+def test_more_than_one_bad_image_in_a_hundred_is_never_skipped(tmp_path):
+    many(tmp_path, 199, broken=(0, 3))
+    with pytest.raises(DataError, match=r"b/003\.png: .*; 2 bad of 199 images, more than 1% are never skipped"):
+        load(str(tmp_path), on_bad="skip")
+
+
+def test_an_image_of_another_size_is_never_skipped(tmp_path):
+    write(many(tmp_path, 200, broken=()) / "b" / "199.png", shape=(7, 5, 3))
+    with pytest.raises(DataError, match=r"199\.png: 5x7 RGB, but 000\.png is 5x6 RGB"):
+        load(str(tmp_path), on_bad="skip")

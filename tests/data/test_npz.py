@@ -132,6 +132,18 @@ def test_refuses_a_header_that_disagrees_with_the_directory(tmp_path, shape):
     assert peak < 2**22
 
 
+def test_refuses_a_long_header_before_reading_it(tmp_path):
+    path = tmp_path / "a.npz"
+    text = b" " * 2**26
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x_train.npy", b"\x93NUMPY\x02\x00" + struct.pack("<I", len(text)) + text)
+    tracemalloc.start()
+    sentence = refused(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "reading array header, expected 67108864 bytes" in sentence and peak < 2**22
+
+
 def test_refuses_other_npy_versions(tmp_path):
     path = tmp_path / "a.npz"
     with zipfile.ZipFile(path, "w") as archive:

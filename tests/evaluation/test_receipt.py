@@ -9,7 +9,17 @@ import pytest
 
 from ganjax.errors import ConfigError
 from ganjax.evaluation import receipt as module
-from ganjax.evaluation.receipt import MUST_AGREE, OUGHT_TO_AGREE, Receipt, Record, Score, compare, read, write
+from ganjax.evaluation.receipt import (
+    MUST_AGREE,
+    OUGHT_TO_AGREE,
+    Receipt,
+    Record,
+    Score,
+    compare,
+    read,
+    score_path,
+    write,
+)
 
 RECEIPT = Receipt(
     extractor="classifier",
@@ -67,6 +77,7 @@ def test_what_is_not_finite_becomes_null(tmp_path):
 
 DAMAGE = {
     "no JSON": lambda c: "{",
+    "nested too deep": lambda c: "[" * 100_000,
     "a list": lambda c: [],
     "no step": lambda c: {k: v for k, v in c.items() if k != "step"},
     "step a word": lambda c: c | {"step": "many"},
@@ -137,3 +148,12 @@ def test_a_metric_that_one_record_lacks_is_a_dash(tmp_path):
     lines = compare([first, tmp_path / "b.json"]).lines
     assert "step 300 (best)" in lines[1]
     assert [line.split()[2:4] for line in lines[3:]] == [["12.5", "-"], ["9", "-"], ["-", "9"]]
+
+
+@pytest.mark.parametrize(
+    "weights, extractor", [("../ema", "pixels"), ("ema", "a/b"), ("", "pixels"), ("ema", "x" * 81)]
+)
+def test_scores_lie_in_their_folder(tmp_path, weights, extractor):
+    assert score_path(tmp_path, 5, "ema", "fid_inception_v3").parent == tmp_path / "scores"
+    with pytest.raises(ConfigError, match=r"is called .*, expected 1 to 80 letters"):
+        score_path(tmp_path, 5, weights, extractor)

@@ -10,9 +10,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from ganjax.errors import ConfigError
+from ganjax.errors import ConfigError, printable
 from ganjax.report import write_page
-from ganjax.report.html import printable, tag
+from ganjax.report.html import tag
 from ganjax.report.scores import hint, number
 from ganjax.rundir import config_digest
 

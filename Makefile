@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint format lock bench clean
+.PHONY: demo test lint format lock bench mutants clean
 
 ## make demo: train a DCGAN on the embedded images, score it, write its page; about 5 minutes on 2 cores
 demo: $(READY)
@@ -24,6 +24,10 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+## make mutants: small wrong versions of the package, each of which its named test must see
+mutants: $(READY)
+	$(BIN)/python tests/mutants/run.py
 
 ## make bench: steps per second against PyTorch, if torch is installed (pip install -e .[benchmark])
 bench: $(READY)

@@ -119,7 +119,7 @@ def test_each_turn_has_its_own_slice_of_the_batch(float64):
 def test_optimistic_adam_extrapolates_the_update(float64):
     """Twice Adam's update minus the one before it, not Adam's update for an extrapolated gradient."""
     adam, steps = optax.adam(0.1), 6
-    z = _play(bilinear(), optimistic({p: adam for p in "ab"}), steps)
+    z = _play(bilinear(), optimistic(dict.fromkeys("ab", adam)), steps)
     expected, memory, before = jnp.ones(2), adam.init(jnp.ones(2)), jnp.zeros(2)
     for t in range(steps):
         update, memory = adam.update(jnp.array([expected[1], -expected[0]]), memory)

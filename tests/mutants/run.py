@@ -8,6 +8,7 @@ status is 1 if any mutant lives.
 """
 
 import argparse
+import importlib
 import json
 import multiprocessing
 import os
@@ -24,6 +25,8 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("ganjax", "tests", "pyproject.toml")
+# What most tests import, for longer than they take; not the package itself.
+PRELOADED = ("chex", "flax.linen", "optax", "orbax.checkpoint", "pytest", "scipy.optimize", "scipy.stats")
 NOT_RUN = 70  # exit status of a child that never came to run pytest; pytest has 0 to 5
 # Where the mistake is no mistake of the mathematics but keeps the code from running.
 BROKEN = re.compile(r"^E .*\b(ImportError|ModuleNotFoundError|SyntaxError|NameError)\b", re.MULTILINE)
@@ -90,8 +93,9 @@ def _child(folder: Path, tests: Sequence[str], log: Path) -> None:
             os.dup2(out.fileno(), 2)
         os.chdir(folder)
         sys.path.insert(0, str(folder))
-        import ganjax
         import pytest
+
+        import ganjax
 
         if not Path(ganjax.__file__ or "").is_relative_to(folder):
             raise RuntimeError(f"{ganjax.__file__} is tested, expected the copy in {folder}")
@@ -104,7 +108,7 @@ def _child(folder: Path, tests: Sequence[str], log: Path) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """What the children inherit: their environment, and the imports that take longer than most tests."""
+    """What the children inherit: environment and imports."""
     os.environ |= {
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax"),
@@ -114,13 +118,8 @@ def prepare(folder: Path) -> None:
         "PYTHONPATH": str(folder),
     }
     sys.dont_write_bytecode = True  # two versions of a file within a second would look alike
-    import chex  # noqa: F401
-    import flax.linen  # noqa: F401
-    import optax  # noqa: F401
-    import orbax.checkpoint  # noqa: F401
-    import pytest  # noqa: F401
-    import scipy.optimize  # noqa: F401
-    import scipy.stats  # noqa: F401
+    for module in PRELOADED:
+        importlib.import_module(module)
 
 
 def try_all(mutants: Sequence[Mutant], root: Path, timeout: float) -> list[Outcome]:
@@ -181,9 +180,13 @@ def record(mutants: Sequence[Mutant], outcomes: Sequence[Outcome]) -> list[dict[
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="PATTERN", default="", help="regular expression in area, phrase, file or test")
+    parser.add_argument(
+        "--only", metavar="PATTERN", default="", help="regular expression in area, phrase, file or test"
+    )
     parser.add_argument("--timeout", type=float, default=120, help="seconds for one test (default: %(default)s)")
-    parser.add_argument("--mutants", type=Path, default=Path(__file__).with_name("mutants.toml"), help="what to try")
+    parser.add_argument(
+        "--mutants", type=Path, default=Path(__file__).with_name("mutants.toml"), help="the TOML file of mutants"
+    )
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of ganjax/ and tests/")
     parser.add_argument("--report", type=Path, default=Path("runs/mutants/report.json"), help="default: %(default)s")
     options = parser.parse_args(arguments)

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).parents[2]
+ROOT, MUTANTS = Path(__file__).parents[2], Path(__file__).with_name("mutants.toml")
 COPIED = ("ganjax", "tests", "pyproject.toml")
 # What most tests import, for longer than they take; not the package itself.
 PRELOADED = ("chex", "flax.linen", "optax", "orbax.checkpoint", "pytest", "scipy.optimize", "scipy.stats")
@@ -180,14 +180,10 @@ def record(mutants: Sequence[Mutant], outcomes: Sequence[Outcome]) -> list[dict[
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--only", metavar="PATTERN", default="", help="regular expression in area, phrase, file or test"
-    )
+    parser.add_argument("--only", metavar="PATTERN", default="", help="regular expression in any column of the table")
     parser.add_argument("--timeout", type=float, default=120, help="seconds for one test (default: %(default)s)")
-    parser.add_argument(
-        "--mutants", type=Path, default=Path(__file__).with_name("mutants.toml"), help="the TOML file of mutants"
-    )
-    parser.add_argument("--root", type=Path, default=ROOT, help="the folder of ganjax/ and tests/")
+    parser.add_argument("--mutants", type=Path, default=MUTANTS, help="default: mutants.toml beside this file")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the folder of ganjax/ and tests/ (default: this one)")
     parser.add_argument("--report", type=Path, default=Path("runs/mutants/report.json"), help="default: %(default)s")
     options = parser.parse_args(arguments)
     chosen = [

@@ -15,7 +15,7 @@ _spec = importlib.util.spec_from_file_location("run", RUN)
 run = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(run)
 
-MUTANTS = run.load(RUN.with_name("mutants.toml"))
+MUTANTS = run.load(run.MUTANTS)
 AREAS = {
     "averaging",
     "checkpoint",

@@ -140,12 +140,14 @@ def try_all(mutants: Sequence[Mutant], root: Path, timeout: float) -> list[Outco
             bar.set_postfix_str("all tests on the package as it is")
             tests = list(dict.fromkeys(mutant.test for mutant in mutants))
             status, output = run_tests(folder, tests, timeout * len(tests))
-            if status:
+            if status != 0:  # None: out of time
                 raise SystemExit(f"{output}\na named test does not pass on the package as it is (status {status})")
             bar.update()
             for mutant in mutants:
                 bar.set_postfix_str(f"{mutant.file}: {mutant.wrong}")
                 outcomes.append(_try(mutant, root, folder, timeout))
+                if outcomes[-1].verdict != "killed":
+                    bar.write(f"{outcomes[-1].verdict}: {mutant.wrong} ({mutant.test})", file=sys.stderr)
                 bar.update()
     return outcomes
 

@@ -183,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="PATTERN", default="", help="regular expression in any column of the table")
-    parser.add_argument("--timeout", type=float, default=120, help="seconds for one test (default: %(default)s)")
+    parser.add_argument("--timeout", type=float, default=300, help="seconds for one test (default: %(default)s)")
     parser.add_argument("--mutants", type=Path, default=MUTANTS, help="default: mutants.toml beside this file")
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of ganjax/ and tests/ (default: this one)")
     parser.add_argument("--report", type=Path, default=Path("runs/mutants/report.json"), help="default: %(default)s")

@@ -31,6 +31,10 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+## make mutants: small wrong versions of the package, each of which its named test must see
+mutants: $(READY)
+	$(BIN)/python tests/mutants/run.py
+
 ## make bench: steps per second against PyTorch, if torch is installed (pip install -e .[benchmark])
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py

@@ -98,6 +98,13 @@ def test_reading_does_not_move_u():
     assert not np.allclose(moved["Dense_0"]["kernel"], u["Dense_0"]["kernel"])
 
 
+def test_weights_are_divided_by_the_sigma_of_the_given_u():
+    """W = diag(3, 1) and u = (1, 1) / sqrt 2: sigma = |W u| = sqrt 5, which one iteration more would change."""
+    params, u = {"Dense_0": {"kernel": jnp.diag(jnp.array([3.0, 1.0]))}}, {"Dense_0": {"kernel": jnp.ones(2) / 2**0.5}}
+    weights = spectral_norm().normalise(params, u)["Dense_0"]["kernel"]
+    np.testing.assert_allclose(weights, np.diag([3, 1]) / np.sqrt(5), rtol=1e-6)
+
+
 def test_nothing_to_normalise_is_an_error():
     with pytest.raises(ValueError, match="no leaf"):
         spectral_norm().init(jax.random.key(0), {"BatchNorm_0": {"scale": jnp.ones(3)}})

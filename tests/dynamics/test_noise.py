@@ -21,6 +21,7 @@ from ganjax.dynamics import (
     proximal_point,
     simultaneous,
     symplectic,
+    vector_field,
 )
 from ganjax.dynamics.predictions import (
     NOISE_FLOORS,
@@ -118,6 +119,14 @@ def test_the_rise_from_the_saddle(name, float64):
     assert mean[0] == expected[0] == 0
     deviation = (mean[1:] - expected[1:]) / error[1:]
     assert np.abs(deviation).max() < 4.5 and np.sqrt((deviation**2).mean()) < 2, deviation
+
+
+def test_the_players_noises_are_independent():
+    """At the saddle the field is the noise alone; the correlation of 4000 draws has the deviation 1/63."""
+    game, origin = gradient_noise(bilinear(), 1.0), dict.fromkeys("ab", jnp.zeros(()))
+    draw = jax.vmap(lambda key: vector_field(game, origin, {"a": {}, "b": {}}, None, key).gradients)
+    xi = draw(jax.random.split(jax.random.key(0), 4000))
+    np.testing.assert_allclose(np.cov(xi["a"], xi["b"]), np.eye(2), atol=0.1)
 
 
 def test_noise_lets_alternating_play_walk_off_its_ellipse(float64):

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from ganjax.core import Game, Outcome
-from ganjax.dynamics import alternating, simultaneous, vector_field
+from ganjax.dynamics import alternating, optimistic, simultaneous, vector_field
 from ganjax.games import bilinear, dirac_gan
 from ganjax.training import init_state, simulate
 
@@ -114,6 +114,18 @@ def test_each_turn_has_its_own_slice_of_the_batch(float64):
     assert (metrics["b/seen"], metrics["a/seen"]) == (3.0, 300.0)
     with pytest.raises(ValueError, match="batch of 5 cannot be cut into 3 equal turns"):
         dynamics.step(game, state, batch[:5], jax.random.key(0))
+
+
+def test_optimistic_adam_extrapolates_the_update(float64):
+    """Twice Adam's update minus the one before it, not Adam's update for an extrapolated gradient."""
+    adam, steps = optax.adam(0.1), 6
+    z = _play(bilinear(), optimistic(dict.fromkeys("ab", adam)), steps)
+    expected, memory, before = jnp.ones(2), adam.init(jnp.ones(2)), jnp.zeros(2)
+    for t in range(steps):
+        update, memory = adam.update(jnp.array([expected[1], -expected[0]]), memory)
+        expected += 2 * update - before if t else update
+        before = update
+        np.testing.assert_allclose(z[t + 1], expected, rtol=1e-9)
 
 
 def test_wrong_players_are_an_error():

@@ -177,6 +177,17 @@ def test_sampling_is_in_evaluation_mode_and_draws_each_sample_by_itself():
     np.testing.assert_allclose(whole, Generator().apply({"params": g, **s}, z, train=False), rtol=1e-6)
 
 
+def test_sampling_leaves_u_of_the_generator_as_it_is():
+    norm, batch, key = spectral_norm(), _batch(), jax.random.key(7)
+    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, generator_spectral=norm)
+    _, state = _start(game, batch)
+    g, s = state.params["generator"], state.net_state["generator"]
+    variables = {"params": norm.normalise(g, s["spectral"]), "batch_stats": s["batch_stats"]}
+    found = sampler(Generator(), PRIOR, spectral=norm)(g, s, key, jnp.arange(6))
+    expected = Generator().apply(variables, noise(PRIOR, key, jnp.arange(6)), train=False)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_a_sampler_is_its_two_parts_under_jit_too():
     game, batch, key = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR), _batch(), jax.random.key(7)
     _, state = _start(game, batch)

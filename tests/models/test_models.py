@@ -141,10 +141,17 @@ def test_labels_change_the_output_of_conditional_models_only(name, player):
         conditional.apply(variables, inputs, train=False)
 
 
-@pytest.mark.parametrize("player", [0, 1], ids=["generator", "discriminator"])
-def test_statistics_move_in_training_only(player):
-    module = MODELS["dcgan"][player]
-    inputs = jax.random.normal(jax.random.key(2), (B, Z) if player == 0 else (B, 8, 8, 1))
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (MODELS["dcgan"][0], (B, Z)),
+        (MODELS["dcgan"][1], (B, 8, 8, 1)),
+        (MODELS["mlp"][0].clone(batch_norm=True), (B, Z)),
+    ],
+    ids=["dcgan generator", "dcgan discriminator", "mlp"],
+)
+def test_statistics_move_in_training_only(module, shape):
+    inputs = jax.random.normal(jax.random.key(2), shape)
     variables = init(module, inputs)
     kept = module.apply(variables, inputs, train=False, mutable=["batch_stats"])[1]
     moved = module.apply(variables, inputs, train=True, mutable=["batch_stats"])[1]

@@ -8,7 +8,7 @@ import pytest
 
 from ganjax.core import Game, Outcome
 from ganjax.dynamics import alternating, ema, simultaneous
-from ganjax.training import Averaged, digest, init_state, train_step
+from ganjax.training import Averaged, Keys, digest, init_state, train_step
 
 
 def _noisy_game(nan_at=None, player="a"):
@@ -44,6 +44,11 @@ def test_the_key_of_step_k_is_folded_from_the_base_key():
         state, metrics = step(state, None, base)
         expected = jax.random.normal(jax.random.fold_in(base, k))
         assert metrics["a/draw"] == metrics["b/draw"] == expected
+
+
+def test_the_streams_of_two_seeds_are_six_keys():
+    keys = [jax.random.key_data(key).tobytes() for seed in (0, 1) for key in Keys.of(seed)]
+    assert len(set(keys)) == 6
 
 
 @pytest.mark.parametrize("player", ["a", "b"])

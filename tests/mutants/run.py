@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT, MUTANTS = Path(__file__).parents[2], Path(__file__).with_name("mutants.toml")
-COPIED = ("ganjax", "tests", "pyproject.toml")
+COPIED = ("ganjax", "tests", "experiments", "pyproject.toml")
 # What most tests import, for longer than they take; not the package itself.
 PRELOADED = ("chex", "flax.linen", "optax", "orbax.checkpoint", "pytest", "scipy.optimize", "scipy.stats")
 NOT_RUN = 70  # exit status of a child that never came to run pytest; pytest has 0 to 5
@@ -130,7 +130,7 @@ def try_all(mutants: Sequence[Mutant], root: Path, timeout: float) -> list[Outco
     outcomes = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
-        for name in COPIED:
+        for name in filter(lambda name: (root / name).exists(), COPIED):
             if (root / name).is_dir():
                 shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:

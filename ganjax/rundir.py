@@ -137,7 +137,7 @@ def check_continues(workdir: Path, old: Mapping[str, Any], new: Mapping[str, Any
     if changes := _changes(old, new):
         raise ConfigError(
             f"{workdir} holds a run with another configuration ({'; '.join(changes)}); give the old values to "
-            "continue it, choose another --workdir, or change it with --allow-config-change"
+            "continue it, or choose another --workdir; training can be changed with --allow-config-change"
         )
 
 

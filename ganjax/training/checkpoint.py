@@ -89,10 +89,12 @@ class Checkpoints:
             self._manager.save(step, args=args)
 
     def meta(self) -> dict[str, Any]:
-        """What was saved beside the newest state; nothing if there is none, or if it is damaged."""
-        with contextlib.suppress(_Damage):
+        """What was saved beside the newest state; nothing if there is none, or, with a warning, if it is damaged."""
+        try:
             return {} if self.latest is None else self._meta(self.latest)
-        return {}
+        except _Damage as damage:
+            _warn(f"checkpoint {self.latest} in {self._directory} is damaged: {damage}")
+            return {}
 
     def drop_from(self, step: int) -> None:
         """Delete what was saved at this step and later, as by a run that died and is repeated."""
@@ -103,8 +105,8 @@ class Checkpoints:
     def restore(self, like: GameState) -> GameState:
         """The newest intact state, as NumPy arrays.
 
-        Damaged ones are named in the log. Unless `read_only`, they are moved to `<workdir>/corrupt/<folder>`, but never
-        if no other is left, so that a run whose checkpoints are all damaged cannot begin anew unnoticed.
+        Damaged ones are named on standard error and, unless `read_only`, moved to `<workdir>/corrupt/<folder>`; but
+        never if no other is left, so that a run whose checkpoints are all damaged cannot begin anew unnoticed.
 
         Raises:
             CheckpointError: there is none, all are damaged, or the leaves are not those of `like` by name, shape and

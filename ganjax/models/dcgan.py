@@ -17,6 +17,7 @@ from ganjax.core import Array, Judgement
 from ganjax.errors import DataError
 from ganjax.layers.convolution import Conv, ConvTranspose
 from ganjax.layers.dropout import Dropout
+from ganjax.layers.normalisation import BatchNorm
 from ganjax.models.mlp import check_labels, leaky_relu
 
 _kernel_init = nn.initializers.normal(0.02)
@@ -29,10 +30,7 @@ def _scale_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) ->
 # 4x4 kernels of stride 2 halve or double a side exactly; before BatchNorm a bias has no effect.
 _down = partial(Conv, kernel_size=(4, 4), strides=(2, 2), padding=1, kernel_init=_kernel_init)
 _up = partial(ConvTranspose, kernel_size=(4, 4), strides=(2, 2), padding="SAME", kernel_init=_kernel_init)
-# Flax's momentum 0.99 looks back 100 steps, far too long in a game whose players move; 0.9 is what GAN code
-# commonly uses. The variance takes a second pass over x, because E[x^2] - E[x]^2 loses digits to cancellation:
-# statistics of one and of eight devices would differ by 1e-5 where the mean is five deviations from zero.
-_batch_norm = partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5, use_fast_variance=False, scale_init=_scale_init)
+_batch_norm = partial(BatchNorm, scale_init=_scale_init)
 
 
 def check_image_shape(shape: tuple[int, ...]) -> None:

@@ -13,6 +13,7 @@ from ganjax.core import Array, Judgement, Key
 from ganjax.errors import ConfigError
 from ganjax.layers.dropout import Dropout
 from ganjax.layers.minibatch import Maxout, MinibatchDiscrimination, MinibatchStandardDeviation
+from ganjax.layers.normalisation import BatchNorm
 
 Initialisation = Literal["lecun_normal", "uniform"]
 
@@ -79,13 +80,7 @@ class Generator(nn.Module):
             # BatchNorm subtracts what a bias would add.
             x_BxF = affine(width, x_BxF.shape[-1], use_bias=not self.batch_norm)(x_BxF)
             if self.batch_norm:
-                x_BxF = nn.BatchNorm(
-                    use_running_average=not train,
-                    momentum=0.9,  # as in dcgan.py, and so is the variance
-                    use_fast_variance=False,
-                    axis_name=self.axis_name,
-                    dtype=self.dtype,
-                )(x_BxF)
+                x_BxF = BatchNorm(use_running_average=not train, axis_name=self.axis_name, dtype=self.dtype)(x_BxF)
             x_BxF = leaky_relu(x_BxF)
         x_BxF = affine(math.prod(self.shape), x_BxF.shape[-1])(x_BxF)
         return self.output(x_BxF).reshape(z.shape[0], *self.shape)

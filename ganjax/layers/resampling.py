@@ -1,0 +1,99 @@
+"""Halving and doubling maps, alone and folded into the 3x3 convolution beside them.
+
+A mean over 2x2 pixels after a convolution, and nearest-neighbour doubling before one, are linear maps, so each pair is
+one convolution with another kernel: the same function and the same parameters with 2.25 times fewer multiplications.
+
+    mean of 2x2 after 3x3     one 4x4 convolution of stride 2, with the mean of the kernel's four shifts
+    3x3 after doubling        four 2x2 convolutions of the small map, one for each parity of the output's position
+
+On two cores forward and both gradients take half the time of the pair (benchmarks/README.md). A kernel of 1x1 commutes
+with both, so a shortcut is computed on the small side.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ganjax.core import Array
+from ganjax.layers.convolution import conv_general_dilated, conv_transpose, use_trio
+
+_PLANAR = ("NHWC", "HWIO", "NHWC")
+
+
+def mean_pool(x: Array) -> Array:
+    """The mean of each 2x2 block, [N, H, W, C] to [N, H / 2, W / 2, C].
+
+    Raises:
+        ValueError: a side is odd.
+    """
+    n, h, w, c = x.shape
+    if h % 2 or w % 2:
+        raise ValueError(f"mean_pool: x has shape {x.shape}, expected an even height and width; crop or pad the map")
+    return x.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))
+
+
+def double(x: Array) -> Array:
+    """Nearest-neighbour doubling, [N, H, W, C] to [N, 2H, 2W, C]."""
+    n, h, w, c = x.shape
+    return jnp.broadcast_to(x[:, :, None, :, None], (n, h, 2, w, 2, c)).reshape(n, 2 * h, 2 * w, c)
+
+
+def conv(x: Array, kernel: Array, padding: Any = "SAME", stride: int = 1) -> Array:
+    """[N, H, W, C] with a kernel [h, w, C, O] to [N, P, Q, O]."""
+    return conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_PLANAR)
+
+
+def conv_then_pool(x: Array, kernel: Array) -> Array:
+    """`mean_pool(conv(x, kernel))` for a 3x3 kernel, as one convolution."""
+    return conv(x, _shifts(kernel) / 4, ((1, 1), (1, 1)), stride=2)
+
+
+def double_then_conv(x: Array, kernel: Array) -> Array:
+    """`conv(double(x), kernel)` for a 3x3 kernel, on the small map.
+
+    On a CPU as four convolutions, elsewhere as one transposed 4x4 convolution of stride 2: the same sums.
+    """
+    if not use_trio():
+        return conv_transpose(x, _shifts(kernel), (2, 2), "SAME")
+    n, h, w, _ = x.shape
+    # An output in an even row sees the rows (i - 1, i) of x, in an odd row (i, i + 1); columns likewise.
+    rows = (jnp.stack([kernel[0], kernel[1] + kernel[2]]), jnp.stack([kernel[0] + kernel[1], kernel[2]]))
+    phases = [
+        conv(x, jnp.stack(columns, axis=1), ((1 - i, i), (1 - j, j)))
+        for i, k in enumerate(rows)
+        for j, columns in enumerate(((k[:, 0], k[:, 1] + k[:, 2]), (k[:, 0] + k[:, 1], k[:, 2])))
+    ]
+    y = jnp.stack(phases).reshape(2, 2, n, h, w, -1)
+    return y.transpose(2, 3, 0, 4, 1, 5).reshape(n, 2 * h, 2 * w, -1)
+
+
+def _shifts(kernel: Array) -> Array:
+    """The 3x3 kernel summed over its four places in a 4x4 one."""
+    places = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    return sum((jnp.pad(kernel, ((i, 1 - i), (j, 1 - j), (0, 0), (0, 0))) for i, j in places), jnp.zeros(()))
+
+
+class Conv3x3(nn.Module):
+    """A 3x3 convolution with what resamples beside it; parameters as of `flax.linen.Conv`, whatever `resample` is."""
+
+    features: int
+    resample: str = "none"  # none; up: doubled before; down: pooled after
+    folded: bool = True  # as one convolution; where second derivatives are taken, apart is faster for down
+    use_bias: bool = True
+    kernel_init: Any = nn.initializers.lecun_normal()
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """[N, H, W, C] to [N, P, Q, features]: the same size, doubled or halved."""
+        kernel = self.param("kernel", self.kernel_init, (3, 3, x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        if self.resample == "up":
+            y = double_then_conv(x, kernel) if self.folded else conv(double(x), kernel)
+        elif self.resample == "down":
+            y = conv_then_pool(x, kernel) if self.folded else mean_pool(conv(x, kernel))
+        else:
+            y = conv(x, kernel)
+        return y if bias is None else y + bias.reshape(1, 1, 1, -1)

@@ -22,6 +22,7 @@ FLOORS = {
     "transport": 1,
     "spectral": 1,
     "operators": 1,
+    "augment": 1,
     "dynamics": 2,
     "layers": 2,
     "games": 3,

@@ -1,9 +1,9 @@
 """SNDCGAN: the plain convolutional networks on which spectral normalisation was shown (Miyato et al. 2018).
 
-Layers and widths are those of Kurach et al. 2019 (compare_gan) and chainer-gan-lib; the table of the paper (appendix
-B.3) has half as many channels in the strided layers of D. For images of any size: the generator starts from an eighth of
-each side, rounded up, and crops the last row and column of a doubled map where the next side is odd, as compare_gan
-does (28 pixels: 4, 7, 14, 28). Spectral normalisation belongs to the game.
+Layers and widths are those of Kurach et al. 2019 (compare_gan) and chainer-gan-lib; in the paper's table the strided
+layers of D are half as wide. For images of any size: the generator starts from an eighth of each side, rounded up, and
+crops the last row and column of a doubled map where the next side is odd, as compare_gan does (28 pixels: 4, 7, 14,
+28). Spectral normalisation belongs to the game.
 """
 
 from collections.abc import Mapping

@@ -132,6 +132,7 @@ def gan(
     output_noise: float = 0.0,
     fakes_kept: int = 0,
     orthogonal: Mapping[str, float] = MappingProxyType({}),
+    accumulate: int = 1,
     axis_name: str | None = None,
 ) -> Game:
     """A generative adversarial network from two Flax modules, a loss, and whatever is added to it.
@@ -163,6 +164,8 @@ def gan(
             et al. 2017).
         orthogonal: player -> weight of `orthogonal_regularisation` of its kernels, without their lengths (Brock et al.
             2019).
+        accumulate: micro-batches in which each cost is evaluated, one after another; `dynamics.field.View` says what it
+            changes. Each must be a multiple of `packing`.
         axis_name: the mapped axis that shares the batch, if any; the pool and dropout need it.
 
     Returns:
@@ -174,6 +177,8 @@ def gan(
     """
     g, d = network(generator, generator_spectral), network(discriminator, spectral)
     exact = network(_in_full_precision(discriminator), spectral)
+    if fakes_kept and accumulate > 1:
+        raise ValueError("gan: the pool of fakes_kept moves with the whole batch; expected accumulate of 1")
     counts_turns = callable(instance_noise) or any(penalty.every > 1 for penalty in penalties)
 
     def init(key: Key, batch: Batch) -> tuple[dict, dict]:
@@ -265,7 +270,7 @@ def gan(
         cost += regularisation(params, GENERATOR)
         return cost, Outcome(seen.g_state, metrics)
 
-    return Game(init, {DISCRIMINATOR: discriminator_cost, GENERATOR: generator_cost})
+    return Game(init, {DISCRIMINATOR: discriminator_cost, GENERATOR: generator_cost}, accumulate)
 
 
 def options(config: GanConfig) -> dict[str, Any]:
@@ -278,6 +283,7 @@ def options(config: GanConfig) -> dict[str, Any]:
         "packing": config.packing,
         "instance_noise": config.instance_noise,
         "orthogonal": dict.fromkeys((DISCRIMINATOR, GENERATOR), config.orthogonal),
+        "accumulate": config.accumulate,
     }
 
 

@@ -131,6 +131,8 @@ class GanConfig(TrainConfig):
     """Standard deviation of Gaussian noise on everything that the discriminator sees."""
     orthogonal: float = 0.0
     """Weight of orthogonal regularisation of both networks' kernels; 1e-4 in BigGAN."""
+    accumulate: int = 1
+    """Micro-batches in which a turn's batch is evaluated, one after another, to need the memory of one."""
     conditional: bool = False
     """Give both networks the class labels of the data."""
     discriminator_turns: int = 1
@@ -144,9 +146,11 @@ class GanConfig(TrainConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("latent", "discriminator_turns", "penalty_every", "packing"):
+        for name in ("latent", "discriminator_turns", "penalty_every", "packing", "accumulate"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
-        require(self, "batch_size", self.batch_size % self.packing == 0, f"a multiple of --packing {self.packing}")
+        whole = self.batch_size % (self.accumulate * self.packing) == 0
+        expected = f"a multiple of --packing {self.packing} times --accumulate {self.accumulate}"
+        require(self, "batch_size", whole, expected)
         require(self, "packing", self.packing == 1 or not self.conditional, "1 with --conditional: a pack has no label")
         for name in ("penalty_weight", "instance_noise", "orthogonal"):
             require(self, name, 0 <= getattr(self, name) < math.inf, "a number that is not negative")

@@ -34,6 +34,7 @@ FLOORS = {
     "evaluation": 6,
     "explore": 7,
     "gallery": 7,
+    "recipe": 7,
     "launch": 8,
 }
 # Two parts of one floor do not know each other, save for these.

@@ -210,6 +210,23 @@ class ImageConfig(GanConfig):
             require(self, name, getattr(self, name) >= 0, "at least 0")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConvolutionalConfig(ImageConfig):
+    """What every recipe with the networks of DCGAN can be told."""
+
+    width: int = 64
+    """Channels next to the image in both networks, doubled at each halving."""
+    discriminator_norm: Literal["batch", "none"] = "none"
+    """BatchNorm in the discriminator, or none, as every penalty on single examples needs."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self, "width", self.width >= 1, "at least 1")
+        needed = "none with --penalty: BatchNorm makes a logit depend on the batch, the penalty is on each example"
+        require(self, "discriminator_norm", self.penalty == "none" or self.discriminator_norm == "none", needed)
+        require(self, "remat", not self.remat, "left out: these networks have no blocks to compute again")
+
+
 def parse(commands: Mapping[str, type], args: Sequence[str], *, prog: str, description: str) -> Any:
     """Read a command line into one of the dataclasses of `commands`.
 

@@ -24,8 +24,8 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error") -> 
     """The data set of that name.
 
     Args:
-        name: one of `KNOWN`, `tfds:NAME`, `stacked:` and the name of grey images, or the path of an .npz file or of a folder of images. A known name
-            wins over a folder; write `./digits` for a folder that is called so.
+        name: one of `KNOWN`, `tfds:NAME`, `stacked:` and the name of grey images, or the path of an .npz file or of a
+            folder of images. A known name wins over a folder; write `./digits` for a folder that is called so.
         data_dir: where TFDS sets are prepared; used by `tfds:NAME` alone.
         on_bad: what a bad image of a folder does, `error` or `skip`; see `load_folder`.
 

@@ -19,9 +19,7 @@ def variables_and_input(gamma=0.7):
 def oracle(params, x):
     """Position by position."""
     x = np.asarray(x, np.float64)
-    q, k, v, o = (
-        np.asarray(params[name]["kernel"], np.float64)[0, 0] for name in ("query", "key", "value", "output")
-    )
+    q, k, v, o = (np.asarray(params[name]["kernel"], np.float64)[0, 0] for name in ("query", "key", "value", "output"))
     y = x.copy()
     for b in range(B):
         blocks = [x[b, i : i + 2, j : j + 2].reshape(4, C) for i in range(0, H, 2) for j in range(0, W, 2)]

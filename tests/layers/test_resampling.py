@@ -57,7 +57,9 @@ def test_folded_is_plain_in_values_and_two_derivatives(name, size):
 def test_the_edges_are_those_of_zero_padding():
     """A kernel of ones counts the pixels that it sees: 4 at a corner, 6 along an edge, 9 inside."""
     ones = jnp.ones((3, 3, 1, 1))
-    np.testing.assert_allclose(conv_then_pool(jnp.ones((1, 4, 4, 1)), ones)[0, :, :, 0], [[(4 + 6 + 6 + 9) / 4] * 2] * 2)
+    np.testing.assert_allclose(
+        conv_then_pool(jnp.ones((1, 4, 4, 1)), ones)[0, :, :, 0], [[(4 + 6 + 6 + 9) / 4] * 2] * 2
+    )
     up = double_then_conv(jnp.ones((1, 2, 2, 1)), ones)[0, :, :, 0]
     np.testing.assert_allclose(up, [[4, 6, 6, 4], [6, 9, 9, 6], [6, 9, 9, 6], [4, 6, 6, 4]])
 

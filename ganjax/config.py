@@ -77,11 +77,16 @@ class TrainConfig:
     """Steps between two scores of 2,000 samples in judge.jsonl; the best state so far is kept too. 0 judges never."""
     chunk: int = 50
     """Steps per compiled call."""
+    resident_megabytes: int = 2048
+    """Data sets up to this many MiB lie on every device; larger ones are streamed, chunk by chunk."""
+    workers: int = 2
+    """Threads that gather the examples of a streamed data set."""
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "log_every", "sample_every", "checkpoint_every", "chunk"):
+        for name in ("steps", "batch_size", "log_every", "sample_every", "checkpoint_every", "chunk", "workers"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
-        require(self, "judge_every", self.judge_every >= 0, "at least 0")
+        for name in ("judge_every", "resident_megabytes"):
+            require(self, name, getattr(self, name) >= 0, "at least 0")
         require(self, "seed", 0 <= self.seed < 2**32, "0 to 4294967295")
 
 

@@ -68,7 +68,7 @@ def trained_classifier(
         )
     recipe = recipe or Recipe()
     model = classifier(dataset.shape, dataset.classes or 0, width=recipe.width, features=recipe.features)
-    setup, key = _setup(dataset, model, recipe), _key(dataset, recipe)
+    setup, key = _setup(dataset.in_memory(), model, recipe), _key(dataset, recipe)
     path = (cache or default_cache()) / f"{key}.npz"
     params = _read(path, setup)
     if params is None:

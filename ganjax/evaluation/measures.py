@@ -223,7 +223,8 @@ def _agreement(scene: Scene) -> dict[str, Score]:
 
 def _memorisation(scene: Scene) -> dict[str, Score]:
     """The floor is what one half of the held-out data scores against the other: nobody copied them."""
-    held_out, train = np.asarray(scene.dataset.x_test), scene.dataset.x_train
+    data = scene.dataset.in_memory()
+    held_out, train = np.asarray(data.x_test), np.asarray(data.x_train)
     found = metrics.memorisation(scene.samples.x, train, held_out)
     control = metrics.memorisation(held_out[::2], train, held_out[1::2])
     note = f"nearer to one of {len(train)} training examples than {COPIES:.0%} of held-out ones"

@@ -123,11 +123,19 @@ def deal(positions: np.ndarray) -> jax.Array:
     Returns:
         [steps, batch] on one device, else [local devices, steps, batch / devices].
     """
-    if jax.device_count() == 1:
-        return jnp.asarray(positions)
+    return place(shares(positions))
+
+
+def shares(positions: np.ndarray) -> np.ndarray:
+    """[steps, batch] to [local devices, steps, batch / devices] on the host: what each of this process's is dealt."""
     everyone = jax.devices()
     mine = [everyone.index(device) for device in jax.local_devices()]
-    return _per_device(np.stack([positions[:, place :: len(everyone)] for place in mine]))
+    return np.stack([positions[:, first :: len(everyone)] for first in mine])
+
+
+def place(shares: np.ndarray) -> jax.Array:
+    """Row i of [local devices, ...] on local device i; on a single device without that axis."""
+    return jnp.asarray(shares[0]) if jax.device_count() == 1 else _per_device(shares)
 
 
 def _per_device(rows: np.ndarray) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The command line that every experiment gets: `train`, `sample`, `latent`, `evaluate`, `compare`, `report`, `show`."""
+"""The command line that every experiment gets: `train`, `sample`, `latent`, `evaluate`, ..., as `Experiment` says."""
 
 import contextlib
 import dataclasses
@@ -76,6 +76,7 @@ def _commands(experiment: Experiment, smoke: bool) -> dict[str, type]:
     if not experiment.build:
         return commands | {"report": Report}
     trained = {"sample": Sample, "latent": Latent, "evaluate": Evaluate, "compare": Compare, "report": Report}
+    trained |= {"export": Export}
     return commands | trained
 
 
@@ -152,10 +153,12 @@ class Train:
         if self.allow_config_change and last is not None:
             load_state(setup, self.workdir)  # whose leaves must fit, before anything is written
         judge = None
-        if config.judge_every and not finished and parallel.is_primary():
+        if config.judge_every and parallel.is_primary():
             from ganjax.evaluation import light_judge
 
-            judge = light_judge(setup, config.seed, progress=not self.quiet)
+            make = partial(light_judge, setup, config.seed, progress=not self.quiet)
+            # A finished run needs none, unless its newest checkpoint turns out to be damaged.
+            judge = (lambda state: make()(state)) if finished else make()
         run = _describe(experiment, config, setup.dataset.digest)
         claim = claimed(self.workdir, run, finished=finished, allow_change=self.allow_config_change)
         with contextlib.ExitStack() as claims:
@@ -271,6 +274,39 @@ class Evaluate:
         )
         print("\n".join([*evaluation.table(scores), str(path)]))
         gallery.warn(self.workdir)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a trained generator as a folder that lives without the run: weights, program, config and receipt."""
+
+    workdir: Path
+    """The run directory; its checkpoints are only read."""
+    out: Path
+    """The folder to make; it is written whole or not at all."""
+    weights: str = "default"
+    """raw, the name of an average (ema), or default: the first average if the run keeps one."""
+    which: Literal["last", "best"] = "last"
+    """The newest checkpoint, or the best one by the judge of a run with --judge-every."""
+
+    def run(self, experiment: Experiment) -> None:
+        config, found = _config_of(experiment, self.workdir)
+        _prepare_jax()
+        from ganjax import export
+        from ganjax.training import load_state
+
+        export.check_free(self.out)
+        setup = _setup(experiment, config)
+        check_continues(self.workdir, found, {**found, "data_digest": setup.dataset.digest})
+        state = load_state(setup, self.workdir, best=self.which == "best")
+        receipt = export.export(
+            setup, state, found, self.out, weights=self.weights, which=self.which, workdir=self.workdir
+        )
+        print(
+            f"step {receipt['step']} ({self.which}), {receipt['weights']} weights; it draws the run's samples "
+            f"to {receipt['largest_difference']:.1e}"
+        )
+        print(self.out)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

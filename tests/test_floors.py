@@ -32,6 +32,7 @@ FLOORS = {
     "report": 6,
     "evaluation": 6,
     "explore": 7,
+    "export": 7,
     "gallery": 7,
     "launch": 8,
 }

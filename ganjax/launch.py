@@ -2,9 +2,12 @@
 
 import contextlib
 import dataclasses
+import json
 import logging
 import os
 import sys
+import tempfile
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 from ganjax import __version__
 from ganjax.config import TrainConfig, as_record, from_record, parse, require
 from ganjax.errors import CheckpointError, ConfigError, GanjaxError, PeerError, printable
+from ganjax.files import write_atomically
 from ganjax.interruption import Interruption
 from ganjax.rundir import check_continues, check_free, claimed, read_run
 
@@ -77,6 +81,13 @@ def _commands(experiment: Experiment, smoke: bool) -> dict[str, type]:
         return commands | {"report": Report}
     trained = {"sample": Sample, "latent": Latent, "evaluate": Evaluate, "compare": Compare, "report": Report}
     trained |= {"export": Export}
+    short = (
+        "config",
+        type(config),
+        dataclasses.field(default=dataclasses.replace(config, steps=min(config.steps, 200))),
+    )
+    commands["profile"] = dataclasses.make_dataclass("profile", [short], bases=(Profile,), frozen=True, kw_only=True)
+    commands["profile"].__doc__ = Profile.__doc__
     return commands | trained
 
 
@@ -183,6 +194,57 @@ class Train:
             for path in gallery.reports(setup, state, config.seed, self.workdir):
                 print(path)
             print(f"step {int(state.step)} digest {digest(state)}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Say where the time of a run goes, and how much of the machine it uses; leave no run behind."""
+
+    workdir: Path | None = None
+    """Keep the run in this directory."""
+    smoke: bool = False
+    """Shrink the experiment to seconds."""
+    out: Path | None = None
+    """Write the figures to this file too, .json."""
+    trace: Path | None = None
+    """Write a trace of jax.profiler to this folder, from the second chunk on; open it with TensorBoard or Perfetto."""
+
+    def run(self, experiment: Experiment) -> None:
+        config: TrainConfig = self.config  # type: ignore[attr-defined]
+        with contextlib.ExitStack() as claims:
+            workdir = self.workdir or Path(claims.enter_context(tempfile.TemporaryDirectory(prefix="ganjax-profile-")))
+            check_free(workdir)
+            _prepare_jax()
+            from ganjax import gallery, profile
+            from ganjax.training import Schedule, check, latest_step
+
+            if (latest_step(workdir) or 0) >= config.steps:
+                raise ConfigError(f"{workdir} is finished, there is nothing to measure; choose another --workdir")
+            began = time.perf_counter()
+            setup = _setup(experiment, config)
+            check(setup)
+            loaded = time.perf_counter() - began
+            judge = None
+            if config.judge_every:
+                from ganjax.evaluation import light_judge
+
+                judge = light_judge(setup, config.seed)
+            claims.enter_context(claimed(workdir, _describe(experiment, config, setup.dataset.digest)))
+            found = profile.measure(
+                setup,
+                workdir,
+                seed=config.seed,
+                schedule=Schedule(**{name: getattr(config, name) for name in Schedule._fields}),
+                observe=partial(gallery.observe, setup, config.seed, workdir) if setup.sample else None,
+                judge=judge,
+                trace=self.trace,
+            )
+        described = {"experiment": experiment.name, "config": as_record(config), "load_seconds": loaded}
+        print(f"loading data and building the networks took {loaded:.2f} s; then a run of {config.steps} steps:")
+        print("\n".join(profile.table(found)))
+        if self.out:
+            write_atomically(self.out, json.dumps(described | found, indent=2) + "\n")
+            print(self.out)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

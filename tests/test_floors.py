@@ -33,6 +33,7 @@ FLOORS = {
     "evaluation": 6,
     "explore": 7,
     "export": 7,
+    "profile": 7,
     "gallery": 7,
     "launch": 8,
 }

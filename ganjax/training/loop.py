@@ -25,6 +25,7 @@ from ganjax.training.writers import Writers
 # What XLA begins an error with, of whatever class JAX makes it.
 STATUS = re.compile("RESOURCE_EXHAUSTED|UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED")
 Observe = Callable[[int, GameState, Writers], None]
+Timed = Callable[[str, Callable], Callable]  # (part of the loop, function) -> the function, its time measured
 MAX_SKIPPED = 5  # consecutive steps without a finite result before the run is stopped
 
 
@@ -56,6 +57,7 @@ def train(
     judge: Judge | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: bool = True,
+    timed: Timed = lambda part, function: function,
 ) -> Result:
     """Train until step `schedule.steps`, continuing from the newest checkpoint of `workdir` if there is one.
 
@@ -72,6 +74,7 @@ def train(
             of its least "score" is kept in `<workdir>/best`, and training never continues from it.
         stop: asked between chunks; once it says so on any process, the state is saved, and returned as it is.
         progress: show a progress bar on standard error.
+        timed: is handed what each part of the loop calls, to measure it; `ganjax.profile` does.
 
     Returns:
         The final state and the step that it continued from.
@@ -87,7 +90,7 @@ def train(
     if schedule.judge_every and judge is None and parallel.is_primary():
         raise ValueError(f"train: judge_every is {schedule.judge_every} and there is no judge; give one, or 0")
     with _causes_named(setup):
-        return _train(setup, workdir, seed, schedule, observe, judge, stop, progress)
+        return _train(setup, workdir, seed, schedule, observe, judge, stop, progress, timed)
 
 
 def _train(
@@ -99,8 +102,9 @@ def _train(
     judge: Judge | None,
     stop: Callable[[], bool],
     progress: bool,
+    timed: Timed,
 ) -> Result:
-    keys, positions = Keys.of(seed), order(setup, seed)
+    keys, positions, deal = Keys.of(seed), timed("input", order(setup, seed)), timed("input", parallel.deal)
     workdir.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(workdir)
     if checkpoints.latest is None:
@@ -113,8 +117,8 @@ def _train(
         return Result(state, begin)
 
     one_step = train_step(setup.game, setup.dynamics, setup.averages, axis_name=parallel.axis_name())
-    run = compile_chunk(one_step, scan=setup.scan, length=schedule.chunk)
-    measure = telemetry(setup)
+    run = timed("step", compile_chunk(one_step, scan=setup.scan, length=schedule.chunk))
+    measure, save = timed("telemetry", telemetry(setup)), timed("checkpoint", _save)
     data, state = parallel.replicate(arrays(setup)), parallel.replicate(state)
     writers = Writers(workdir, begin) if parallel.is_primary() else None
     judging = Judging(workdir, judge, writers) if schedule.judge_every else None
@@ -126,6 +130,7 @@ def _train(
         return first_not_finite(move, before, data, parallel.deal(_padded(positions(at - 1, 1), 1)), keys.steps)
 
     log = _Log(writers, schedule, begin, blame, progress and writers is not None)
+    log_chunk, log_finish = timed("metrics", log.chunk), timed("metrics", log.finish)
     reachable = True
     try:
         with _causes_named(setup):
@@ -133,31 +138,31 @@ def _train(
                 observe(0, parallel.fetch(state), writers)
             while step < schedule.steps and not parallel.any_process(stop()):
                 count = _until_next_event(step, schedule)
-                rows = parallel.deal(_padded(positions(step, count), schedule.chunk))
+                rows = deal(_padded(positions(step, count), schedule.chunk))
                 state, metrics = run(state, data, rows, keys.steps, count)
-                log.chunk(step, count, metrics)
+                log_chunk(step, count, metrics)
                 step += count
                 last = step == schedule.steps
                 sampled = step % schedule.sample_every == 0
                 if writers and sampled:  # not where a run happens to stop: a whole run has no such record
                     log.add(measure(parallel.fetch(state)))
                 if last:
-                    log.finish()
+                    log_finish()
                 if observe and writers and (last or sampled):
                     observe(step, parallel.fetch(state), writers)
                 if judging and (last or step % schedule.judge_every == 0):
                     judging(parallel.fetch(state))
                 if last or step % schedule.checkpoint_every == 0:
-                    saved = _save(checkpoints, log, state)
+                    saved = save(checkpoints, log, state)
             if step != saved:
-                _save(checkpoints, log, state)
+                save(checkpoints, log, state)
     except PeerError:
         reachable = False  # to finish a checkpoint would be to wait for the process that is gone
         raise
     finally:
         log.close()
         if reachable:
-            checkpoints.close()
+            timed("checkpoint", checkpoints.close)()
             if judging:
                 judging.close()
     return Result(parallel.fetch(state), begin)

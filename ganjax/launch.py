@@ -5,6 +5,7 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
@@ -133,19 +134,20 @@ class Train:
     allow_config_change: bool = False
     """Continue a run with other options than it began with; config.json lists what was changed."""
     coordinator: str | None = None
-    """host:port of process 0, for a run of several processes."""
+    """host:port of process 0, for a run of several processes; or auto, where SLURM, Open MPI, a TPU pod or Kubernetes
+    has started them and says how many there are."""
     process_count: int = 1
     """How many processes train together."""
     process_id: int = 0
     """Which of them this is."""
 
     def __post_init__(self):
-        alone = self.coordinator is None and (self.process_count, self.process_id) == (1, 0)
-        together = self.coordinator is not None and 0 <= self.process_id < self.process_count
-        if not (alone or together):
+        alone = self.coordinator in (None, "auto") and (self.process_count, self.process_id) == (1, 0)
+        named = re.fullmatch(r"\S+:\d{1,5}", self.coordinator or "") is not None
+        if not (alone or (named and 0 <= self.process_id < self.process_count)):
             raise ConfigError(
                 f"--process-id {self.process_id} of --process-count {self.process_count} with --coordinator "
-                f"{self.coordinator}: expected an id from 0 to count - 1 and host:port, or none of them"
+                f"{self.coordinator}: expected an id from 0 to count - 1 and host:port, auto alone, or none of them"
             )
 
     def run(self, experiment: Experiment) -> None:

@@ -25,6 +25,7 @@ from ganjax.training.writers import Writers
 # What XLA begins an error with, of whatever class JAX makes it.
 STATUS = re.compile("RESOURCE_EXHAUSTED|UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED")
 Observe = Callable[[int, GameState, Writers], None]
+Timed = Callable[[str, Callable], Callable]  # (part of the loop, function) -> the function, its time measured
 MAX_SKIPPED = 5  # consecutive steps without a finite result before the run is stopped
 
 
@@ -58,6 +59,7 @@ def train(
     judge: Judge | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: bool = True,
+    timed: Timed = lambda part, function: function,
 ) -> Result:
     """Train until step `schedule.steps`, continuing from the newest checkpoint of `workdir` if there is one.
 
@@ -74,6 +76,7 @@ def train(
             of its least "score" is kept in `<workdir>/best`, and training never continues from it.
         stop: asked between chunks; once it says so on any process, the state is saved, and returned as it is.
         progress: show a progress bar on standard error.
+        timed: is handed what each part of the loop calls, to measure it; `ganjax.profile` does.
 
     Returns:
         The final state and the step that it continued from.
@@ -90,7 +93,7 @@ def train(
     if schedule.judge_every and judge is None and parallel.is_primary():
         raise ValueError(f"train: judge_every is {schedule.judge_every} and there is no judge; give one, or 0")
     with _causes_named(setup):
-        return _train(setup, workdir, seed, schedule, observe, judge, stop, progress)
+        return _train(setup, workdir, seed, schedule, observe, judge, stop, progress, timed)
 
 
 def _train(
@@ -102,6 +105,7 @@ def _train(
     judge: Judge | None,
     stop: Callable[[], bool],
     progress: bool,
+    timed: Timed,
 ) -> Result:
     keys, positions = Keys.of(seed), order(setup, seed)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -119,8 +123,8 @@ def _train(
     if not resident:
         schedule = schedule._replace(chunk=feed.fitting(setup, schedule.chunk))
     one_step = train_step(setup.game, setup.dynamics, setup.averages, axis_name=parallel.axis_name())
-    run = compile_chunk(one_step, scan=setup.scan, length=schedule.chunk)
-    measure = telemetry(setup)
+    run = timed("step", compile_chunk(one_step, scan=setup.scan, length=schedule.chunk))
+    measure, save = timed("telemetry", telemetry(setup)), timed("checkpoint", _save)
     state = parallel.replicate(state)
     writers = Writers(workdir, begin) if parallel.is_primary() else None
     judging = Judging(workdir, judge, writers) if schedule.judge_every else None
@@ -136,30 +140,32 @@ def _train(
         chunks = feed.resident(setup, positions, _spans(begin, schedule), schedule.chunk)
     else:
         chunks = feed.streamed(setup, positions, _spans(begin, schedule), schedule.chunk, workers=schedule.workers)
+    log_chunk, log_finish = timed("metrics", log.chunk), timed("metrics", log.finish)
+    next_chunk = timed("input", next)
     reachable = True
     try:
         with _causes_named(setup):
             if step == 0 and writers and observe:
                 observe(0, parallel.fetch(state), writers)
             while step < schedule.steps and not parallel.any_process(stop()):
-                count, data, rows = next(chunks)
+                count, data, rows = next_chunk(chunks)
                 state, metrics = run(state, data, rows, keys.steps, count)
-                log.chunk(step, count, metrics)
+                log_chunk(step, count, metrics)
                 step += count
                 last = step == schedule.steps
                 sampled = step % schedule.sample_every == 0
                 if writers and sampled:  # not where a run happens to stop: a whole run has no such record
                     log.add(measure(parallel.fetch(state)))
                 if last:
-                    log.finish()
+                    log_finish()
                 if observe and writers and (last or sampled):
                     observe(step, parallel.fetch(state), writers)
                 if judging and (last or step % schedule.judge_every == 0):
                     judging(parallel.fetch(state))
                 if last or step % schedule.checkpoint_every == 0:
-                    saved = _save(checkpoints, log, state)
+                    saved = save(checkpoints, log, state)
             if step != saved:
-                _save(checkpoints, log, state)
+                save(checkpoints, log, state)
     except PeerError:
         reachable = False  # to finish a checkpoint would be to wait for the process that is gone
         raise
@@ -167,7 +173,7 @@ def _train(
         chunks.close()
         log.close()
         if reachable:
-            checkpoints.close()
+            timed("checkpoint", checkpoints.close)()
             if judging:
                 judging.close()
     return Result(parallel.fetch(state), begin)

@@ -33,7 +33,10 @@ FLOORS = {
     "report": 6,
     "evaluation": 6,
     "explore": 7,
+    "export": 7,
+    "profile": 7,
     "gallery": 7,
+    "recipe": 7,
     "launch": 8,
 }
 # Two parts of one floor do not know each other, save for these.

@@ -7,6 +7,7 @@ from ganjax.data import bundled, points
 from ganjax.data.dataset import Dataset
 from ganjax.data.folder import OnBad, load_folder
 from ganjax.data.npz import load_npz
+from ganjax.data.stacked import stacked
 from ganjax.data.tfds import load_tfds
 from ganjax.errors import DataError, did_you_mean, reason
 
@@ -19,14 +20,16 @@ KNOWN: dict[str, Callable[[], Dataset]] = {
 }
 
 
-def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error") -> Dataset:
+def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", lazy: bool = False) -> Dataset:
     """The data set of that name.
 
     Args:
-        name: one of `KNOWN`, `tfds:NAME`, or the path of an .npz file or of a folder of images. A known name
-            wins over a folder; write `./digits` for a folder that is called so.
+        name: one of `KNOWN`, `tfds:NAME`, `stacked:` and the name of grey images, or the path of an .npz file or of a
+            folder of images. A known name wins over a folder; write `./digits` for a folder that is called so.
         data_dir: where TFDS sets are prepared; used by `tfds:NAME` alone.
         on_bad: what a bad image of a folder does, `error` or `skip`; see `load_folder`.
+        lazy: leave the images of a folder or of TFDS on disk and read them where they are asked for, which is done
+            anyhow if they take more than 8 GiB.
 
     Raises:
         DataError: says what is wrong with the name or the data, and what to do.
@@ -38,20 +41,22 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error") -> 
         raise DataError(f"the name of the data set is empty; known: {', '.join(KNOWN)}")
     if name in KNOWN:
         return KNOWN[name]()
+    if name.startswith("stacked:"):
+        return stacked(load(name.removeprefix("stacked:"), data_dir))
     if name.startswith("tfds:"):
-        return load_tfds(name.removeprefix("tfds:"), data_dir)
+        return load_tfds(name.removeprefix("tfds:"), data_dir, lazy=lazy)
     try:
         path = Path(name).expanduser()
         if path.suffix.lower() == ".npz":
             return load_npz(path)
         if path.is_dir() or "/" in name:
-            return load_folder(path, on_bad=on_bad)
+            return load_folder(path, on_bad=on_bad, lazy=lazy)
     except DataError:
         raise
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, no such home, a NUL
         raise DataError(f"{name[:200]}: not a path that can be read ({reason(error)}); give another") from error
     hint = did_you_mean(name, KNOWN)
     raise DataError(
-        f'unknown data set "{name[:200]}"{hint or "."} Known: {", ".join(KNOWN)}, tfds:NAME, '
+        f'unknown data set "{name[:200]}"{hint or "."} Known: {", ".join(KNOWN)}, tfds:NAME, stacked:NAME, '
         "a path to an .npz file or a folder of images"
     )

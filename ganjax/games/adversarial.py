@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from ganjax.augment import Augmentation
 from ganjax.config import GanConfig
 from ganjax.core import Array, Batch, Game, Judgement, Key, Outcome, PerPlayer, PyTree, noise
 from ganjax.layers.dropout import SHARED
@@ -118,14 +119,6 @@ def network(module: nn.Module, spectral: SpectralNorm | None = None) -> Network:
 Schedule = Callable[[Array], Array | float]  # turns of the discriminator so far, scalar int32 -> value
 
 
-class Augmentation(NamedTuple):
-    """A random change of whatever the discriminator sees, and what it remembers; `ganjax.augment` has them."""
-
-    init: Callable[[], PyTree]
-    apply: Callable[[PyTree, Key, Array], Array]  # (state, key, x of one example) -> x, differentiable in x
-    update: Callable[..., PyTree]  # (state, real_logits [B, ...], axis_name) -> state, after the discriminator's turn
-
-
 def gan(
     generator: nn.Module,
     discriminator: nn.Module,
@@ -142,6 +135,7 @@ def gan(
     fakes_kept: int = 0,
     augment: Augmentation | None = None,
     orthogonal: Mapping[str, float] = MappingProxyType({}),
+    accumulate: int = 1,
     axis_name: str | None = None,
 ) -> Game:
     """A generative adversarial network from two Flax modules, a loss, and whatever is added to it.
@@ -179,6 +173,8 @@ def gan(
             Karras et al. 2020); penalties are on what it sees.
         orthogonal: player -> weight of `orthogonal_regularisation` of its kernels, without their lengths (Brock et al.
             2019).
+        accumulate: micro-batches in which each cost is evaluated, one after another; `dynamics.field.View` says what it
+            changes. Each must be a multiple of `packing`.
         axis_name: the mapped axis that shares the batch, if any; the pool and dropout need it.
 
     Returns:
@@ -192,6 +188,8 @@ def gan(
     exact = network(_in_full_precision(discriminator), spectral)
     counts_turns = callable(instance_noise) or any(p.every > 1 or callable(p.weight) for p in penalties)
     in_one_pass = getattr(discriminator, "by_example", False) and not any(p.on_examples for p in penalties)
+    if fakes_kept and accumulate > 1:
+        raise ValueError("gan: the pool of fakes_kept moves with the whole batch; expected accumulate of 1")
 
     def init(key: Key, batch: Batch) -> tuple[dict, dict]:
         if batch.label is not None and (packing > 1 or fakes_kept):
@@ -292,7 +290,7 @@ def gan(
         cost += regularisation(params, GENERATOR)
         return cost, Outcome(seen.g_state, metrics)
 
-    return Game(init, {DISCRIMINATOR: discriminator_cost, GENERATOR: generator_cost})
+    return Game(init, {DISCRIMINATOR: discriminator_cost, GENERATOR: generator_cost}, accumulate)
 
 
 def options(config: GanConfig) -> dict[str, Any]:
@@ -305,6 +303,7 @@ def options(config: GanConfig) -> dict[str, Any]:
         "packing": config.packing,
         "instance_noise": config.instance_noise,
         "orthogonal": dict.fromkeys((DISCRIMINATOR, GENERATOR), config.orthogonal),
+        "accumulate": config.accumulate,
     }
 
 

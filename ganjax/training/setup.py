@@ -54,7 +54,7 @@ class Keys(NamedTuple):
 
 def check(setup: Setup) -> None:
     """Raise before anything is written if the data or the devices do not fit the batch."""
-    parallel.check_batch(setup.batch_size)
+    parallel.check_batch(setup.batch_size, setup.game.parts)
     size = len(setup.dataset.x_train)
     if size < setup.examples:
         raise DataError(
@@ -71,10 +71,12 @@ def order(setup: Setup, seed: int) -> Callable[[int, int], np.ndarray]:
     return lambda start, count: positions_of_steps(seed, start, count, batch_size=setup.examples, size=size)
 
 
-def arrays(setup: Setup, size: int | None = None) -> dict[str, np.ndarray | None]:
-    """The first `size` training examples, all by default, as `gather` wants them."""
-    labels = setup.dataset.y_train if setup.labelled else None
-    return {"x": setup.dataset.x_train[:size], "label": None if labels is None else labels[:size]}
+def arrays(setup: Setup, size: int | None = None) -> dict[str, Any]:
+    """The first `size` training examples, as `gather` wants them; by default all, images on disk where they are."""
+    x, labels = setup.dataset.x_train, setup.dataset.y_train if setup.labelled else None
+    if size is None:
+        return {"x": x, "label": labels}
+    return {"x": x[:size], "label": None if labels is None else labels[:size]}
 
 
 def gather(data: Mapping[str, Any], rows: Array, position: Array) -> Batch:

@@ -25,7 +25,7 @@ def main(folder: Path, first: int, last: int, start: str, cluster: list[str], na
     if cluster:
         parallel.join(cluster[0], int(cluster[1]), int(cluster[2]))
     # Adam divides by gradients that are almost 0: there rounding would decide.
-    recipe.optax.adam = lambda *args, **kwargs: optax.sgd(1e-3)
+    recipe.optax.adam = lambda learning_rate, b1=0.9, b2=0.999: optax.sgd(1e-3)
     for name in names:
         experiment = __import__(name).EXPERIMENT
         config = replace(experiment.config, **{**experiment.smoke, "batch_size": 16})

@@ -1,11 +1,18 @@
 """Five seeds of the DCGAN in one program: how far apart they end, and what one program costs.
 
-Claim: the seed alone moves the score of a GAN by more than many published improvements do, so that a figure without
-its spread over seeds says little. Here nothing differs but the seed: initialisation, order of the data and noise.
+Claim: runs of the same GAN differ, so that a score without its spread over seeds says little, and the best of several
+runs says something else. Here nothing differs but the seed: initialisation, order of the data and noise.
 Paper: Lucic, Kurach, Michalski, Gelly and Bousquet, Are GANs Created Equal? A Large-Scale Study, 2018 (sections 4 and
 5, the distribution over runs in the place of the best one).
 Command: python experiments/seeds.py train --workdir runs/seeds
-TIMEANDFIGURES
+Time: 6 minutes of training on 2 CPU cores that others were using (4 steps of all five a second), 2 more for the rest.
+Figure: runs/seeds/seeds.png, a row of samples for each seed, with its Frechet distance in the features of a classifier
+of the data. The same numbers lie in results.json.
+Measured: 29.0, 30.4, 35.6, 31.9 and 29.5, that is 31.3 +- 2.6, where real images have 1.6: of two such runs, one can be
+6.5 better than the other for no reason. After 1,500 small steps none of them is good.
+One program pays where a device is not full. A CPU is: a step of all seeds took 248 ms in one program (184 to 295) and
+186 ms one after another (142 to 258), in turns on the same busy machine. `ganjax.layers.convolution` runs the
+convolutions of mapped kernels member by member there, since XLA's grouped ones take three times as long.
 """
 
 import json

@@ -10,9 +10,9 @@ Figure: runs/seeds/seeds.png, a row of samples for each seed, with its Frechet d
 of the data. The same numbers lie in results.json.
 Measured: 29.0, 30.4, 35.6, 31.9 and 29.5, that is 31.3 +- 2.6, where real images have 1.6: of two such runs, one can be
 6.5 better than the other for no reason. After 1,500 small steps none of them is good.
-One program is for a device that one run does not fill; a CPU is full: a step of all seeds took 248 ms in one program (184 to 295) and
-186 ms one after another (142 to 258), in turns on the same busy machine. `ganjax.layers.convolution` runs the
-convolutions of mapped kernels member by member there, since XLA's grouped ones take three times as long.
+One program is for a device that one run does not fill. A CPU is full: a step of all seeds took 248 ms in one program
+(184 to 295) and 186 ms one after another (142 to 258), in turns on the same busy machine. `ganjax.layers.convolution`
+runs convolutions of mapped kernels member by member there, since XLA's grouped ones take three times as long.
 """
 
 import json

@@ -72,7 +72,7 @@ def lines(key: Key, theta: Array | float, count: int) -> tuple[Array, Array]:
 def estimate(config: Config, kind: str, theta: Array) -> Array:
     """What a network trained on one theta says: the critic's W1, or the discriminator's bound of JS."""
     network, key = mlp.Discriminator((64, 64), initialisation="uniform"), jax.random.key(config.seed)
-    penalty = gradient_penalty(config.penalty, one_sided=True)
+    penalty = gradient_penalty(one_sided=True)
     loss = LOSSES["wasserstein"].discriminator if kind == "critic" else binary_cross_entropy
     adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.steps), b1=0.5)
 
@@ -85,7 +85,7 @@ def estimate(config: Config, kind: str, theta: Array) -> Array:
 
         value = loss(judge(x), judge(y)).mean()
         if kind == "critic" and penalised:
-            value += penalty.weight * penalty.values(judge, x, y, jax.random.split(own_key, count)).mean()
+            value += config.penalty * penalty.values(judge, x, y, jax.random.split(own_key, count)).mean()
         return value
 
     def step(i: Array, carry):

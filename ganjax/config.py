@@ -131,6 +131,8 @@ class GanConfig(TrainConfig):
     """Standard deviation of Gaussian noise on everything that the discriminator sees."""
     orthogonal: float = 0.0
     """Weight of orthogonal regularisation of both networks' kernels; 1e-4 in BigGAN."""
+    accumulate: int = 1
+    """Micro-batches in which a turn's batch is evaluated, one after another, to need the memory of one."""
     conditional: bool = False
     """Give both networks the class labels of the data."""
     discriminator_turns: int = 1
@@ -144,15 +146,68 @@ class GanConfig(TrainConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("latent", "discriminator_turns", "penalty_every", "packing"):
+        for name in ("latent", "discriminator_turns", "penalty_every", "packing", "accumulate"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
-        require(self, "batch_size", self.batch_size % self.packing == 0, f"a multiple of --packing {self.packing}")
+        whole = self.batch_size % (self.accumulate * self.packing) == 0
+        expected = f"a multiple of --packing {self.packing} times --accumulate {self.accumulate}"
+        require(self, "batch_size", whole, expected)
         require(self, "packing", self.packing == 1 or not self.conditional, "1 with --conditional: a pack has no label")
         for name in ("penalty_weight", "instance_noise", "orthogonal"):
             require(self, name, 0 <= getattr(self, name) < math.inf, "a number that is not negative")
         require(self, "learning_rate", 0 < self.learning_rate < math.inf, "a positive number")
         for name in ("beta1", "ema_decay"):
             require(self, name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageConfig(GanConfig):
+    """What every recipe for images can be told; `ganjax.recipe` puts it together."""
+
+    conditioning: Literal["projection", "concatenation", "auxiliary"] = "projection"
+    """What the discriminator makes of labels: their inner product with its features, one more channel of the image,
+    or a second output that names the class (AC-GAN)."""
+    generator_conditioning: Literal["batch_norm", "concatenation"] = "batch_norm"
+    """What the generator makes of labels: scales and offsets of BatchNorm, or more entries of z."""
+    spectral_norm: Literal["none", "discriminator", "both"] = "none"
+    """Whose kernels are divided by their spectral norm."""
+    augment: Literal["none", "diffaugment", "ada"] = "none"
+    """Augmentation of all that the discriminator sees: DiffAugment, or ADA with its controller."""
+    dynamics: Literal[
+        "alternating",
+        "simultaneous",
+        "extragradient",
+        "past_extragradient",
+        "optimistic",
+        "lookahead",
+        "unrolled",
+        "competitive",
+    ] = "alternating"
+    """How the players move; competitive play has steps of its own instead of Adam."""
+    adjust: Literal["none", "consensus", "symplectic", "gradient_norm"] = "none"
+    """A term added to the vector field."""
+    adjust_weight: float = 0.1
+    """Its weight."""
+    average: Literal["ema", "tail", "none"] = "ema"
+    """The averaged generator: exponential, or uniform over all steps after the first --average-start."""
+    average_start: int = 0
+    """Steps before a uniform average begins."""
+    beta2: float = 0.999
+    """Adam's second decay."""
+    decay_steps: int = 0
+    """Steps over which the learning rate falls to zero along a line; 0 keeps it."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What the networks compute in; parameters, statistics, losses and penalties are float32 in any case."""
+    remat: bool = False
+    """Compute blocks again in the backward pass rather than keep them: less memory, a third more work."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        alone = self.discriminator_turns == 1 or self.dynamics in ("alternating", "lookahead", "unrolled")
+        require(self, "discriminator_turns", alone, f"1 with --dynamics {self.dynamics}, where all move at once")
+        require(self, "adjust_weight", self.adjust_weight >= 0, "a number that is not negative")
+        require(self, "beta2", 0 <= self.beta2 < 1, "at least 0 and less than 1")
+        for name in ("decay_steps", "average_start"):
+            require(self, name, getattr(self, name) >= 0, "at least 0")
 
 
 def parse(commands: Mapping[str, type], args: Sequence[str], *, prog: str, description: str) -> Any:

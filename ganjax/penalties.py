@@ -19,6 +19,7 @@ from flax.traverse_util import flatten_dict
 from ganjax.core import Array, Key, PyTree
 
 Critic = Callable[[Array], Array]  # x [B, ...] -> logits [B, ...], example by example, the weights fixed
+Weight = float | Array | Callable[[Array], Array | float]  # or a schedule: the discriminator's turns so far -> weight
 
 
 class Penalty(NamedTuple):
@@ -26,12 +27,13 @@ class Penalty(NamedTuple):
 
     # (critic, x_real [B, ...], x_fake [B, ...], keys [B]) -> [B] float32 or wider, one value and one key per example
     values: Callable[[Critic, Array, Array, Array], Array]
-    weight: float | Array
+    weight: Weight
     every: int = 1  # lazy: at every k-th own turn with k times the weight (Karras et al. 2020, section 3.1)
+    on_examples: bool = False  # it judges x_real or x_fake themselves, as the loss does
 
 
 def gradient_penalty(
-    weight: float | Array = 10.0, *, target: float | Array = 1.0, one_sided: bool = False, every: int = 1
+    weight: Weight = 10.0, *, target: float | Array = 1.0, one_sided: bool = False, every: int = 1
 ) -> Penalty:
     """`(|grad D(x)| - target)^2` at `x = e x_real + (1 - e) x_fake` (WGAN-GP, Gulrajani et al. 2017, eq. 3).
 
@@ -53,7 +55,7 @@ def gradient_penalty(
 
 
 def dragan(
-    weight: float | Array = 10.0,
+    weight: Weight = 10.0,
     *,
     std: float | Array = 0.5,
     target: float | Array = 1.0,
@@ -82,7 +84,7 @@ def dragan(
     return _penalty(values, weight, every)
 
 
-def r1(weight: float | Array = 10.0, *, every: int = 1) -> Penalty:
+def r1(weight: Weight = 10.0, *, every: int = 1) -> Penalty:
     """`|grad D(x_real)|^2 / 2` (R1, Mescheder et al. 2018, eq. 9), with gamma the weight.
 
     `D(x) = w x` pays `|w|^2 / 2`, which is weight decay. Nothing is paid by a D that is flat on the data, as at the
@@ -92,20 +94,24 @@ def r1(weight: float | Array = 10.0, *, every: int = 1) -> Penalty:
         weight: gamma.
         every: turns between two applications; 16 in StyleGAN2.
     """
-    return _penalty(lambda critic, x_real, x_fake, keys: _half_square(_gradient(critic, x_real)), weight, every)
+    return _penalty(
+        lambda critic, x_real, x_fake, keys: _half_square(_gradient(critic, x_real)), weight, every, on_examples=True
+    )
 
 
-def r2(weight: float | Array = 10.0, *, every: int = 1) -> Penalty:
+def r2(weight: Weight = 10.0, *, every: int = 1) -> Penalty:
     """`|grad D(x_fake)|^2 / 2` (R2, Mescheder et al. 2018, eq. 10). `D(x) = w x` pays `|w|^2 / 2`.
 
     Args:
         weight: gamma.
         every: turns between two applications.
     """
-    return _penalty(lambda critic, x_real, x_fake, keys: _half_square(_gradient(critic, x_fake)), weight, every)
+    return _penalty(
+        lambda critic, x_real, x_fake, keys: _half_square(_gradient(critic, x_fake)), weight, every, on_examples=True
+    )
 
 
-def zero_centred(weight: float | Array = 10.0, *, every: int = 1) -> Penalty:
+def zero_centred(weight: Weight = 10.0, *, every: int = 1) -> Penalty:
     """`|grad D(x)|^2 / 2` on the interpolates of `gradient_penalty` (0-GP, Thanh-Tung et al. 2019).
 
     `D(x) = w x` pays `|w|^2 / 2`. The paper writes no 1/2, so that its lambda is half of this weight.
@@ -147,7 +153,7 @@ def flip_and_shift(key: Key, x: Array, *, pixels: int = 4) -> Array:
 
 
 def consistency(
-    weight: float | Array = 10.0, *, augment: Callable[[Key, Array], Array] = flip_and_shift, every: int = 1
+    weight: Weight = 10.0, *, augment: Callable[[Key, Array], Array] = flip_and_shift, every: int = 1
 ) -> Penalty:
     """`(D(x_real) - D(T(x_real)))^2` for a random augmentation T (CR-GAN, Zhang et al. 2020, algorithm 1).
 
@@ -163,7 +169,7 @@ def consistency(
         del x_fake
         return (_judge(critic, x_real) - _judge(critic, jax.vmap(augment)(keys, x_real))) ** 2
 
-    return _penalty(values, weight, every)
+    return _penalty(values, weight, every, on_examples=True)
 
 
 PENALTIES: dict[str, Callable[..., Penalty]] = {
@@ -209,7 +215,9 @@ def orthogonal_regularisation(params: PyTree, *, off_diagonal: bool = True) -> A
     return jnp.stack([cost(kernel) for kernel in kernels]).sum()
 
 
-def _penalty(values: Callable[[Critic, Array, Array, Array], Array], weight: float | Array, every: int) -> Penalty:
+def _penalty(
+    values: Callable[[Critic, Array, Array, Array], Array], weight: Weight, every: int, *, on_examples: bool = False
+) -> Penalty:
     """The penalty with its inputs checked and widened."""
     if every < 1:
         raise ValueError(f"penalty: every is {every}, expected at least 1")
@@ -224,7 +232,7 @@ def _penalty(values: Callable[[Critic, Array, Array, Array], Array], weight: flo
             )
         return values(critic, _widened(x_real), _widened(x_fake), keys)
 
-    return Penalty(checked, weight, every)
+    return Penalty(checked, weight, every, on_examples)
 
 
 def _widened(x: Array) -> Array:

@@ -22,6 +22,7 @@ FLOORS = {
     "transport": 1,
     "spectral": 1,
     "operators": 1,
+    "augment": 1,
     "dynamics": 2,
     "layers": 2,
     "games": 3,
@@ -33,6 +34,7 @@ FLOORS = {
     "evaluation": 6,
     "explore": 7,
     "gallery": 7,
+    "recipe": 7,
     "launch": 8,
 }
 # Two parts of one floor do not know each other, save for these.

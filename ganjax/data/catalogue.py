@@ -7,6 +7,7 @@ from ganjax.data import bundled, points
 from ganjax.data.dataset import Dataset
 from ganjax.data.folder import OnBad, load_folder
 from ganjax.data.npz import load_npz
+from ganjax.data.stacked import stacked
 from ganjax.data.tfds import load_tfds
 from ganjax.errors import DataError, did_you_mean, reason
 
@@ -23,7 +24,7 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error") -> 
     """The data set of that name.
 
     Args:
-        name: one of `KNOWN`, `tfds:NAME`, or the path of an .npz file or of a folder of images. A known name
+        name: one of `KNOWN`, `tfds:NAME`, `stacked:` and the name of grey images, or the path of an .npz file or of a folder of images. A known name
             wins over a folder; write `./digits` for a folder that is called so.
         data_dir: where TFDS sets are prepared; used by `tfds:NAME` alone.
         on_bad: what a bad image of a folder does, `error` or `skip`; see `load_folder`.
@@ -38,6 +39,8 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error") -> 
         raise DataError(f"the name of the data set is empty; known: {', '.join(KNOWN)}")
     if name in KNOWN:
         return KNOWN[name]()
+    if name.startswith("stacked:"):
+        return stacked(load(name.removeprefix("stacked:"), data_dir))
     if name.startswith("tfds:"):
         return load_tfds(name.removeprefix("tfds:"), data_dir)
     try:
@@ -52,6 +55,6 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error") -> 
         raise DataError(f"{name[:200]}: not a path that can be read ({reason(error)}); give another") from error
     hint = did_you_mean(name, KNOWN)
     raise DataError(
-        f'unknown data set "{name[:200]}"{hint or "."} Known: {", ".join(KNOWN)}, tfds:NAME, '
+        f'unknown data set "{name[:200]}"{hint or "."} Known: {", ".join(KNOWN)}, tfds:NAME, stacked:NAME, '
         "a path to an .npz file or a folder of images"
     )

@@ -1,5 +1,6 @@
 """The vector field of a game, the gradient of each player's cost in that player's own parameters, and its Jacobian."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -20,9 +21,11 @@ def average_over(axis_name: str | None, tree: PyTree) -> PyTree:
     """The mean of every floating leaf over the devices of a named axis; the tree itself without a name."""
     if axis_name is None:
         return tree
-    return jax.tree.map(
-        lambda leaf: jax.lax.pmean(leaf, axis_name) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf, tree
-    )
+    return jax.tree.map(lambda leaf: jax.lax.pmean(leaf, axis_name) if _is_real(leaf) else leaf, tree)
+
+
+def _is_real(leaf: Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
 class View(NamedTuple):
@@ -31,6 +34,13 @@ class View(NamedTuple):
     `J` is the Jacobian of the field `v` in the parameters of all players; it is never formed. Products are
     reverse over reverse, since the convolutions of `ganjax.layers` have no forward mode, and are averaged
     over the mapped axis as the field is.
+
+    A game of k parts is evaluated in k equal micro-batches, one after another in the memory of one, and everything is
+    their mean (gradient accumulation). They are to the batch what devices are: dealt like cards, each with its own
+    global positions, hence the same noise, and all from the same `net_state`. So a mean of costs of single examples,
+    of packs, or of the groups of a minibatch layer is that of the undivided batch up to rounding. What looks at a
+    whole batch looks at a micro-batch: BatchNorm normalises each by itself, and its running statistics move once, to
+    the mean over the micro-batches.
     """
 
     game: Game
@@ -52,17 +62,21 @@ class View(NamedTuple):
         Returns:
             A `Field`; `net_state` of players that were not asked for is returned as it came.
         """
-        gradients, states = {}, dict(self.net_state)
-        metrics: Metrics = {}
-        for player in self.game.players if players is None else players:
 
-            def own_cost(own: PyTree, player: str = player):
-                return self._cost(player, {**params, player: own})
+        def evaluate(batch: PyTree) -> Field:
+            gradients, states = {}, dict(self.net_state)
+            metrics: Metrics = {}
+            for player in self.game.players if players is None else players:
 
-            (cost, outcome), gradients[player] = jax.value_and_grad(own_cost, has_aux=True)(params[player])
-            states[player] = outcome.net_state
-            metrics |= {f"{player}/{name}": value for name, value in {"cost": cost, **outcome.metrics}.items()}
-        return Field(*average_over(self.axis_name, (gradients, states, metrics)))
+                def own_cost(own: PyTree, player: str = player):
+                    return self._cost(player, {**params, player: own}, batch)
+
+                (cost, outcome), gradients[player] = jax.value_and_grad(own_cost, has_aux=True)(params[player])
+                states[player] = outcome.net_state
+                metrics |= {f"{player}/{name}": value for name, value in {"cost": cost, **outcome.metrics}.items()}
+            return Field(gradients, states, metrics)
+
+        return self._mean(evaluate)
 
     def jacobian_product(self, params: PerPlayer, w: PerPlayer, *, interaction: bool = False) -> dict:
         """`J w`, whose part of player i is `grad_i <grad c_i, w>`.
@@ -72,33 +86,56 @@ class View(NamedTuple):
             w: shaped like `params`.
             interaction: leave out each player's own Hessian, the diagonal blocks of J.
         """
-        product = {}
-        for player in self.game.players:
-            seen = {p: w[p] for p in w if not (interaction and p == player)}
 
-            def along(own: PyTree, player: str = player, seen: dict = seen) -> Array:
-                slope = jax.grad(lambda theta: self._cost(player, theta)[0])({**params, player: own})
-                return dot({p: slope[p] for p in seen}, seen)
+        def evaluate(batch: PyTree) -> dict:
+            product = {}
+            for player in self.game.players:
+                seen = {p: w[p] for p in w if not (interaction and p == player)}
 
-            product[player] = jax.grad(along)(params[player])
-        return average_over(self.axis_name, product)
+                def along(own: PyTree, player: str = player, seen: dict = seen) -> Array:
+                    slope = jax.grad(lambda theta: self._cost(player, theta, batch)[0])({**params, player: own})
+                    return dot({p: slope[p] for p in seen}, seen)
+
+                product[player] = jax.grad(along)(params[player])
+            return product
+
+        return self._mean(evaluate)
 
     def transposed_product(self, params: PerPlayer, w: PerPlayer, *, interaction: bool = False) -> dict:
         """`J^T w = sum_i grad <grad_i c_i, w_i>`; arguments as in `jacobian_product`."""
-        product = jax.tree.map(jnp.zeros_like, dict(params))
-        for player in self.game.players:
 
-            def own_gradient(theta: PerPlayer, player: str = player) -> PyTree:
-                return jax.grad(lambda own: self._cost(player, {**theta, player: own})[0])(theta[player])
+        def evaluate(batch: PyTree) -> dict:
+            product = jax.tree.map(jnp.zeros_like, dict(params))
+            for player in self.game.players:
 
-            pulled = jax.vjp(own_gradient, dict(params))[1](w[player])[0]
-            if interaction:
-                del pulled[player]
-            product |= {p: add(product[p], part) for p, part in pulled.items()}
-        return average_over(self.axis_name, product)
+                def own_gradient(theta: PerPlayer, player: str = player) -> PyTree:
+                    return jax.grad(lambda own: self._cost(player, {**theta, player: own}, batch)[0])(theta[player])
 
-    def _cost(self, player: str, params: PerPlayer):
-        return self.game.costs[player](params, self.net_state, self.batch, self.key)
+                pulled = jax.vjp(own_gradient, dict(params))[1](w[player])[0]
+                if interaction:
+                    del pulled[player]
+                product |= {p: add(product[p], part) for p, part in pulled.items()}
+            return product
+
+        return self._mean(evaluate)
+
+    def _cost(self, player: str, params: PerPlayer, batch: PyTree):
+        return self.game.costs[player](params, self.net_state, batch, self.key)
+
+    def _mean(self, evaluate: Callable[[PyTree], PyTree]) -> PyTree:
+        """`evaluate(batch)`, its floating leaves averaged over the micro-batches and over the mapped axis."""
+        parts = self.game.parts
+        if parts == 1:
+            return average_over(self.axis_name, evaluate(self.batch))
+        micro = jax.tree.map(lambda leaf: _dealt(leaf, parts), self.batch)
+
+        def add_one(total: PyTree, batch: PyTree) -> tuple[PyTree, None]:
+            found = evaluate(batch)
+            return jax.tree.map(lambda t, new: t + new / parts if _is_real(new) else new, total, found), None
+
+        shapes = jax.eval_shape(evaluate, jax.tree.map(lambda leaf: leaf[0], micro))
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        return average_over(self.axis_name, jax.lax.scan(add_one, zeros, micro, length=parts)[0])
 
 
 def vector_field(
@@ -113,6 +150,16 @@ def vector_field(
 ) -> Field:
     """`View(game, net_state, batch, key, axis_name).field(params, players)`, in one call."""
     return View(game, net_state, batch, key, axis_name).field(params, players)
+
+
+def _dealt(leaf: Array, parts: int) -> Array:
+    """[B, ...] to [parts, B / parts, ...]: example i goes to part i mod parts."""
+    if len(leaf) % parts:
+        raise ValueError(
+            f"a batch of {len(leaf)} examples (on one device) cannot be divided into {parts} equal micro-batches; "
+            "use a multiple, or another --accumulate"
+        )
+    return leaf.reshape(-1, parts, *leaf.shape[1:]).swapaxes(0, 1)
 
 
 def add(x: PyTree, y: PyTree, scale: Array | float = 1.0) -> PyTree:

@@ -83,7 +83,7 @@ def _anticipating(
         opponents = tuple(p for p in game.players if p != player)
 
         def cost(params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key):
-            view = View(game, net_state, batch, key, axis_name)
+            view = View(game._replace(parts=1), net_state, batch, key, axis_name)  # of the batch that it is given
 
             def advance(moved: dict, _):
                 gradients = view.field({**moved, player: params[player]}, opponents).gradients

@@ -8,6 +8,8 @@ rates: both are optimisers, not rules.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import groupby
 from typing import NamedTuple
 
 import jax
@@ -68,12 +70,23 @@ def alternating(
 
     def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
         metrics: Metrics = {}
-        for turn, player in enumerate(sequence):
-            part = _slice(look.view.batch, turn, len(sequence))
-            field = look.turn(state.net_state, part)(state.params, players=(player,))
-            params, memory = descend(optimizers, state.params, state.dynamics_state.optimizers, field.gradients)
-            state = settle(state, params, field, optimizers=memory)
-            metrics |= field.metrics
+        taken = 0
+        for player, group in groupby(sequence):
+            turns = len(list(group))
+
+            def one(state: GameState, part: PyTree, player: str = player) -> tuple[GameState, Metrics]:
+                field = look.turn(state.net_state, part)(state.params, players=(player,))
+                params, memory = descend(optimizers, state.params, state.dynamics_state.optimizers, field.gradients)
+                return settle(state, params, field, optimizers=memory), field.metrics
+
+            parts = jax.tree.map(partial(_turns, first=taken, count=turns, turns=len(sequence)), look.view.batch)
+            if turns == 1:
+                state, last = one(state, jax.tree.map(lambda leaf: leaf[0], parts))
+            else:  # one program for all turns in a row: they would each be compiled
+                state, seen = jax.lax.scan(one, state, parts)
+                last = jax.tree.map(lambda values: values[-1], seen)
+            metrics |= last
+            taken += turns
         return state, metrics
 
     return rule(optimizers, move, adjust=adjust, slices=len(sequence), axis_name=axis_name)
@@ -235,16 +248,11 @@ def _mix(weights: Sequence[float], trees: Sequence[dict]) -> dict:
     return jax.tree.map(lambda *leaves: sum(w * leaf for w, leaf in zip(weights, leaves, strict=True)), *trees)
 
 
-def _slice(batch: PyTree, turn: int, turns: int) -> PyTree:
-    """The `turn`-th of `turns` equal parts of every leaf's leading axis."""
-
-    def part(leaf: jax.Array) -> jax.Array:
-        size, rest = divmod(leaf.shape[0], turns)
-        if rest:
-            raise ValueError(
-                f"alternating: a batch of {leaf.shape[0]} cannot be cut into {turns} equal turns; "
-                f"use a multiple of {turns}"
-            )
-        return leaf[turn * size : (turn + 1) * size]
-
-    return jax.tree.map(part, batch)
+def _turns(leaf: Array, first: int, count: int, turns: int) -> Array:
+    """What `count` turns see of a leaf whose leading axis is cut into `turns` equal parts, [count, size, ...]."""
+    size, rest = divmod(leaf.shape[0], turns)
+    if rest:
+        raise ValueError(
+            f"alternating: a batch of {leaf.shape[0]} cannot be cut into {turns} equal turns; use a multiple of {turns}"
+        )
+    return leaf[first * size : (first + count) * size].reshape(count, size, *leaf.shape[1:])

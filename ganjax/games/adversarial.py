@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from ganjax.augment import Augmentation
 from ganjax.config import GanConfig
 from ganjax.core import Array, Batch, Game, Judgement, Key, Outcome, PerPlayer, PyTree, noise
 from ganjax.layers.dropout import SHARED
@@ -19,9 +20,10 @@ from ganjax.spectral import SpectralNorm
 
 Prior = Callable[[Key], Array]  # key -> the latent z of one example
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
-# Entries of net_state beside Flax's collections: power-iteration vectors; the discriminator's turns; kept fakes.
-_SPECTRAL, _TURNS, _POOL = "spectral", "turns", "pool"
-_OWN = (_SPECTRAL, _TURNS, _POOL)
+# Entries of net_state beside Flax's collections: power-iteration vectors; the discriminator's turns; kept fakes; what
+# an augmentation remembers.
+_SPECTRAL, _TURNS, _POOL, _AUGMENT = "spectral", "turns", "pool", "augment"
+_OWN = (_SPECTRAL, _TURNS, _POOL, _AUGMENT)
 _NOISE = 2**32 - 1  # folded into a key for whatever is not the latent; no position is as large
 
 
@@ -131,7 +133,9 @@ def gan(
     instance_noise: float | Schedule = 0.0,
     output_noise: float = 0.0,
     fakes_kept: int = 0,
+    augment: Augmentation | None = None,
     orthogonal: Mapping[str, float] = MappingProxyType({}),
+    accumulate: int = 1,
     axis_name: str | None = None,
 ) -> Game:
     """A generative adversarial network from two Flax modules, a loss, and whatever is added to it.
@@ -145,6 +149,10 @@ def gan(
     and fake examples (in this order, each batch by itself), those of the generator by its own turn. `u` of a
     spectrally normalised network moves once per evaluation of its own cost, and all passes of that evaluation
     share it. Dropout and noise are as random in the generator's turn as in the discriminator's.
+
+    A discriminator that says `by_example = True`, because nothing in it mixes examples, sees real and fake ones in one
+    pass of its own turn; not under penalties on the real or fake examples themselves, whose passes are shared instead.
+    Networks may compute in a narrower `dtype`: logits, losses, penalties and statistics are in float32 all the same.
 
     Args:
         generator: module, `(z [B, ...], labels [B]) -> x [B, ...]`.
@@ -161,8 +169,12 @@ def gan(
         output_noise: standard deviation of Gaussian noise on generated examples alone, as if it were part of G.
         fakes_kept: size of a pool of earlier fakes; the discriminator sees half of its fakes from there (Shrivastava
             et al. 2017).
+        augment: changes all that the discriminator sees, real and fake, in both players' turns (Zhao et al. 2020;
+            Karras et al. 2020); penalties are on what it sees.
         orthogonal: player -> weight of `orthogonal_regularisation` of its kernels, without their lengths (Brock et al.
             2019).
+        accumulate: micro-batches in which each cost is evaluated, one after another; `dynamics.field.View` says what it
+            changes. Each must be a multiple of `packing`.
         axis_name: the mapped axis that shares the batch, if any; the pool and dropout need it.
 
     Returns:
@@ -174,7 +186,10 @@ def gan(
     """
     g, d = network(generator, generator_spectral), network(discriminator, spectral)
     exact = network(_in_full_precision(discriminator), spectral)
-    counts_turns = callable(instance_noise) or any(penalty.every > 1 for penalty in penalties)
+    counts_turns = callable(instance_noise) or any(p.every > 1 or callable(p.weight) for p in penalties)
+    in_one_pass = getattr(discriminator, "by_example", False) and not any(p.on_examples for p in penalties)
+    if fakes_kept and accumulate > 1:
+        raise ValueError("gan: the pool of fakes_kept moves with the whole batch; expected accumulate of 1")
 
     def init(key: Key, batch: Batch) -> tuple[dict, dict]:
         if batch.label is not None and (packing > 1 or fakes_kept):
@@ -200,24 +215,32 @@ def gan(
         if fakes_kept:
             first = noise(prior, jax.random.fold_in(z_key, 1), jnp.arange(fakes_kept))
             d_state = {**d_state, _POOL: g.apply(g_params, g_state, first, None, train=False)[0]}
+        if augment is not None:
+            d_state = {**d_state, _AUGMENT: augment.init()}
         return {DISCRIMINATOR: d_params, GENERATOR: g_params}, {DISCRIMINATOR: d_state, GENERATOR: g_state}
 
-    def play(params: PerPlayer, g_state: PyTree, d_state: PyTree, batch: Batch, key: Key, replay: bool) -> _Scene:
-        """One look at both networks, in training mode."""
+    def play(params: PerPlayer, g_state: PyTree, d_state: PyTree, batch: Batch, key: Key, player: str) -> _Scene:
+        """One look at both networks in a player's turn, in training mode."""
         g_weights, d_weights = g.weights(params[GENERATOR], g_state), d.weights(params[DISCRIMINATOR], d_state)
         g_keys, real_keys, fake_keys = _stream_keys(batch, key, axis_name)
         z = noise(prior, key, batch.position)
         x_fake, g_state = g.apply(g_weights, g_state, z, batch.label, train=True, keys=g_keys)
         keys = noise(lambda k: jax.random.split(jax.random.fold_in(k, _NOISE), 4), key, batch.position)
-        x_fake = _noisy(x_fake, output_noise, keys[:, 0])
-        if replay:
+        x_fake = _noisy(x_fake.astype(batch.x.dtype), output_noise, keys[:, 0])
+        if fakes_kept and player == DISCRIMINATOR:
             d_state, x_fake = _replay(d_state, jax.lax.stop_gradient(x_fake), batch.position, key, axis_name)
         std = instance_noise(d_state[_TURNS]) if callable(instance_noise) else instance_noise
         x_real, x_fake = (
-            _pack(_noisy(x, std, keys[:, k]), packing) for x, k in ((batch.x, 1), (x_fake, 2))
+            _pack(_augmented(_noisy(x, std, keys[:, k]), augment, d_state, keys[:, k]), packing)
+            for x, k in ((batch.x, 1), (x_fake, 2))
         )  # what the discriminator sees
-        real, d_state = d.apply(d_weights, d_state, x_real, batch.label, train=True, keys=real_keys)
-        fake, d_state = d.apply(d_weights, d_state, x_fake, batch.label, train=True, keys=fake_keys)
+        if in_one_pass and player == DISCRIMINATOR:
+            both, labels = _joined((x_real, batch.label), (x_fake, batch.label))
+            judged, d_state = d.apply(d_weights, d_state, both, labels, train=True, keys=real_keys)
+            real, fake = _halves(judged)
+        else:
+            real, d_state = d.apply(d_weights, d_state, x_real, batch.label, train=True, keys=real_keys)
+            fake, d_state = d.apply(d_weights, d_state, x_fake, batch.label, train=True, keys=fake_keys)
 
         def critic(x: Array) -> Array:
             output, _ = exact.apply(d_weights, d_state, x, batch.label, train=True, keys=real_keys)
@@ -236,7 +259,7 @@ def gan(
 
     def discriminator_cost(params: PerPlayer, net_state: PerPlayer, batch: Batch, key: Key):
         d_state = d.advance(params[DISCRIMINATOR], net_state[DISCRIMINATOR])
-        seen = play(params, net_state[GENERATOR], d_state, batch, key, replay=fakes_kept > 0)
+        seen = play(params, net_state[GENERATOR], d_state, batch, key, DISCRIMINATOR)
         metrics = {"real_logit": seen.real.logits.mean(), "fake_logit": seen.fake.logits.mean()}
         cost = loss.discriminator(seen.real.logits, seen.fake.logits).mean()
         if auxiliary:
@@ -250,11 +273,13 @@ def gan(
         cost += regularisation(params, DISCRIMINATOR)
         if counts_turns:
             d_state = {**d_state, _TURNS: d_state[_TURNS] + 1}
-        return cost, Outcome(d_state, metrics)
+        if augment is not None:
+            d_state = {**d_state, _AUGMENT: augment.update(d_state[_AUGMENT], seen.real.logits, axis_name)}
+        return cost, Outcome(jax.lax.stop_gradient(d_state), metrics)
 
     def generator_cost(params: PerPlayer, net_state: PerPlayer, batch: Batch, key: Key):
         g_state = g.advance(params[GENERATOR], net_state[GENERATOR])
-        seen = play(params, g_state, net_state[DISCRIMINATOR], batch, key, replay=False)
+        seen = play(params, g_state, net_state[DISCRIMINATOR], batch, key, GENERATOR)
         cost, metrics = (
             loss.generator(seen.real.logits, seen.fake.logits).mean(),
             {"fake_logit": seen.fake.logits.mean()},
@@ -265,7 +290,7 @@ def gan(
         cost += regularisation(params, GENERATOR)
         return cost, Outcome(seen.g_state, metrics)
 
-    return Game(init, {DISCRIMINATOR: discriminator_cost, GENERATOR: generator_cost})
+    return Game(init, {DISCRIMINATOR: discriminator_cost, GENERATOR: generator_cost}, accumulate)
 
 
 def options(config: GanConfig) -> dict[str, Any]:
@@ -278,6 +303,7 @@ def options(config: GanConfig) -> dict[str, Any]:
         "packing": config.packing,
         "instance_noise": config.instance_noise,
         "orthogonal": dict.fromkeys((DISCRIMINATOR, GENERATOR), config.orthogonal),
+        "accumulate": config.accumulate,
     }
 
 
@@ -296,7 +322,9 @@ class _Scene(NamedTuple):
 
 
 def _judgement(output: Array | Judgement) -> Judgement:
-    return output if isinstance(output, Judgement) else Judgement(output, None, {})
+    """What a discriminator said, in float32 or wider."""
+    judgement = output if isinstance(output, Judgement) else Judgement(output, None, {})
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), judgement)
 
 
 def _in_full_precision(module: nn.Module) -> nn.Module:
@@ -310,6 +338,25 @@ def _noisy(x: Array, std: Array | float, keys: Array) -> Array:
     if isinstance(std, float | int) and std == 0:
         return x
     return x + (std * jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)).astype(x.dtype)
+
+
+def _joined(x: PyTree, y: PyTree) -> PyTree:
+    """Two batches as one."""
+    return jax.tree.map(lambda *pair: jnp.concatenate(pair), x, y)
+
+
+def _halves(both: PyTree) -> tuple[PyTree, PyTree]:
+    """The two batches that were joined."""
+    half = len(jax.tree.leaves(both)[0]) // 2
+    return jax.tree.map(lambda leaf: leaf[:half], both), jax.tree.map(lambda leaf: leaf[half:], both)
+
+
+def _augmented(x: Array, augment: Augmentation | None, d_state: PyTree, keys: Array) -> Array:
+    """Each example changed at random, with what is drawn for it from its own key."""
+    if augment is None:
+        return x
+    change = lambda key, one: augment.apply(d_state[_AUGMENT], jax.random.fold_in(key, _NOISE), one)  # noqa: E731
+    return jax.vmap(change)(keys, x)
 
 
 def _pack(x: Array, packing: int) -> Array:
@@ -326,9 +373,10 @@ def _pack(x: Array, packing: int) -> Array:
 
 def _lazily(penalty: Penalty, turns: Array, seen: _Scene) -> Array:
     """`weight * mean(values)`, or every k-th turn k times as much (Karras et al. 2020, lazy regularisation)."""
+    weight = penalty.weight(turns) if callable(penalty.weight) else penalty.weight
 
     def cost() -> Array:
-        return penalty.weight * penalty.values(seen.critic, seen.x_real, seen.x_fake, seen.keys).mean()
+        return weight * penalty.values(seen.critic, seen.x_real, seen.x_fake, seen.keys).mean()
 
     if penalty.every == 1:
         return cost()

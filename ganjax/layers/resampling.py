@@ -71,7 +71,9 @@ def double_then_conv(x: Array, kernel: Array) -> Array:
 def _shifts(kernel: Array) -> Array:
     """The 3x3 kernel summed over its four places in a 4x4 one."""
     places = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    return sum((jnp.pad(kernel, ((i, 1 - i), (j, 1 - j), (0, 0), (0, 0))) for i, j in places), jnp.zeros(()))
+    return sum(
+        (jnp.pad(kernel, ((i, 1 - i), (j, 1 - j), (0, 0), (0, 0))) for i, j in places), jnp.zeros((), kernel.dtype)
+    )
 
 
 class Conv3x3(nn.Module):

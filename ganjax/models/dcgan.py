@@ -110,6 +110,11 @@ class Discriminator(nn.Module):
     axis_name: str | None = None  # of the devices that share the batch: BatchNorm statistics, dropout's masks
     dtype: Any = None
 
+    @property
+    def by_example(self) -> bool:
+        """Whether no layer mixes examples, nor draws for them by their place in the batch."""
+        return not self.batch_norm and not self.dropout
+
     @nn.compact
     def __call__(self, x: Array, labels: Array | None = None, *, train: bool) -> Array | Judgement:
         """[B, H, W, C] images and [B] int32 labels to logits [B], or to a `Judgement` if there are heads."""

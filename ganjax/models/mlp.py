@@ -104,6 +104,11 @@ class Discriminator(nn.Module):
     axis_name: str | None = None  # of the devices that share the batch, for dropout's masks
     dtype: Any = None
 
+    @property
+    def by_example(self) -> bool:
+        """Whether no layer mixes examples, nor draws for them by their place in the batch."""
+        return self.minibatch == "none" and not self.dropout
+
     @nn.compact
     def __call__(self, x: Array, labels: Array | None = None, *, train: bool) -> Array | Judgement:
         """[B, ...] examples and [B] int32 labels to logits [B], or to a `Judgement` if there are heads."""

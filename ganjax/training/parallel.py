@@ -75,12 +75,18 @@ def any_process(condition: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.int32(condition)).any())
 
 
-def check_batch(batch_size: int) -> None:
-    """Raise `ConfigError` unless the devices can share the batch evenly."""
+def check_batch(batch_size: int, parts: int = 1) -> None:
+    """Raise `ConfigError` unless the devices can share the batch evenly, and each divide it into its micro-batches."""
     if batch_size % jax.device_count():
         raise ConfigError(
             f"a batch of {batch_size} examples per step cannot be shared by {jax.device_count()} devices; "
             f"use a multiple of {jax.device_count()} for --batch-size"
+        )
+    share = batch_size // jax.device_count()
+    if share % parts:
+        raise ConfigError(
+            f"the {share} examples of a device cannot be divided into {parts} micro-batches; use a multiple of "
+            f"{jax.device_count() * parts} for --batch-size, or another --accumulate"
         )
 
 

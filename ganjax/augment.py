@@ -1,0 +1,317 @@
+"""Augmentation of what the discriminator sees, real and generated alike: DiffAugment and ADA.
+
+Images are [H, W, C] of one example with values in [-1, 1]; whoever calls gives each example a key of its own, so that
+the result does not depend on how many devices share the batch. Everything is differentiable in x, and works with any
+number of channels: what acts on colour treats the channels as coordinates around the grey axis (1, ..., 1), which for
+one and three channels is what the papers do; only the rotation of hue needs three.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ganjax.core import Array, Key, PyTree
+
+# --- transforms with given parameters --------------------------------------------------------------------------------
+
+
+def brightness(x: Array, shift: Array | float) -> Array:
+    """`x + shift`."""
+    return x + shift
+
+
+def contrast(x: Array, scale: Array | float, centre: Array | float = 0.0) -> Array:
+    """`centre + scale (x - centre)`."""
+    return x + (scale - 1) * (x - centre)
+
+
+def saturation(x: Array, scale: Array | float) -> Array:
+    """Distances from the grey axis times `scale`."""
+    return x + (scale - 1) * (x - x.mean(-1, keepdims=True))
+
+
+def luma_flip(x: Array, flip: Array | bool) -> Array:
+    """Reflection along the grey axis: the colour stays, light becomes dark."""
+    return jnp.where(flip, x - 2 * x.mean(-1, keepdims=True), x)
+
+
+def hue(x: Array, angle: Array | float) -> Array:
+    """Rotation around the grey axis (Rodrigues' formula); x itself unless there are three channels."""
+    if x.shape[-1] != 3:
+        return x
+    grey, sin, cos = x.mean(-1, keepdims=True), jnp.sin(angle), jnp.cos(angle)
+    across = (jnp.roll(x, 1, -1) - jnp.roll(x, -1, -1)) / math.sqrt(3)  # (1, 1, 1) / sqrt(3) times x, as vectors
+    return x + (cos - 1) * (x - grey) + sin * across
+
+
+def translate(x: Array, rows: Array | int, columns: Array | int) -> Array:
+    """`y[i, j] = x[i + rows, j + columns]`, and 0 outside; shifts of at most the sides."""
+    h, w, _ = x.shape
+    padded = jnp.pad(x, ((h, h), (w, w), (0, 0)))
+    return jax.lax.dynamic_slice(padded, (h + rows, w + columns, 0), x.shape)
+
+
+def cutout(x: Array, row: Array | int, column: Array | int, *, share: float = 0.5) -> Array:
+    """Zeros in a rectangle of `share` of each side that is centred at (row, column) and may reach out."""
+
+    def inside(size: int, centre: Array | int) -> Array:
+        length = int(size * share + 0.5)
+        place = jnp.arange(size) - centre + length // 2
+        return (place >= 0) & (place < length)
+
+    mask = inside(x.shape[0], row)[:, None] & inside(x.shape[1], column)[None]
+    return jnp.where(mask[..., None], 0, x)
+
+
+def warp(x: Array, matrix: Array) -> Array:
+    """`y(p) = x(matrix p)`: bilinear, the image mirrored at its outermost pixels.
+
+    Args:
+        x: [H, W, C].
+        matrix: [3, 3] or [2, 3], from places (column, row, 1) of y to places of x, in pixels from the image's centre.
+    """
+    h, w, _ = x.shape
+    rows, columns = jnp.arange(h) - (h - 1) / 2, jnp.arange(w) - (w - 1) / 2
+    there = matrix[:2, 0, None, None] * columns[None, None] + matrix[:2, 1, None, None] * rows[None, :, None]
+    there = there + matrix[:2, 2, None, None]
+    (column, column_share), (row, row_share) = (_split(u + (n - 1) / 2) for u, n in zip(there, (w, h), strict=True))
+
+    def at(i: Array, j: Array) -> Array:
+        return x[_mirror(i, h), _mirror(j, w)]
+
+    s, t = row_share[..., None], column_share[..., None]
+    above = at(row, column) * (1 - t) + at(row, column + 1) * t
+    below = at(row + 1, column) * (1 - t) + at(row + 1, column + 1) * t
+    return (above * (1 - s) + below * s).astype(x.dtype)
+
+
+def _split(place: Array) -> tuple[Array, Array]:
+    whole = jnp.floor(place)
+    return whole.astype(jnp.int32), place - whole
+
+
+def _mirror(i: Array, size: int) -> Array:
+    """Any whole place to one of the image's, by reflection at the first and at the last."""
+    if size == 1:
+        return jnp.zeros_like(i)
+    period = 2 * (size - 1)
+    return size - 1 - jnp.abs(size - 1 - i % period)
+
+
+# --- random transforms -----------------------------------------------------------------------------------------------
+
+
+def _with_probability(key: Key, p: Array | float, value: Any, otherwise: Any) -> Any:
+    chosen = jax.random.bernoulli(key, jnp.clip(p, 0, 1))
+    return jax.tree.map(lambda a, b: jnp.where(chosen, a, b), value, otherwise)
+
+
+def diff_augment(key: Key, x: Array, p: Array | float = 1.0) -> Array:
+    """DiffAugment, the policy "color,translation,cutout" (Zhao et al. 2020, section 4 and appendix).
+
+    In this order: brightness `+ U(-1/2, 1/2)`, saturation times `U(0, 2)`, contrast around the image's mean times
+    `U(1/2, 3/2)`, a shift by up to an eighth of each side with zeros behind, zeros in a rectangle of half of each side.
+
+    Args:
+        key: of this example.
+        x: [H, W, C].
+        p: the probability of each of the five; 1 as published. 0 gives x itself.
+
+    Returns:
+        [H, W, C].
+    """
+    h, w, _ = x.shape
+    chosen, *keys = jax.random.split(key, 4)
+    of = dict(zip(("brightness", "saturation", "contrast"), jax.random.uniform(keys[0], (3,), x.dtype), strict=True))
+    reach = jnp.array([int(h / 8 + 0.5), int(w / 8 + 0.5)])
+    shift = jax.random.randint(keys[1], (2,), -reach, reach + 1)
+    # An odd rectangle has a pixel in the middle, an even one a corner of pixels, of which there is one more.
+    corners = jnp.array([n + 1 - int(n / 2 + 0.5) % 2 for n in (h, w)])
+    centre = jax.random.randint(keys[2], (2,), 0, corners)
+    for k, transform in zip(
+        jax.random.split(chosen, 5),
+        (
+            lambda x: brightness(x, of["brightness"] - 0.5),
+            lambda x: saturation(x, 2 * of["saturation"]),
+            lambda x: contrast(x, of["contrast"] + 0.5, x.mean()),
+            lambda x: translate(x, *shift),
+            lambda x: cutout(x, *centre),
+        ),
+        strict=True,
+    ):
+        x = _with_probability(k, p, transform(x), x)
+    return x
+
+
+def ada_augment(key: Key, x: Array, p: Array | float) -> Array:
+    """The pipeline of ADA: pixel blitting, geometry and colour, "bgc" (Karras et al. 2020, appendix B).
+
+    Each transform acts with probability p, a rotation before or after the unequal scaling together with p:
+
+        blitting   left-right flip (half of the time); 0 to 3 quarter turns; shift by U(-1/8, 1/8) of each side, rounded
+        geometry   scaling by 2^N(0, 0.2^2); rotation by U(-pi, pi); scaling of width and height by s and 1 / s,
+                   s = 2^N(0, 0.2^2); rotation again; shift by N(0, (1/8)^2) of each side
+        colour     brightness + N(0, 0.2^2); contrast times 2^N(0, 0.5^2); luma flip (half of the time); hue by
+                   U(-pi, pi); saturation times 2^N(0, 1)
+
+    All geometry is one affine map, hence one interpolation. That is bilinear at the image's own resolution; the authors
+    double the resolution with an orthogonal wavelet before it and halve it after, which keeps finer detail.
+
+    Args:
+        key: of this example.
+        x: [H, W, C].
+        p: the probability, a scalar.
+
+    Returns:
+        [H, W, C]; x itself with p = 0.
+    """
+    geometry, colour = jax.random.split(key)
+    return ada_colour(colour, warp(x, ada_geometry(geometry, x.shape, p)), p)
+
+
+def ada_geometry(key: Key, shape: tuple[int, ...], p: Array | float) -> Array:
+    """The affine map of one example, [3, 3] float32: from places of the output to places of the input."""
+    h, w = shape[:2]
+    keys = iter(jax.random.split(key, 16))
+    side = jnp.array([w, h], jnp.float32)
+
+    def maybe(value: Array, otherwise: float | Array, p: Array | float = p) -> Array:
+        return _with_probability(next(keys), p, value, jnp.full_like(value, otherwise))
+
+    def shift(by: Array) -> Array:
+        return jnp.eye(3).at[:2, 2].set(-by)
+
+    def scale(x: Array, y: Array) -> Array:
+        return jnp.diag(jnp.stack([1 / x, 1 / y, jnp.ones(())]))
+
+    def turn(cos: Array, sin: Array) -> Array:
+        return jnp.eye(3).at[:2, :2].set(jnp.array([[cos, -sin], [sin, cos]]))
+
+    def rotation() -> Array:
+        # Before or after the anisotropic scaling: P(before or after) = p.
+        either = 1 - jnp.sqrt(1 - jnp.clip(jnp.asarray(p, jnp.float32), 0, 1))
+        angle = maybe(jax.random.uniform(next(keys), (), minval=-jnp.pi, maxval=jnp.pi), 0.0, either)
+        return turn(jnp.cos(angle), jnp.sin(angle))
+
+    flip = maybe(jax.random.randint(next(keys), (), 0, 2), 0)
+    quarters = maybe(jax.random.randint(next(keys), (), 0, 4), 0)
+    whole = maybe(jnp.round(jax.random.uniform(next(keys), (2,), minval=-0.125, maxval=0.125) * side), 0.0)
+    isotropic = maybe(2 ** (0.2 * jax.random.normal(next(keys))), 1.0)
+    before = rotation()
+    anisotropic = maybe(2 ** (0.2 * jax.random.normal(next(keys))), 1.0)
+    after = rotation()
+    fraction = maybe(0.125 * jax.random.normal(next(keys), (2,)) * side, 0.0)
+    maps = (
+        scale(1.0 - 2 * flip, jnp.ones(())),
+        turn(jnp.array([1.0, 0, -1, 0])[quarters], jnp.array([0.0, 1, 0, -1])[quarters]),
+        shift(whole),
+        scale(isotropic, isotropic),
+        before,
+        scale(anisotropic, 1 / anisotropic),
+        after,
+        shift(fraction),
+    )
+    return reduce(partial(jnp.matmul, precision="highest"), maps)
+
+
+def ada_colour(key: Key, x: Array, p: Array | float) -> Array:
+    """The transforms of colour of one example."""
+    keys = iter(jax.random.split(key, 10))
+
+    def maybe(value: Array, otherwise: float | bool) -> Array:
+        return _with_probability(next(keys), p, value, jnp.full_like(value, otherwise))
+
+    x = brightness(x, maybe(0.2 * jax.random.normal(next(keys)), 0.0).astype(x.dtype))
+    x = contrast(x, maybe(2 ** (0.5 * jax.random.normal(next(keys))), 1.0).astype(x.dtype))
+    x = luma_flip(x, maybe(jax.random.bernoulli(next(keys)), False))
+    x = hue(x, maybe(jax.random.uniform(next(keys), (), minval=-jnp.pi, maxval=jnp.pi), 0.0).astype(x.dtype))
+    return saturation(x, maybe(2 ** jax.random.normal(next(keys)), 1.0).astype(x.dtype))
+
+
+# --- with memory -----------------------------------------------------------------------------------------------------
+
+
+TRANSFORMS = ("blitting", "geometry", "colour")  # of ADA
+
+
+class Augmentation(NamedTuple):
+    """How a discriminator's inputs are augmented, and what that remembers; `update` follows each of its turns."""
+
+    transforms: tuple[str, ...]  # what is done; () for nothing
+    init: Callable[[], PyTree]
+    apply: Callable[[PyTree, Key, Array], Array]  # (state, key of the example, x [H, W, C]) -> [H, W, C]
+    update: Callable[[PyTree, Array, str | None], PyTree]  # (state, real_logits [B, ...], axis_name) -> state
+
+
+class Strength(NamedTuple):
+    """The probability of ADA's transforms and what it is set by."""
+
+    p: Array  # scalar float32, 0 to 1
+    signs: Array  # scalar float32, sum of the signs of real logits since p last moved
+    seen: Array  # scalar int32, real examples since p last moved; of a schedule, all of them
+
+
+def ada(*, target: float = 0.6, images: int = 500_000, interval: int = 4) -> Augmentation:
+    """ADA: p rises while the discriminator is too sure of real examples, and falls while it is not.
+
+        r_t = mean sign(D(x_real)),    p <- clip(p + sign(r_t - target) n / images, 0, 1)
+
+    after every `interval` turns of the discriminator, whose n real examples r_t is taken over (Karras et al. 2020,
+    section 3.1, equation 1). r_t is 1 where all of the training set is told from fakes, 0 where nothing is known.
+
+    Args:
+        target: of r_t.
+        images: real examples after which p is 1 if it rises all the time.
+        interval: turns between two moves.
+    """
+
+    def update(state: Strength, real_logits: Array, axis_name: str | None) -> Strength:
+        size = len(real_logits)
+        signs = jnp.sign(real_logits.astype(jnp.float32)).reshape(size, -1).mean(-1).sum()
+        if axis_name is not None:
+            signs, size = jax.lax.psum(signs, axis_name), size * jax.lax.axis_size(axis_name)
+        signs, seen = state.signs + jax.lax.stop_gradient(signs), state.seen + size
+        move = jnp.sign(signs / seen - target) * seen / images
+        due = seen >= interval * size
+        return Strength(
+            jnp.where(due, jnp.clip(state.p + move, 0, 1), state.p), jnp.where(due, 0, signs), jnp.where(due, 0, seen)
+        )
+
+    return Augmentation(TRANSFORMS, _zero, lambda state, key, x: ada_augment(key, x, state.p), update)
+
+
+def scheduled(p: Callable[[Array], Array]) -> Augmentation:
+    """ADA's transforms with a probability that depends on how many real examples the discriminator has seen.
+
+    Args:
+        p: scalar int32 -> scalar probability.
+    """
+
+    def update(state: Strength, real_logits: Array, axis_name: str | None) -> Strength:
+        size = len(real_logits) * (1 if axis_name is None else jax.lax.axis_size(axis_name))
+        seen = state.seen + size
+        return state._replace(p=jnp.asarray(p(seen), jnp.float32), seen=seen)
+
+    def init() -> Strength:
+        return _zero()._replace(p=jnp.asarray(p(jnp.zeros((), jnp.int32)), jnp.float32))
+
+    return Augmentation(TRANSFORMS, init, lambda state, key, x: ada_augment(key, x, state.p), update)
+
+
+def _zero() -> Strength:
+    return Strength(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32))
+
+
+def _stateless(transforms: tuple[str, ...], apply: Callable[[Key, Array], Array]) -> Augmentation:
+    return Augmentation(transforms, lambda: (), lambda state, key, x: apply(key, x), lambda state, logits, axis: state)
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "none": _stateless((), lambda key, x: x),
+    "diffaugment": _stateless(("colour", "translation", "cutout"), partial(diff_augment, p=1.0)),
+    "ada": ada(),
+}

@@ -1,0 +1,42 @@
+"""Conditioning by concatenation of any networks that know no labels themselves (Mirza & Osindero 2014)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ganjax.core import Array
+
+
+class ConcatenatedLatent(nn.Module):
+    """`G([z, e(y)])` with a learned vector `e(y)` for each class."""
+
+    make: Callable[..., nn.Module]  # (dtype=..., name=...) -> generator without classes
+    num_classes: int
+    embedding: int = 64  # length of e(y)
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, z: Array, labels: Array, *, train: bool) -> Array:
+        """[B, Z] latents and [B] int32 labels to examples."""
+        vectors = nn.Embed(self.num_classes, self.embedding, dtype=self.dtype, name="classes")(labels)
+        generator = self.make(dtype=self.dtype, name="generator")
+        return generator(jnp.concatenate([z, vectors.astype(z.dtype)], -1), train=train)
+
+
+class ConcatenatedImage(nn.Module):
+    """`D([x, e(y)])` with a learned map `e(y)`, as large as the image, as one more channel."""
+
+    make: Callable[..., nn.Module]  # (dtype=..., name=...) -> discriminator without classes
+    num_classes: int
+    by_example: bool = False  # whether the discriminator is
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array, labels: Array) -> Any:
+        """[B, H, W, C] images and [B] int32 labels to what the discriminator says."""
+        size = x.shape[1] * x.shape[2]
+        maps = nn.Embed(self.num_classes, size, dtype=self.dtype, name="classes")(labels)
+        planes = maps.reshape(*x.shape[:3], 1).astype(x.dtype)
+        return self.make(dtype=self.dtype, name="discriminator")(jnp.concatenate([x, planes], -1))

@@ -1,0 +1,166 @@
+"""What the recipes for images share: from two networks and an `ImageConfig` to a `Setup`."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import optax
+
+from ganjax.augment import AUGMENTATIONS
+from ganjax.config import ImageConfig
+from ganjax.core import Dynamics
+from ganjax.data import Dataset
+from ganjax.dynamics import (
+    Average,
+    alternating,
+    competitive,
+    consensus,
+    ema,
+    extragradient,
+    gradient_norm,
+    lookahead,
+    optimistic,
+    past_extragradient,
+    simultaneous,
+    symplectic,
+    tail_average,
+    unrolled,
+)
+from ganjax.games.adversarial import Prior, gan, normal_prior, options, sampler
+from ganjax.layers.conditioning import ConcatenatedImage, ConcatenatedLatent
+from ganjax.losses import LOSSES, Auxiliary, auxiliary_classifier
+from ganjax.spectral import spectral_norm
+from ganjax.training import Averaged, Setup
+
+Make = Callable[..., nn.Module]  # a module with all but (num_classes, dtype, name) given, and heads for discriminators
+
+
+def build(
+    config: ImageConfig,
+    dataset: Dataset,
+    axis_name: str | None,
+    *,
+    generator: Make,
+    discriminator: Make,
+    prior: Prior | None = None,
+    average: Average | None = None,
+    rate: optax.Schedule | float | None = None,
+    **more: Any,
+) -> Setup:
+    """The game of two networks as the configuration says, and how it is played.
+
+    Args:
+        config: loss, penalty, conditioning, dynamics, averages, precision.
+        dataset: its images and classes.
+        axis_name: the mapped axis that shares the batch, if any.
+        generator: called with `num_classes` and `dtype`.
+        discriminator: called with `num_classes` and `dtype`, with `heads` for an auxiliary classifier.
+        prior: of z; `N(0, I)` of `config.latent` entries by default.
+        average: of the generator, instead of what the configuration says.
+        rate: Adam's learning rate, instead of what the configuration says.
+        more: further arguments of `gan`, which win over the configuration.
+    """
+    classes = (dataset.classes or 0) if config.conditional else 0
+    prior = prior or normal_prior(config.latent)
+    g = conditional_generator(config, generator, classes)
+    d, auxiliary = conditional_discriminator(config, discriminator, classes)
+    normalise = spectral_norm()
+    g_spectral = normalise if config.spectral_norm == "both" else None
+    kept = average or averages(config)
+    arguments = {
+        "spectral": None if config.spectral_norm == "none" else normalise,
+        "generator_spectral": g_spectral,
+        "auxiliary": auxiliary,
+        "augment": None if config.augment == "none" else AUGMENTATIONS[config.augment],
+        **options(config),
+        **more,
+    }
+    return Setup(
+        game=gan(g, d, LOSSES[config.loss], prior=prior, axis_name=axis_name, **arguments),
+        dynamics=dynamics(config, axis_name, rate),
+        dataset=dataset,
+        batch_size=config.batch_size,
+        averages={} if kept is None else {config.average: Averaged("generator", kept)},
+        sample=sampler(g, prior, spectral=g_spectral),
+        labelled=config.conditional,
+    )
+
+
+def dtype_of(config: ImageConfig) -> Any:
+    """What the networks compute in; None for float32, which leaves float64 to those who enable it."""
+    return jnp.bfloat16 if config.precision == "bfloat16" else None
+
+
+def conditional_generator(config: ImageConfig, make: Make, classes: int) -> nn.Module:
+    """The generator with its conditioning; one that knows no BatchNorm tables concatenates by itself."""
+    dtype = dtype_of(config)
+    if classes and config.generator_conditioning == "concatenation":
+        return ConcatenatedLatent(partial(make, num_classes=0), classes, dtype=dtype)
+    return make(num_classes=classes, dtype=dtype)
+
+
+def conditional_discriminator(config: ImageConfig, make: Make, classes: int) -> tuple[nn.Module, list[Auxiliary]]:
+    """The discriminator with its conditioning, and what that adds to both players' costs."""
+    dtype = dtype_of(config)
+    if classes and config.conditioning == "auxiliary":
+        return make(num_classes=0, heads={"class": classes}, dtype=dtype), [auxiliary_classifier()]
+    if classes and config.conditioning == "concatenation":
+        alone = getattr(make(num_classes=0), "by_example", False)
+        return ConcatenatedImage(partial(make, num_classes=0), classes, alone, dtype), []
+    return make(num_classes=classes, dtype=dtype), []
+
+
+def averages(config: ImageConfig) -> Average | None:
+    """The average of the generator that the configuration asks for."""
+    kinds: Mapping[str, Callable[[], Average | None]] = {
+        "ema": lambda: ema(config.ema_decay, warmup=True),
+        "tail": lambda: tail_average(config.average_start),
+        "none": lambda: None,
+    }
+    return kinds[config.average]()
+
+
+def learning_rate(config: ImageConfig) -> optax.Schedule | float:
+    """Of the generator's steps: constant, or falling to zero along a line."""
+    if not config.decay_steps:
+        return config.learning_rate
+    return optax.linear_schedule(config.learning_rate, 0.0, config.decay_steps)
+
+
+def dynamics(config: ImageConfig, axis_name: str | None, rate: optax.Schedule | float | None = None) -> Dynamics:
+    """How the players move. A schedule counts generator steps; the discriminator's updates are turns of one step."""
+    rate = learning_rate(config) if rate is None else rate
+    turns = {"discriminator": config.discriminator_turns}
+    optimizers = {}
+    for player in ("discriminator", "generator"):
+        own = partial(_of_turns, rate, turns.get(player, 1)) if callable(rate) else rate
+        optimizers[player] = optax.adam(own, b1=config.beta1, b2=config.beta2)
+    weight = config.adjust_weight
+    adjustments = {
+        "none": lambda: None,
+        "consensus": lambda: consensus(weight),
+        "symplectic": lambda: symplectic(weight),
+        "gradient_norm": lambda: gradient_norm(weight),
+    }
+    how: dict[str, Any] = {"adjust": adjustments[config.adjust](), "axis_name": axis_name}
+    alternate = partial(alternating, optimizers, turns=turns, **how)
+    rules: Mapping[str, Callable[[], Dynamics]] = {
+        "alternating": alternate,
+        "simultaneous": lambda: simultaneous(optimizers, **how),
+        "extragradient": lambda: extragradient(optimizers, **how),
+        "past_extragradient": lambda: past_extragradient(optimizers, **how),
+        "optimistic": lambda: optimistic(optimizers, **how),
+        "lookahead": lambda: lookahead(alternate(), k=5, alpha=0.5),
+        "unrolled": lambda: unrolled(
+            alternate(), player="generator", steps=5, step=config.learning_rate, axis_name=axis_name
+        ),
+        "competitive": lambda: competitive(config.learning_rate, tolerance=1e-3, iterations=5, **how),
+    }
+    return rules[config.dynamics]()
+
+
+def _of_turns(rate: Callable[[Any], Any], turns: int, count: Any) -> Any:
+    """A schedule over steps at a count of updates, of which there are `turns` in a step."""
+    return rate(count // turns)

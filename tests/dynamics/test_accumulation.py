@@ -1,0 +1,213 @@
+"""Gradient accumulation: a game of k parts takes the step of the undivided batch in the memory of a k-th of it."""
+
+from dataclasses import replace
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from ganjax.config import GanConfig
+from ganjax.core import Batch
+from ganjax.dynamics import View, alternating, consensus, simultaneous, unrolled
+from ganjax.errors import ConfigError
+from ganjax.games import gan, normal_prior
+from ganjax.games.adversarial import options
+from ganjax.layers.convolution import ConvTranspose
+from ganjax.layers.minibatch import MinibatchDiscrimination
+from ganjax.losses import LOSSES
+from ganjax.models import dcgan
+from ganjax.penalties import r1
+from ganjax.spectral import spectral_norm
+from ganjax.training import init_state, parallel, train_step
+
+PRIOR = normal_prior(3)
+SGD = {"discriminator": optax.sgd(0.1), "generator": optax.sgd(0.1)}
+
+
+class Generator(nn.Module):
+    norm: bool = False
+
+    @nn.compact
+    def __call__(self, z, labels=None, *, train):
+        h = nn.Dense(5)(z)
+        return nn.Dense(2)(nn.BatchNorm(use_running_average=not train, momentum=0.5)(h) if self.norm else nn.tanh(h))
+
+
+class Discriminator(nn.Module):
+    minibatch: bool = False
+
+    @nn.compact
+    def __call__(self, x, labels=None):
+        h = nn.tanh(nn.Dense(6)(x))
+        return nn.Dense(1)(MinibatchDiscrimination(4, 2, group=2)(h) if self.minibatch else h)[:, 0]
+
+
+class Images(nn.Module):
+    """DCGAN's generator without BatchNorm, [B, 3] -> [B, 8, 8, 1]."""
+
+    @nn.compact
+    def __call__(self, z, labels=None):
+        h = nn.relu(ConvTranspose(8, (4, 4), padding="VALID")(z[:, None, None]))
+        return jnp.tanh(ConvTranspose(1, (4, 4), (2, 2))(h))
+
+
+def _batch(size=24, shape=(2,)):
+    return Batch(jax.random.normal(jax.random.key(9), (size, *shape)), None, jnp.arange(size, dtype=jnp.int32))
+
+
+def _networks(generator, discriminator, **how):
+    return gan(generator, discriminator, LOSSES["non_saturating"], prior=PRIOR, **how)
+
+
+def _start(game, dynamics, batch):
+    return jax.jit(lambda key: init_state(game, dynamics, key, batch))(jax.random.key(1))
+
+
+def _stepped(game, dynamics, batch, steps=3):
+    state = _start(game, dynamics, batch)
+    step = jax.jit(train_step(game, dynamics))
+    for _ in range(steps):
+        state, metrics = step(state, batch, jax.random.key(2))
+    return state, metrics
+
+
+GAMES = {
+    "perceptrons": (lambda: _networks(Generator(), Discriminator()), (2,), simultaneous(SGD)),
+    "turns": (lambda: _networks(Generator(), Discriminator()), (2,), alternating(SGD, turns={"discriminator": 2})),
+    "convolutions": (
+        lambda: _networks(Images(), dcgan.Discriminator(4, batch_norm=False)),
+        (8, 8, 1),
+        alternating(SGD),
+    ),
+    "packs": (lambda: _networks(Generator(), Discriminator(), packing=2), (2,), simultaneous(SGD)),
+    "groups": (lambda: _networks(Generator(), Discriminator(minibatch=True)), (2,), simultaneous(SGD)),
+    "all else": (
+        lambda: _networks(
+            Generator(),
+            Discriminator(),
+            spectral=spectral_norm(),
+            penalties=(r1(1.0, every=2),),
+            instance_noise=lambda turns: 0.1 / (1 + turns),
+            output_noise=0.1,
+            orthogonal={"generator": 1e-2},
+        ),
+        (2,),
+        simultaneous(SGD, adjust=consensus(0.1)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_micro_batches_take_the_step_of_the_whole_batch(name):
+    make, shape, dynamics = GAMES[name]
+    game, batch = make(), _batch(36, shape)
+    whole, metrics = _stepped(game, dynamics, batch)
+    parts, micro_metrics = _stepped(game._replace(parts=3), dynamics, batch)
+    chex.assert_trees_all_close(parts, whole, rtol=2e-5, atol=2e-6)
+    chex.assert_trees_all_close(micro_metrics, metrics, rtol=2e-5, atol=2e-6)
+    moved = jax.tree.map(jnp.subtract, whole.params, _start(game, dynamics, batch).params)
+    assert optax.tree.norm(moved) > 2e-3
+
+
+def _view(game, batch, **how):
+    params, net_state = jax.jit(game.init)(jax.random.key(1), batch)
+    return View(game, net_state, batch, jax.random.key(3), **how), params
+
+
+@pytest.mark.parametrize("product", ["jacobian_product", "transposed_product"])
+@pytest.mark.parametrize("interaction", [False, True])
+def test_jacobian_products_are_those_of_the_whole_batch(product, interaction):
+    view, params = _view(_networks(Generator(), Discriminator()), _batch())
+    parts = view._replace(game=view.game._replace(parts=4))
+    w = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(leaf.size), leaf.shape), params)
+    expected, got = (jax.jit(partial(getattr(v, product), interaction=interaction))(params, w) for v in (view, parts))
+    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-6)
+    assert optax.tree.norm(expected) > 1e-2
+
+
+def test_batch_norm_sees_each_micro_batch_and_moves_once():
+    """Field and statistics are the mean of those of the micro-batches, each looked at from the same state."""
+    game, batch = _networks(Generator(norm=True), Discriminator()), _batch()
+    view, params = _view(game, batch)
+    dealt = [jax.tree.map(lambda leaf, j=j: leaf[j::3], batch) for j in range(3)]
+    field = jax.jit(lambda part, params: view._replace(batch=part).field(params))
+    each = [field(part, params) for part in dealt]
+    expected = jax.tree.map(lambda *leaves: sum(leaves) / 3, *each)
+    got = jax.jit(view._replace(game=game._replace(parts=3)).field)(params)
+    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-6)
+    mean = got.net_state["generator"]["batch_stats"]["BatchNorm_0"]["mean"]
+    h = nn.Dense(5).apply(
+        {"params": params["generator"]["Dense_0"]},
+        jax.vmap(PRIOR)(jax.vmap(lambda i: jax.random.fold_in(view.key, i))(batch.position)),
+    )
+    np.testing.assert_allclose(mean, h.mean(0) / 2, rtol=1e-4, atol=1e-6)  # momentum 1/2, from zero
+
+
+def test_devices_with_micro_batches_take_the_step_of_one():
+    game, batch = _networks(Generator(), Discriminator(), packing=2), _batch()
+    view, params = _view(game, batch)
+    expected = jax.jit(view.field)(params)
+    shares = Batch(batch.x.reshape(12, 2, 2).swapaxes(0, 1), None, batch.position.reshape(12, 2).T)
+    shared = view._replace(game=game._replace(parts=3), axis_name="devices")
+    mapped = jax.vmap(
+        lambda part: shared._replace(batch=part).field(params), axis_name="devices", in_axes=(Batch(0, None, 0),)
+    )
+    both = jax.jit(mapped)(shares)
+    for device in range(2):
+        got = jax.tree.map(lambda leaf, d=device: leaf[d], both)
+        chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_memory_is_that_of_a_micro_batch():
+    game, batch = _networks(Generator(), Discriminator()), _batch(8192)
+    view, params = _view(game, batch)
+
+    def temporaries(parts):
+        look = view._replace(game=game._replace(parts=parts))
+        return jax.jit(lambda p: look.field(p).gradients).lower(params).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporaries(8) < temporaries(1) / 4
+
+
+def test_an_opponent_that_looks_ahead_sees_the_micro_batch():
+    """Its inner steps do not divide the micro-batch again."""
+    game = _networks(Generator(), Discriminator())._replace(parts=4)
+    dynamics = unrolled(simultaneous(SGD), player="generator", steps=2, step=0.1)
+    state, metrics = _stepped(game, dynamics, _batch(12), steps=1)
+    assert np.isfinite(metrics["generator/cost"]) and int(state.step) == 1
+
+
+def test_what_does_not_divide_is_an_error(monkeypatch):
+    view, params = _view(_networks(Generator(), Discriminator())._replace(parts=5), _batch())
+    with pytest.raises(ValueError, match=r"24 examples .on one device. cannot be divided into 5 equal micro-batches"):
+        view.field(params)
+    view, params = _view(_networks(Generator(), Discriminator(), packing=2, accumulate=8), _batch())
+    with pytest.raises(ValueError, match="a batch of 3 cannot be packed by 2"):
+        view.field(params)
+    view, params = _view(_networks(Generator(), Discriminator(minibatch=True), accumulate=8), _batch())
+    with pytest.raises(ValueError, match="a batch of 3 has no groups of 2"):
+        view.field(params)
+    with pytest.raises(ValueError, match="fakes_kept moves with the whole batch; expected accumulate of 1"):
+        _networks(Generator(), Discriminator(), fakes_kept=20, accumulate=2)
+    monkeypatch.setattr(jax, "device_count", lambda: 4)
+    parallel.check_batch(64, 8)
+    with pytest.raises(
+        ConfigError, match="the 16 examples of a device cannot be divided into 3 micro-batches; use a m"
+    ):
+        parallel.check_batch(64, 3)
+
+
+def test_the_option_reaches_the_game():
+    config = GanConfig(batch_size=24, packing=2, accumulate=3)
+    assert _networks(Generator(), Discriminator(), **options(config)).parts == 3
+    with pytest.raises(
+        ConfigError, match="--batch-size is 24, expected a multiple of --packing 2 times --accumulate 5"
+    ):
+        replace(config, accumulate=5)
+    with pytest.raises(ConfigError, match="--accumulate is 0, expected at least 1"):
+        replace(config, accumulate=0)

@@ -1,0 +1,268 @@
+"""Augmentation against NumPy and SciPy at given parameters, its distributions, and ADA's controller by hand."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from ganjax import augment
+from ganjax.augment import AUGMENTATIONS, ada, ada_augment, ada_colour, ada_geometry, diff_augment, scheduled
+
+SHAPES = [(6, 8, 3), (5, 7, 1), (8, 8, 4)]
+
+
+def image(shape, seed=0):
+    return jax.random.uniform(jax.random.key(seed), shape, minval=-1.0)
+
+
+def keys(n, seed=0):
+    return jax.random.split(jax.random.key(seed), n)
+
+
+# --- transforms with given parameters ---
+
+
+def published_colour(x, b=0.0, c=1.0, flip=0, angle=0.0, s=1.0):
+    """The homogeneous matrices of the paper's appendix on RGB."""
+    v = np.array([1, 1, 1, 0]) / np.sqrt(3)
+    outer, identity = np.outer(v, v), np.eye(4)
+    cross = np.zeros((4, 4))
+    cross[:3, :3] = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    rotation = np.cos(angle) * np.diag([1, 1, 1, 0]) + np.sin(angle) * cross + (1 - np.cos(angle)) * outer
+    rotation[3, 3] = 1
+    shift = identity.copy()
+    shift[:3, 3] = b
+    matrix = np.diag([c, c, c, 1]) @ shift
+    matrix = (outer + (identity - outer) * s) @ rotation @ (identity - 2 * flip * outer) @ matrix
+    matrix[3] = [0, 0, 0, 1]
+    return np.asarray(x, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"b": 0.3},
+        {"c": 1.7},
+        {"flip": 1},
+        {"angle": 1.1},
+        {"s": 2.5},
+        {"b": -0.2, "c": 0.6, "flip": 1, "angle": 2, "s": 0.3},
+    ],
+    ids=str,
+)
+def test_colour_is_the_published_matrix(given):
+    x = y = image((4, 5, 3))
+    y = augment.brightness(y, given.get("b", 0.0))
+    y = augment.contrast(y, given.get("c", 1.0))
+    y = augment.luma_flip(y, bool(given.get("flip", 0)))
+    y = augment.hue(y, given.get("angle", 0.0))
+    y = augment.saturation(y, given.get("s", 1.0))
+    np.testing.assert_allclose(y, published_colour(x, **given), atol=2e-6)
+
+
+def test_colour_of_one_channel_is_that_of_grey():
+    """What the transforms do to one channel is what they do to each channel of a grey image."""
+    x = image((4, 5, 1))
+    grey = jnp.broadcast_to(x, (4, 5, 3))
+    for f in (
+        lambda x: augment.luma_flip(x, True),
+        lambda x: augment.hue(x, 1.0),
+        lambda x: augment.saturation(x, 3.0),
+        lambda x: augment.contrast(x, 0.4),
+    ):
+        np.testing.assert_allclose(f(grey), jnp.broadcast_to(f(x), (4, 5, 3)), atol=1e-6)
+
+
+def test_contrast_keeps_its_centre():
+    x = image((4, 5, 3))
+    np.testing.assert_allclose(augment.contrast(x, 0.5, x.mean()), 0.5 * x + 0.5 * x.mean(), atol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 0), (2, -1), (-6, 3), (6, -8)])
+def test_translation_leaves_zeros_behind(rows, columns):
+    x = np.asarray(image((6, 8, 3)))
+    y = np.zeros_like(x)
+    for i, j in itertools.product(range(6), range(8)):
+        if 0 <= i + rows < 6 and 0 <= j + columns < 8:
+            y[i, j] = x[i + rows, j + columns]
+    np.testing.assert_array_equal(augment.translate(x, rows, columns), y)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_cutout_is_the_published_rectangle(shape):
+    """Rows `centre - size // 2 + (0, ..., size - 1)`, as far as there are any; columns likewise."""
+    x = jnp.ones(shape)
+    height, width = (int(n / 2 + 0.5) for n in shape[:2])
+    for row, column in ((0, 0), (2, 3), (shape[0] - 1, shape[1] - 1)):
+        y = np.ones(shape)
+        for i, j in itertools.product(range(height), range(width)):
+            a, b = row - height // 2 + i, column - width // 2 + j
+            if 0 <= a < shape[0] and 0 <= b < shape[1]:
+                y[a, b] = 0
+        np.testing.assert_array_equal(augment.cutout(x, row, column), y)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 4, 2)])
+def test_warp_is_scipys_affine_transform(shape):
+    """SciPy's `mirror` reflects at the outermost pixels too; its places are (row, column) from the corner."""
+    x, rng = np.asarray(image(shape), np.float64), np.random.default_rng(0)
+    for _ in range(5):
+        matrix = np.eye(3)
+        matrix[:2] += rng.normal(size=(2, 3)) * [0.5, 0.5, 3]
+        linear, offset = matrix[1::-1, 1::-1], matrix[1::-1, 2]
+        centre = (np.array(shape[:2]) - 1) / 2
+        oracle = np.stack(
+            [
+                ndimage.affine_transform(x[..., c], linear, centre + offset - linear @ centre, order=1, mode="mirror")
+                for c in range(shape[2])
+            ],
+            -1,
+        )
+        with jax.enable_x64(True):
+            np.testing.assert_allclose(augment.warp(jnp.asarray(x), jnp.asarray(matrix)), oracle, atol=1e-9)
+
+
+def test_flips_and_quarter_turns_are_exact():
+    x = image((6, 6, 3))
+    flip, turn = jnp.diag(jnp.array([-1.0, 1, 1])), jnp.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    np.testing.assert_array_equal(augment.warp(x, flip), x[:, ::-1])
+    np.testing.assert_array_equal(augment.warp(x, turn), jnp.rot90(x))
+    np.testing.assert_array_equal(augment.warp(x, jnp.eye(3).at[0, 2].set(2.0))[:, :4], x[:, 2:])
+
+
+# --- random transforms ---
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("transform", [diff_augment, ada_augment], ids=["diffaugment", "ada"])
+def test_nothing_happens_with_probability_zero(transform, shape):
+    for key in keys(3):
+        np.testing.assert_array_equal(transform(key, image(shape), 0.0), image(shape))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("transform", [diff_augment, ada_augment], ids=["diffaugment", "ada"])
+def test_an_example_depends_on_its_own_key_alone(transform, shape):
+    x = image((4, *shape))
+    several = jax.vmap(lambda k, x: transform(k, x, 0.8))(keys(4), x)
+    assert several.shape == x.shape and bool(jnp.isfinite(several).all())
+    np.testing.assert_allclose(several[2], transform(keys(4)[2], x[2], 0.8), atol=1e-6)
+    assert float(jnp.abs(several - x).max()) > 0.1
+
+
+@pytest.mark.parametrize("transform", [diff_augment, ada_augment], ids=["diffaugment", "ada"])
+def test_gradients_flow_in_every_order(transform):
+    """The transforms are affine in x: the slope along v is the difference quotient, whatever its step."""
+    x, v, key = image((8, 8, 3)), image((8, 8, 3), 1), jax.random.key(5)
+    weights = image((8, 8, 3), 2)
+    f = lambda x: (weights * transform(key, x, 0.9)).sum()  # noqa: E731
+    slope = (jax.grad(f)(x) * v).sum()
+    np.testing.assert_allclose(slope, f(x + v) - f(x), rtol=1e-3, atol=1e-3)
+    assert float(jnp.abs(jax.grad(f)(x)).max()) > 0
+    curvature = jax.grad(lambda x: (jax.grad(lambda x: (transform(key, x, 0.9) ** 2).sum())(x) ** 2).sum())(x)
+    assert bool(jnp.isfinite(curvature).all())
+
+
+def test_diffaugment_has_the_published_ranges():
+    """On a constant image, seen where nothing was moved or cut: brightness is U(-1/2, 1/2), the rest keeps it."""
+    n, x = 4000, jnp.full((8, 8, 3), 0.25)
+    y = jax.jit(jax.vmap(lambda key: diff_augment(key, x)))(keys(n))
+    shifts = np.where(jnp.abs(y).max((1, 2, 3)) > 0, y.sum((1, 2, 3)) / (jnp.abs(y) > 0).sum((1, 2, 3)), 0) - 0.25
+    assert -0.5 <= shifts.min() < -0.49 and 0.49 < shifts.max() <= 0.5
+    np.testing.assert_allclose([shifts.mean(), shifts.std()], [0, 1 / np.sqrt(12)], atol=0.02)
+    # Shifts by -1, 0 or 1 leave 22 of 24 rows, and as many columns; the corners 0 to 8 of the cut are equally likely.
+    left = cut = 0
+    for shift, centre, i in itertools.product((-1, 0, 1), range(9), range(8)):
+        left += 0 <= i + shift < 8
+        cut += 0 <= i + shift < 8 and centre - 2 <= i < centre + 2
+    expected = (left / 216) ** 2 - (cut / 216) ** 2
+    np.testing.assert_allclose((jnp.abs(y) > 0).mean(), expected, atol=0.01)
+
+
+@pytest.mark.parametrize("p", [0.2, 1.0])
+def test_adas_geometry_has_the_published_distribution(p):
+    n, side = 4000, 32
+    matrices = np.asarray(jax.jit(jax.vmap(lambda key: ada_geometry(key, (side, side, 3), p)))(keys(n)))
+    det = np.linalg.det(matrices[:, :2, :2])
+    sure = 4 / np.sqrt(n) / 2  # four standard deviations of a share
+    np.testing.assert_allclose((det < 0).mean(), p / 2, atol=sure)  # flipped half of the time
+    scaled = np.abs(np.abs(det) - 1) > 1e-5
+    np.testing.assert_allclose(scaled.mean(), p, atol=sure)  # the unequal scaling keeps areas
+    np.testing.assert_allclose(np.std(np.log2(np.abs(det[scaled])) / 2), 0.2, rtol=0.1)
+    # Shifts of at most 4 pixels are rounded to zero along both sides in 1 of 64; a quarter turn is none in 1 of 4.
+    untouched = (1 - p / 2) * (1 - 3 * p / 4) * (1 - p * 63 / 64) * (1 - p) ** 4
+    identity = (np.abs(matrices - np.eye(3)) < 1e-6).all((1, 2))
+    np.testing.assert_allclose(identity.mean(), untouched, atol=sure)
+
+
+def test_adas_colour_has_the_published_distribution():
+    """Of a grey pixel only brightness, contrast and the luma flip move the mean: y = +-2^(0.5 n) (x + 0.2 m)."""
+    x = jnp.full((1, 1, 3), 1000.0)  # so large that brightness has no part
+    y = np.asarray(jax.jit(jax.vmap(lambda key: ada_colour(key, x, 1.0)))(keys(4000))).mean((1, 2, 3))
+    np.testing.assert_allclose((y < 0).mean(), 0.5, atol=0.03)
+    np.testing.assert_allclose(np.log2(np.abs(y) / 1000).std(), 0.5, atol=0.03)
+    b = np.asarray(jax.jit(jax.vmap(lambda key: ada_colour(key, jnp.zeros((1, 1, 1)), 0.5)))(keys(4000)))
+    np.testing.assert_allclose((b == 0).mean(), 0.5, atol=0.03)  # black stays black unless its brightness changes
+
+
+# --- with memory ---
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_every_augmentation_keeps_the_contract(name):
+    """The state's type does not change, the example's shape neither, and only "none" claims to do nothing."""
+    how = AUGMENTATIONS[name]
+    state = how.init()
+    after = jax.jit(lambda s: how.update(s, jnp.ones((4, 2)), None))(state)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
+    y = how.apply(state, jax.random.key(0), image((8, 8, 3)))
+    assert y.shape == (8, 8, 3) and y.dtype == jnp.float32
+    assert bool(how.transforms) == (name != "none")
+    assert (np.asarray(y) != image((8, 8, 3))).any() == (name == "diffaugment")  # ADA begins with p = 0
+
+
+def test_adas_controller_by_hand():
+    """Two turns of 8: 14 signs of 16 are positive, r = 12 / 16 > 0.6, p rises by 16 / 100; then it falls, and stays."""
+    how = ada(target=0.6, images=100, interval=2)
+    sure, unsure = jnp.array([3.0] * 7 + [-1.0]), jnp.array([1.0, -1.0] * 4)
+    state = how.init()
+    seen = []
+    for logits in (sure, sure, sure, unsure, unsure, unsure, unsure, unsure):
+        state = how.update(state, logits, None)
+        seen.append(float(state.p))
+    # turns 3 and 4: r = (6 + 0) / 16 < 0.6; turns 5 to 8: r = 0; p cannot fall under 0
+    np.testing.assert_allclose(seen, [0, 0.16, 0.16, 0, 0, 0, 0, 0], atol=1e-7)
+    for _ in range(40):
+        state = how.update(state, jnp.ones(8), None)
+    assert float(state.p) == 1
+
+
+def test_adas_rise_takes_as_many_images_as_published():
+    how, state = ada(), ada().init()
+    for _ in range(8):
+        state = how.update(state, jnp.ones(64), None)
+    np.testing.assert_allclose(state.p, 8 * 64 / 500_000, rtol=1e-6)
+
+
+def test_the_controller_sees_the_whole_batch():
+    """Four devices of two logits are one of eight: 5 of 8 positive is r = 0.25."""
+    logits = jnp.array([1.0, 1, 1, 1, 1, -1, -1, -1])
+    how = ada(target=0.2, images=80, interval=1)
+    one = how.update(how.init(), logits, None)
+    several = jax.vmap(lambda s, x: how.update(s, x, "data"), (None, 0), axis_name="data")(
+        how.init(), logits.reshape(4, 2)
+    )
+    np.testing.assert_allclose(one.p, 0.1, rtol=1e-6)
+    np.testing.assert_allclose(several.p, [0.1] * 4, rtol=1e-6)
+
+
+def test_a_schedule_follows_the_images_seen():
+    how = scheduled(lambda seen: jnp.minimum(seen / 32, 0.55))
+    state, seen = how.init(), []
+    for _ in range(4):
+        seen.append(float(state.p))
+        state = how.update(state, jnp.zeros(8), None)
+    np.testing.assert_allclose(seen, [0, 0.25, 0.5, 0.55], rtol=1e-6)

@@ -33,7 +33,7 @@ class Child(NamedTuple):
 
     parameters: dict[str, int]  # of each player
     run: Callable[[int], float]  # steps -> a number that must be finite; returns when all is computed
-    flops: Callable[[], int] | None  # floating-point operations of one step, counted while it is taken
+    flops: int | None  # floating-point operations of one step, where this side has counted them
     peak: Callable[[], float | None]  # bytes of the accelerator's memory at most; None on a CPU
 
 
@@ -61,13 +61,10 @@ def _contend(workload: Workload, name: str, settings: Settings, connection: Conn
     """Build, take the first step, then what is asked for, until None is."""
     child = create(workload, name, settings)
     child.run(1)
-    connection.send(child.parameters)
-    while (order := connection.recv()) is not None:
-        if order == "flops":
-            connection.send(child.flops())
-            continue
+    connection.send((child.parameters, child.flops))
+    while (steps := connection.recv()) is not None:
         start = time.perf_counter()
-        cost = child.run(order)
+        cost = child.run(steps)
         elapsed = time.perf_counter() - start
         host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         connection.send((elapsed, cost, (child.peak() or host) / 2**20))
@@ -126,7 +123,7 @@ class Contender:
         start = time.perf_counter()
         self._process = Process(_contend, settings.threads, (workload, name, settings))
         self.name, self.rates, self.megabytes, self._per_step = name, [], math.nan, math.nan
-        self.parameters = self._process.receive()
+        self.parameters, self.flops = self._process.receive()
         self.first_step = time.perf_counter() - start
 
     def _run(self, steps: int) -> float:
@@ -136,11 +133,6 @@ class Contender:
             raise RuntimeError(f"{self.name}: the last cost is {cost}")
         self._per_step = elapsed / steps
         return elapsed
-
-    def flops(self) -> int:
-        """Floating-point operations of one step."""
-        self._process.send("flops")
-        return self._process.receive()
 
     def warm_up(self, seconds: float) -> None:
         """Double the number of steps until they take a quarter of a round."""

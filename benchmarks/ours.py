@@ -1,4 +1,4 @@
-"""The ganjax side of `speed.py`: the experiment as its command line builds it, through the loop's own compiled chunk."""
+"""The ganjax side of `speed.py`: the experiment as its command line builds it, run by what `train` and `sample` run."""
 
 import importlib
 import os
@@ -22,7 +22,7 @@ def build(workload: Workload, data: Path, precision: str = "float32"):
     if precision != "float32":
         if "precision" not in {field.name for field in fields(experiment.config)}:
             raise RuntimeError(f"experiments/{workload.experiment}.py has no option precision; leave --precision out")
-        options["precision"] = precision
+        options["precision"] = "bfloat16"
     config = replace(experiment.config, **options)
     from ganjax import launch
 

@@ -1,8 +1,8 @@
 """The networks of the workloads in PyTorch, layer for layer those of ganjax, as the public code bases write them.
 
-`mlp` as PyTorch-GAN has it, `dcgan` as the tutorials do, `resnet` the 32x32 networks of SNGAN and WGAN-GP with the blocks
-of mimicry (Lee & Town 2020), but for nearest-neighbour doubling, as in the published Chainer and TensorFlow code, where
-mimicry interpolates linearly. Each returns generator and discriminator.
+`mlp` as PyTorch-GAN has it, `dcgan` as the tutorials do, `resnet` the 32x32 networks of SNGAN and WGAN-GP with the
+blocks of mimicry (Lee & Town 2020), but for nearest-neighbour doubling, as in the published Chainer and TensorFlow
+code, where mimicry interpolates linearly. Each returns generator and discriminator.
 """
 
 import math

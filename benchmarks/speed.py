@@ -42,14 +42,15 @@ def start(workload: Workload, name: str, settings: Settings, caches: Path) -> tu
 
 
 def compare(
-    title: str, workload: Workload, settings: Settings, caches: Path, *, rounds: int, seconds: float, images: int
+    title: str, workload: Workload, settings: Settings, caches: Path, args: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Measure all contenders of a workload in turns; one record for each."""
-    names = CONTENDERS[:-1] if workload.second_order else CONTENDERS
-    steps = -(-images // SAMPLES) if workload.sample else None
+    names = [n for n in CONTENDERS if n in ("ganjax", "torch tuned", *args.contenders)]
+    names = [n for n in names if not (workload.second_order and n == "torch compiled")]
+    steps = -(-args.images // SAMPLES) if workload.sample else None
     contenders: list[Contender] = []
     startup, flops = {}, None
-    bar = tqdm(total=len(names) * (2 + rounds), desc=title, file=sys.stderr, dynamic_ncols=True)
+    bar = tqdm(total=len(names) * (2 + args.rounds), desc=title, file=sys.stderr, dynamic_ncols=True)
     try:
         for name in names:
             bar.set_postfix_str(f"start {name}")
@@ -65,16 +66,15 @@ def compare(
             contenders.append(contender)
             if contender.parameters != contenders[0].parameters:
                 raise RuntimeError(f"the networks differ: {[(c.name, c.parameters) for c in contenders]}")
-            if name == "torch tuned":
-                flops = contender.flops()
+            flops = flops or contender.flops
         for contender in contenders:
             bar.set_postfix_str(f"warm up {contender.name}")
-            contender.warm_up(seconds)
+            contender.warm_up(args.seconds)
             bar.update()
-        for i in range(rounds):
+        for i in range(args.rounds):
             for contender in contenders:
                 bar.set_postfix_str(f"round {i + 1} {contender.name}")
-                contender.measure(seconds, steps)
+                contender.measure(args.seconds, steps)
                 bar.update()
     finally:
         for contender in contenders:
@@ -174,6 +174,13 @@ def main(workloads: Mapping[str, Workload] = WORKLOADS, doc: str = __doc__) -> N
         "--images", type=int, default=10_000, help="drawn in one measurement of sampling (default 10000)"
     )
     parser.add_argument("--workloads", nargs="+", choices=list(workloads), default=list(workloads))
+    parser.add_argument(
+        "--contenders",
+        nargs="+",
+        choices=CONTENDERS,
+        default=list(CONTENDERS),
+        help="ganjax and torch tuned always run",
+    )
     parser.add_argument("--threads", type=int, default=cores, help="cores that a contender may use (default: all)")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "gpu"), default="auto", help="default: a GPU if both find one"
@@ -197,11 +204,7 @@ def main(workloads: Mapping[str, Workload] = WORKLOADS, doc: str = __doc__) -> N
         parser.error(f"--device gpu needs a GPU for both sides; found {gpus}")
     gpu = None not in gpus.values()
     settings = Settings(args.threads, "gpu" if gpu else "cpu", args.precision)
-    try:
-        report = measure({name: workloads[name] for name in args.workloads}, settings, args)
-    except RuntimeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    report = measure({name: workloads[name] for name in args.workloads}, settings, args)
     report["device"] = f"{gpus['torch']}" if gpu else processor(args.threads)
     markdown = tables(report, workloads)
     print("\n" + markdown)
@@ -209,6 +212,7 @@ def main(workloads: Mapping[str, Workload] = WORKLOADS, doc: str = __doc__) -> N
         args.json.write_text(json.dumps(report, indent=2))
     if args.save:
         print(f"\n{save(report, markdown)}")
+    sys.exit(bool(report["failed"]))
 
 
 def measure(workloads: Mapping[str, Workload], settings: Settings, args: argparse.Namespace) -> dict[str, Any]:
@@ -217,20 +221,17 @@ def measure(workloads: Mapping[str, Workload], settings: Settings, args: argpars
         **in_child(rates.of_jax, settings.threads, settings),
         **in_child(rates.of_torch, settings.threads, settings),
     }
-    records, batches = [], []
+    records, batches, failed = [], [], {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for title, workload in workloads.items():
             path = in_child(data_file, settings.threads, workload, folder)
-            records += compare(
-                title,
-                workload,
-                settings._replace(data=path),
-                folder / title,
-                rounds=args.rounds,
-                seconds=args.seconds,
-                images=args.images,
-            )
+            try:
+                records += compare(title, workload, settings._replace(data=path), folder / title, args)
+            except RuntimeError as error:
+                failed[title] = str(error)
+                tqdm.write(f"{title} is left out: {error}", file=sys.stderr)
+                continue
             if args.largest_batch and not workload.sample:
                 for side in ("ganjax", "torch tuned"):
                     say = lambda line, who=f"{title}, {side}": tqdm.write(f"{who}: {line}", file=sys.stderr)  # noqa: E731
@@ -246,6 +247,7 @@ def measure(workloads: Mapping[str, Workload], settings: Settings, args: argpars
         "rates": found,
         "runs": records,
         "largest_batch": batches,
+        "failed": failed,
     }
 
 
@@ -281,6 +283,7 @@ def tables(report: dict[str, Any], workloads: Mapping[str, Workload]) -> str:
         for b in report["largest_batch"]:
             lines.append(f"| {b['workload']} | {b['contender']} | {b['batch']:,} | {b['stopped'].replace('|', '/')} |")
         parts.append("\n".join(lines))
+    parts += [f"{title} is left out: {why}" for title, why in report["failed"].items()]
     return "\n\n".join(parts)
 
 

@@ -86,7 +86,7 @@ _PLAIN = {"options": {"width": 64, "discriminator_norm": "none"}, "sizes": {"wid
 def _resnet(experiment: str, generator: int, discriminator: int, **changes: Any) -> Workload:
     return Workload(
         experiment,
-        {"width": generator, "discriminator_width": discriminator},
+        {"width": generator, "discriminator_width": discriminator, "decay_steps": 0},
         "resnet",
         {"generator": generator, "discriminator": discriminator, "critic": experiment == "wgan_gp"},
         (32, 32, 3),

@@ -23,7 +23,7 @@ from typing import Literal
 from ganjax import launch, recipe
 from ganjax.config import ImageConfig, Loss, require
 from ganjax.data import Dataset
-from ganjax.models import resnet
+from ganjax.models import resnet, sndcgan
 from ganjax.training import Setup
 
 
@@ -49,21 +49,35 @@ class Config(ImageConfig):
     """Adam's second decay."""
     decay_steps: int = 100_000
     """Steps over which the learning rate falls to zero along a line; 0 keeps it."""
+    network: Literal["resnet", "sndcgan"] = "resnet"
+    """Residual networks, or the plain ones of the paper's table 3 with 64 channels at first."""
     width: int = 0
-    """Channels of the generator's last block; 0 for the published number: 256 at 32 pixels, else 64."""
+    """Channels of the generator's last block; 0 for the published number: 256 of resnet at 32 pixels, else 64."""
     discriminator_width: int = 0
-    """Channels of the discriminator's first block; 0 for the published number: 128 at 32 pixels, else 64."""
+    """Channels of the discriminator's first block; 0 for the published number: 128 of resnet at 32 pixels, else 64."""
     attention: int = 0
-    """Side of the map behind which self-attention is, in both networks (16 in SAGAN at 32 pixels); 0 for none."""
+    """Side of the map behind which self-attention is, in both residual networks (16 in SAGAN at 32 pixels); or 0."""
 
     def __post_init__(self):
         super().__post_init__()
         for name in ("width", "discriminator_width", "attention"):
             require(self, name, getattr(self, name) >= 0, "at least 0")
+        require(self, "attention", self.network == "resnet" or not self.attention, "0 with --network sndcgan")
+        require(self, "remat", self.network == "resnet" or not self.remat, "left out with --network sndcgan")
 
 
 def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
-    """Two residual networks."""
+    """Two residual networks, or two plain ones."""
+    if config.network == "sndcgan":
+        sndcgan.check_image_shape(dataset.shape)
+        width = config.width or 64
+        return recipe.build(
+            config,
+            dataset,
+            axis_name,
+            generator=partial(sndcgan.Generator, dataset.shape, width=width, axis_name=axis_name),
+            discriminator=partial(sndcgan.Discriminator, width=config.discriminator_width or 64),
+        )
     resnet.layout(dataset.shape)
     widths = resnet.WIDTHS.get(max(dataset.shape[:2]), (64, 64))
     return recipe.build(

@@ -9,7 +9,7 @@ one and three channels is what the papers do; only the rotation of hue needs thr
 import math
 from collections.abc import Callable
 from functools import partial, reduce
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -105,11 +105,6 @@ def _mirror(i: Array, size: int) -> Array:
 # --- random transforms -----------------------------------------------------------------------------------------------
 
 
-def _with_probability(key: Key, p: Array | float, value: Any, otherwise: Any) -> Any:
-    chosen = jax.random.bernoulli(key, jnp.clip(p, 0, 1))
-    return jax.tree.map(lambda a, b: jnp.where(chosen, a, b), value, otherwise)
-
-
 def diff_augment(key: Key, x: Array, p: Array | float = 1.0) -> Array:
     """DiffAugment, the policy "color,translation,cutout" (Zhao et al. 2020, section 4 and appendix).
 
@@ -125,29 +120,23 @@ def diff_augment(key: Key, x: Array, p: Array | float = 1.0) -> Array:
         [H, W, C].
     """
     h, w, _ = x.shape
-    chosen, *keys = jax.random.split(key, 4)
-    of = dict(zip(("brightness", "saturation", "contrast"), jax.random.uniform(keys[0], (3,), x.dtype), strict=True))
-    reach = jnp.array([int(h / 8 + 0.5), int(w / 8 + 0.5)])
-    shift = jax.random.randint(keys[1], (2,), -reach, reach + 1)
+    choice_key, uniform_key, shift_key, centre_key = jax.random.split(key, 4)
+    chosen = jax.random.uniform(choice_key, (5,)) < jnp.asarray(p, jnp.float32)
+    u = jax.random.uniform(uniform_key, (3,), x.dtype)
+    reach = jnp.array([int(n / 8 + 0.5) for n in (h, w)])
+    shift = jax.random.randint(shift_key, (2,), -reach, reach + 1)
     # An odd rectangle has a pixel in the middle, an even one a corner of pixels, of which there is one more.
-    corners = jnp.array([n + 1 - int(n / 2 + 0.5) % 2 for n in (h, w)])
-    centre = jax.random.randint(keys[2], (2,), 0, corners)
-    for k, transform in zip(
-        jax.random.split(chosen, 5),
-        (
-            lambda x: brightness(x, of["brightness"] - 0.5),
-            lambda x: saturation(x, 2 * of["saturation"]),
-            lambda x: contrast(x, of["contrast"] + 0.5, x.mean()),
-            lambda x: translate(x, *shift),
-            lambda x: cutout(x, *centre),
-        ),
-        strict=True,
-    ):
-        x = _with_probability(k, p, transform(x), x)
-    return x
+    centre = jax.random.randint(centre_key, (2,), 0, jnp.array([n + 1 - int(n / 2 + 0.5) % 2 for n in (h, w)]))
+    x = jnp.where(chosen[0], brightness(x, u[0] - 0.5), x)
+    x = jnp.where(chosen[1], saturation(x, 2 * u[1]), x)
+    x = jnp.where(chosen[2], contrast(x, u[2] + 0.5, x.mean()), x)
+    x = jnp.where(chosen[3], translate(x, *shift), x)
+    return jnp.where(chosen[4], cutout(x, *centre), x)
 
 
-def ada_augment(key: Key, x: Array, p: Array | float) -> Array:
+def ada_augment(
+    key: Key, x: Array, p: Array | float, *, colour: Array | float = 1.0, cut: Array | float = 0.0
+) -> Array:
     """The pipeline of ADA: pixel blitting, geometry and colour, "bgc" (Karras et al. 2020, appendix B).
 
     Each transform acts with probability p, a rotation before or after the unequal scaling together with p:
@@ -165,22 +154,33 @@ def ada_augment(key: Key, x: Array, p: Array | float) -> Array:
         key: of this example.
         x: [H, W, C].
         p: the probability, a scalar.
+        colour: the probability of a transform of colour, divided by p; R3GAN has 1/2.
+        cut: that of zeros in a rectangle of half of each side around U(0, 1) of each, divided by p; R3GAN has 1.
 
     Returns:
         [H, W, C]; x itself with p = 0.
     """
-    geometry, colour = jax.random.split(key)
-    return ada_colour(colour, warp(x, ada_geometry(geometry, x.shape, p)), p)
+    h, w, _ = x.shape
+    geometry_key, colour_key, centre_key, cut_key = jax.random.split(key, 4)
+    x = warp(x, ada_geometry(geometry_key, x.shape, p))
+    x = ada_colour(colour_key, x, colour * p)
+    centre, chosen = jax.random.uniform(centre_key, (2,)), jax.random.uniform(cut_key) < cut * p
+    rows, columns = (jnp.abs((jnp.arange(n) + 0.5) / n - c) < 0.25 for n, c in zip((h, w), centre, strict=True))
+    return jnp.where((chosen & rows[:, None] & columns[None])[..., None], 0, x)
 
 
 def ada_geometry(key: Key, shape: tuple[int, ...], p: Array | float) -> Array:
     """The affine map of one example, [3, 3] float32: from places of the output to places of the input."""
     h, w = shape[:2]
-    keys = iter(jax.random.split(key, 16))
     side = jnp.array([w, h], jnp.float32)
+    p = jnp.clip(jnp.asarray(p, jnp.float32), 0, 1)
+    either = 1 - jnp.sqrt(1 - p)  # of each of the two rotations: P(before or after) = p
+    choice_key, uniform_key, normal_key = jax.random.split(key, 3)
+    chosen = jax.random.uniform(choice_key, (8,)) < jnp.stack([p, p, p, p, either, p, either, p])
+    u, g = jax.random.uniform(uniform_key, (6,)), jax.random.normal(normal_key, (4,))
 
-    def maybe(value: Array, otherwise: float | Array, p: Array | float = p) -> Array:
-        return _with_probability(next(keys), p, value, jnp.full_like(value, otherwise))
+    def maybe(i: int, value: Array) -> Array:
+        return jnp.where(chosen[i], value, 0)
 
     def shift(by: Array) -> Array:
         return jnp.eye(3).at[:2, 2].set(-by)
@@ -189,30 +189,22 @@ def ada_geometry(key: Key, shape: tuple[int, ...], p: Array | float) -> Array:
         return jnp.diag(jnp.stack([1 / x, 1 / y, jnp.ones(())]))
 
     def turn(cos: Array, sin: Array) -> Array:
-        return jnp.eye(3).at[:2, :2].set(jnp.array([[cos, -sin], [sin, cos]]))
+        return jnp.stack([cos, -sin, 0 * cos, sin, cos, 0 * cos, 0 * cos, 0 * cos, 1 + 0 * cos]).reshape(3, 3)
 
-    def rotation() -> Array:
-        # Before or after the anisotropic scaling: P(before or after) = p.
-        either = 1 - jnp.sqrt(1 - jnp.clip(jnp.asarray(p, jnp.float32), 0, 1))
-        angle = maybe(jax.random.uniform(next(keys), (), minval=-jnp.pi, maxval=jnp.pi), 0.0, either)
-        return turn(jnp.cos(angle), jnp.sin(angle))
-
-    flip = maybe(jax.random.randint(next(keys), (), 0, 2), 0)
-    quarters = maybe(jax.random.randint(next(keys), (), 0, 4), 0)
-    whole = maybe(jnp.round(jax.random.uniform(next(keys), (2,), minval=-0.125, maxval=0.125) * side), 0.0)
-    isotropic = maybe(2 ** (0.2 * jax.random.normal(next(keys))), 1.0)
-    before = rotation()
-    anisotropic = maybe(2 ** (0.2 * jax.random.normal(next(keys))), 1.0)
-    after = rotation()
-    fraction = maybe(0.125 * jax.random.normal(next(keys), (2,)) * side, 0.0)
+    flip = maybe(0, jnp.floor(2 * u[0]))
+    quarters = maybe(1, jnp.floor(4 * u[1])).astype(jnp.int32)
+    whole = maybe(2, jnp.round((2 * u[2:4] - 1) / 8 * side))
+    isotropic, unequal = 2 ** maybe(3, 0.2 * g[0]), 2 ** maybe(5, 0.2 * g[1])
+    before, after = (maybe(i, (2 * v - 1) * jnp.pi) for i, v in ((4, u[4]), (6, u[5])))
+    fraction = maybe(7, g[2:] / 8 * side)
     maps = (
-        scale(1.0 - 2 * flip, jnp.ones(())),
+        scale(1 - 2 * flip, jnp.ones(())),
         turn(jnp.array([1.0, 0, -1, 0])[quarters], jnp.array([0.0, 1, 0, -1])[quarters]),
         shift(whole),
         scale(isotropic, isotropic),
-        before,
-        scale(anisotropic, 1 / anisotropic),
-        after,
+        turn(jnp.cos(before), jnp.sin(before)),
+        scale(unequal, 1 / unequal),
+        turn(jnp.cos(after), jnp.sin(after)),
         shift(fraction),
     )
     return reduce(partial(jnp.matmul, precision="highest"), maps)
@@ -220,16 +212,18 @@ def ada_geometry(key: Key, shape: tuple[int, ...], p: Array | float) -> Array:
 
 def ada_colour(key: Key, x: Array, p: Array | float) -> Array:
     """The transforms of colour of one example."""
-    keys = iter(jax.random.split(key, 10))
+    choice_key, uniform_key, normal_key = jax.random.split(key, 3)
+    chosen = jax.random.uniform(choice_key, (5,)) < jnp.asarray(p, jnp.float32)
+    u, g = jax.random.uniform(uniform_key, (2,), x.dtype), jax.random.normal(normal_key, (3,), x.dtype)
 
-    def maybe(value: Array, otherwise: float | bool) -> Array:
-        return _with_probability(next(keys), p, value, jnp.full_like(value, otherwise))
+    def maybe(i: int, value: Array) -> Array:
+        return jnp.where(chosen[i], value, 0)
 
-    x = brightness(x, maybe(0.2 * jax.random.normal(next(keys)), 0.0).astype(x.dtype))
-    x = contrast(x, maybe(2 ** (0.5 * jax.random.normal(next(keys))), 1.0).astype(x.dtype))
-    x = luma_flip(x, maybe(jax.random.bernoulli(next(keys)), False))
-    x = hue(x, maybe(jax.random.uniform(next(keys), (), minval=-jnp.pi, maxval=jnp.pi), 0.0).astype(x.dtype))
-    return saturation(x, maybe(2 ** jax.random.normal(next(keys)), 1.0).astype(x.dtype))
+    x = brightness(x, maybe(0, 0.2 * g[0]))
+    x = contrast(x, 2 ** maybe(1, 0.5 * g[1]))
+    x = luma_flip(x, maybe(2, u[0]) > 0.5)
+    x = hue(x, maybe(3, (2 * u[1] - 1) * jnp.pi))
+    return saturation(x, 2 ** maybe(4, g[2]))
 
 
 # --- with memory -----------------------------------------------------------------------------------------------------
@@ -284,12 +278,17 @@ def ada(*, target: float = 0.6, images: int = 500_000, interval: int = 4) -> Aug
     return Augmentation(TRANSFORMS, _zero, lambda state, key, x: ada_augment(key, x, state.p), update)
 
 
-def scheduled(p: Callable[[Array], Array]) -> Augmentation:
+def scheduled(p: Callable[[Array], Array | float], *, colour: float = 1.0, cut: float = 0.0) -> Augmentation:
     """ADA's transforms with a probability that depends on how many real examples the discriminator has seen.
 
     Args:
         p: scalar int32 -> scalar probability.
+        colour: as of `ada_augment`.
+        cut: as of `ada_augment`.
     """
+
+    def apply(state: Strength, key: Key, x: Array) -> Array:
+        return ada_augment(key, x, state.p, colour=colour, cut=cut)
 
     def update(state: Strength, real_logits: Array, axis_name: str | None) -> Strength:
         size = len(real_logits) * (1 if axis_name is None else jax.lax.axis_size(axis_name))
@@ -299,7 +298,7 @@ def scheduled(p: Callable[[Array], Array]) -> Augmentation:
     def init() -> Strength:
         return _zero()._replace(p=jnp.asarray(p(jnp.zeros((), jnp.int32)), jnp.float32))
 
-    return Augmentation(TRANSFORMS, init, lambda state, key, x: ada_augment(key, x, state.p), update)
+    return Augmentation(TRANSFORMS + (("cutout",) if cut else ()), init, apply, update)
 
 
 def _zero() -> Strength:

@@ -77,11 +77,16 @@ class TrainConfig:
     """Steps between two scores of 2,000 samples in judge.jsonl; the best state so far is kept too. 0 judges never."""
     chunk: int = 50
     """Steps per compiled call."""
+    resident_megabytes: int = 2048
+    """Data sets up to this many MiB lie on every device; larger ones are streamed, chunk by chunk."""
+    workers: int = 2
+    """Threads that gather the examples of a streamed data set."""
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "log_every", "sample_every", "checkpoint_every", "chunk"):
+        for name in ("steps", "batch_size", "log_every", "sample_every", "checkpoint_every", "chunk", "workers"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
-        require(self, "judge_every", self.judge_every >= 0, "at least 0")
+        for name in ("judge_every", "resident_megabytes"):
+            require(self, name, getattr(self, name) >= 0, "at least 0")
         require(self, "seed", 0 <= self.seed < 2**32, "0 to 4294967295")
 
 
@@ -208,6 +213,23 @@ class ImageConfig(GanConfig):
         require(self, "beta2", 0 <= self.beta2 < 1, "at least 0 and less than 1")
         for name in ("decay_steps", "average_start"):
             require(self, name, getattr(self, name) >= 0, "at least 0")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConvolutionalConfig(ImageConfig):
+    """What every recipe with the networks of DCGAN can be told."""
+
+    width: int = 64
+    """Channels next to the image in both networks, doubled at each halving."""
+    discriminator_norm: Literal["batch", "none"] = "none"
+    """BatchNorm in the discriminator, or none, as every penalty on single examples needs."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self, "width", self.width >= 1, "at least 1")
+        needed = "none with --penalty: BatchNorm makes a logit depend on the batch, the penalty is on each example"
+        require(self, "discriminator_norm", self.penalty == "none" or self.discriminator_norm == "none", needed)
+        require(self, "remat", not self.remat, "left out: these networks have no blocks to compute again")
 
 
 def parse(commands: Mapping[str, type], args: Sequence[str], *, prog: str, description: str) -> Any:

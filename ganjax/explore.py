@@ -75,7 +75,7 @@ def explore(
     sampler = _checked(what, setup)
     classes = setup.dataset.classes if setup.labelled else None
     chosen = weights_of(setup, state, "generator", weights)
-    generator = Generator(setup.dataset, sampler, chosen, Keys.of(seed).samples, classes)
+    generator = Generator(setup.dataset.in_memory(), sampler, chosen, Keys.of(seed).samples, classes)
     return [*VIEWS[what](generator, out, count), str(out)]
 
 

@@ -65,7 +65,7 @@ def _draw(setup: Setup, state: GameState, seed: int, workdir: Path, *, curved: b
     if setup.dataset.x_train.ndim == 4:
         x = draw(setup, state, Keys.of(seed).samples, 4 * COUNT)
         held_out = None if setup.dataset.x_test is None else setup.dataset.x_test[: len(x)]
-        nearest_neighbours(x, setup.dataset.x_train, workdir / "neighbours.png", held_out=held_out)
+        nearest_neighbours(x, setup.dataset.in_memory().x_train, workdir / "neighbours.png", held_out=held_out)
 
 
 def _grid_of(workdir: Path, step: int) -> Path:

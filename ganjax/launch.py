@@ -1,10 +1,14 @@
-"""The command line that every experiment gets: `train`, `sample`, `latent`, `evaluate`, `compare`, `report`, `show`."""
+"""The command line that every experiment gets: `train`, `sample`, `latent`, `evaluate`, ..., as `Experiment` says."""
 
 import contextlib
 import dataclasses
+import json
 import logging
 import os
+import re
 import sys
+import tempfile
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,6 +17,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 from ganjax import __version__
 from ganjax.config import TrainConfig, as_record, from_record, parse, require
 from ganjax.errors import CheckpointError, ConfigError, GanjaxError, PeerError, printable
+from ganjax.files import write_atomically
 from ganjax.interruption import Interruption
 from ganjax.rundir import check_continues, check_free, claimed, read_run
 
@@ -76,6 +81,14 @@ def _commands(experiment: Experiment, smoke: bool) -> dict[str, type]:
     if not experiment.build:
         return commands | {"report": Report}
     trained = {"sample": Sample, "latent": Latent, "evaluate": Evaluate, "compare": Compare, "report": Report}
+    trained |= {"export": Export}
+    short = (
+        "config",
+        type(config),
+        dataclasses.field(default=dataclasses.replace(config, steps=min(config.steps, 200))),
+    )
+    commands["profile"] = dataclasses.make_dataclass("profile", [short], bases=(Profile,), frozen=True, kw_only=True)
+    commands["profile"].__doc__ = Profile.__doc__
     return commands | trained
 
 
@@ -121,19 +134,20 @@ class Train:
     allow_config_change: bool = False
     """Continue a run with other options than it began with; config.json lists what was changed."""
     coordinator: str | None = None
-    """host:port of process 0, for a run of several processes."""
+    """host:port of process 0, for a run of several processes; or auto, where SLURM, Open MPI, a TPU pod or Kubernetes
+    has started them and says how many there are."""
     process_count: int = 1
     """How many processes train together."""
     process_id: int = 0
     """Which of them this is."""
 
     def __post_init__(self):
-        alone = self.coordinator is None and (self.process_count, self.process_id) == (1, 0)
-        together = self.coordinator is not None and 0 <= self.process_id < self.process_count
-        if not (alone or together):
+        alone = self.coordinator in (None, "auto") and (self.process_count, self.process_id) == (1, 0)
+        named = re.fullmatch(r"\S+:\d{1,5}", self.coordinator or "") is not None
+        if not (alone or (named and 0 <= self.process_id < self.process_count)):
             raise ConfigError(
                 f"--process-id {self.process_id} of --process-count {self.process_count} with --coordinator "
-                f"{self.coordinator}: expected an id from 0 to count - 1 and host:port, or none of them"
+                f"{self.coordinator}: expected an id from 0 to count - 1 and host:port, auto alone, or none of them"
             )
 
     def run(self, experiment: Experiment) -> None:
@@ -152,10 +166,12 @@ class Train:
         if self.allow_config_change and last is not None:
             load_state(setup, self.workdir)  # whose leaves must fit, before anything is written
         judge = None
-        if config.judge_every and not finished and parallel.is_primary():
+        if config.judge_every and parallel.is_primary():
             from ganjax.evaluation import light_judge
 
-            judge = light_judge(setup, config.seed, progress=not self.quiet)
+            make = partial(light_judge, setup, config.seed, progress=not self.quiet)
+            # A finished run needs none, unless its newest checkpoint turns out to be damaged.
+            judge = (lambda state: make()(state)) if finished else make()
         run = _describe(experiment, config, setup.dataset.digest)
         claim = claimed(self.workdir, run, finished=finished, allow_change=self.allow_config_change)
         with contextlib.ExitStack() as claims:
@@ -180,6 +196,57 @@ class Train:
             for path in gallery.reports(setup, state, config.seed, self.workdir):
                 print(path)
             print(f"step {int(state.step)} digest {digest(state)}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Say where the time of a run goes, and how much of the machine it uses; leave no run behind."""
+
+    workdir: Path | None = None
+    """Keep the run in this directory."""
+    smoke: bool = False
+    """Shrink the experiment to seconds."""
+    out: Path | None = None
+    """Write the figures to this file too, .json."""
+    trace: Path | None = None
+    """Write a trace of jax.profiler to this folder, from the second chunk on; open it with TensorBoard or Perfetto."""
+
+    def run(self, experiment: Experiment) -> None:
+        config: TrainConfig = self.config  # type: ignore[attr-defined]
+        with contextlib.ExitStack() as claims:
+            workdir = self.workdir or Path(claims.enter_context(tempfile.TemporaryDirectory(prefix="ganjax-profile-")))
+            check_free(workdir)
+            _prepare_jax()
+            from ganjax import gallery, profile
+            from ganjax.training import Schedule, check, latest_step
+
+            if (latest_step(workdir) or 0) >= config.steps:
+                raise ConfigError(f"{workdir} is finished, there is nothing to measure; choose another --workdir")
+            began = time.perf_counter()
+            setup = _setup(experiment, config)
+            check(setup)
+            loaded = time.perf_counter() - began
+            judge = None
+            if config.judge_every:
+                from ganjax.evaluation import light_judge
+
+                judge = light_judge(setup, config.seed)
+            claims.enter_context(claimed(workdir, _describe(experiment, config, setup.dataset.digest)))
+            found = profile.measure(
+                setup,
+                workdir,
+                seed=config.seed,
+                schedule=Schedule(**{name: getattr(config, name) for name in Schedule._fields}),
+                observe=partial(gallery.observe, setup, config.seed, workdir) if setup.sample else None,
+                judge=judge,
+                trace=self.trace,
+            )
+        described = {"experiment": experiment.name, "config": as_record(config), "load_seconds": loaded}
+        print(f"loading data and building the networks took {loaded:.2f} s; then a run of {config.steps} steps:")
+        print("\n".join(profile.table(found)))
+        if self.out:
+            write_atomically(self.out, json.dumps(described | found, indent=2) + "\n")
+            print(self.out)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -271,6 +338,39 @@ class Evaluate:
         )
         print("\n".join([*evaluation.table(scores), str(path)]))
         gallery.warn(self.workdir)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a trained generator as a folder that lives without the run: weights, program, config and receipt."""
+
+    workdir: Path
+    """The run directory; its checkpoints are only read."""
+    out: Path
+    """The folder to make; it is written whole or not at all."""
+    weights: str = "default"
+    """raw, the name of an average (ema), or default: the first average if the run keeps one."""
+    which: Literal["last", "best"] = "last"
+    """The newest checkpoint, or the best one by the judge of a run with --judge-every."""
+
+    def run(self, experiment: Experiment) -> None:
+        config, found = _config_of(experiment, self.workdir)
+        _prepare_jax()
+        from ganjax import export
+        from ganjax.training import load_state
+
+        export.check_free(self.out)
+        setup = _setup(experiment, config)
+        check_continues(self.workdir, found, {**found, "data_digest": setup.dataset.digest})
+        state = load_state(setup, self.workdir, best=self.which == "best")
+        receipt = export.export(
+            setup, state, found, self.out, weights=self.weights, which=self.which, workdir=self.workdir
+        )
+        print(
+            f"step {receipt['step']} ({self.which}), {receipt['weights']} weights; it draws the run's samples "
+            f"to {receipt['largest_difference']:.1e}"
+        )
+        print(self.out)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

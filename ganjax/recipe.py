@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ganjax.augment import AUGMENTATIONS
-from ganjax.config import ImageConfig
+from ganjax.config import ConvolutionalConfig, ImageConfig
 from ganjax.core import Dynamics
 from ganjax.data import Dataset
 from ganjax.dynamics import (
@@ -31,6 +31,7 @@ from ganjax.dynamics import (
 from ganjax.games.adversarial import Prior, gan, normal_prior, options, sampler
 from ganjax.layers.conditioning import ConcatenatedImage, ConcatenatedLatent
 from ganjax.losses import LOSSES, Auxiliary, auxiliary_classifier
+from ganjax.models import dcgan
 from ganjax.spectral import spectral_norm
 from ganjax.training import Averaged, Setup
 
@@ -85,6 +86,25 @@ def build(
         averages={} if kept is None else {config.average: Averaged("generator", kept)},
         sample=sampler(g, prior, spectral=g_spectral),
         labelled=config.conditional,
+    )
+
+
+def convolutional(config: ConvolutionalConfig, dataset: Dataset, axis_name: str | None) -> Setup:
+    """The recipe with the networks of DCGAN."""
+    dcgan.check_image_shape(dataset.shape)
+    return build(
+        config,
+        dataset,
+        axis_name,
+        generator=partial(
+            dcgan.Generator, dataset.shape, width=config.width, conditioning="batch_norm", axis_name=axis_name
+        ),
+        discriminator=partial(
+            dcgan.Discriminator,
+            width=config.width,
+            batch_norm=config.discriminator_norm == "batch",
+            axis_name=axis_name,
+        ),
     )
 
 

@@ -19,6 +19,7 @@ ALARMS = "alarms.jsonl"  # what is wrong, as ganjax.report.alarms reads it from 
 # What may differ when a run is continued: how long, where the data lie (their digest is compared) and what is written.
 MAY_CHANGE = frozenset(
     {"steps", "data", "data_dir", "log_every", "sample_every", "checkpoint_every", "judge_every", "chunk"}
+    | {"resident_megabytes", "workers"}
 )
 
 

@@ -139,17 +139,18 @@ def test_flips_and_quarter_turns_are_exact():
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("transform", [diff_augment, ada_augment], ids=["diffaugment", "ada"])
 def test_nothing_happens_with_probability_zero(transform, shape):
-    for key in keys(3):
-        np.testing.assert_array_equal(transform(key, image(shape), 0.0), image(shape))
+    x = image((8, *shape))
+    np.testing.assert_array_equal(jax.jit(jax.vmap(lambda key, x: transform(key, x, 0.0)))(keys(8), x), x)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("transform", [diff_augment, ada_augment], ids=["diffaugment", "ada"])
 def test_an_example_depends_on_its_own_key_alone(transform, shape):
     x = image((4, *shape))
-    several = jax.vmap(lambda k, x: transform(k, x, 0.8))(keys(4), x)
+    change = jax.jit(jax.vmap(lambda k, x: transform(k, x, 0.8)))
+    several = change(keys(4), x)
     assert several.shape == x.shape and bool(jnp.isfinite(several).all())
-    np.testing.assert_allclose(several[2], transform(keys(4)[2], x[2], 0.8), atol=1e-6)
+    np.testing.assert_allclose(several[2:3], change(keys(4)[2:3], x[2:3]), atol=1e-6)
     assert float(jnp.abs(several - x).max()) > 0.1
 
 
@@ -206,6 +207,15 @@ def test_adas_colour_has_the_published_distribution():
     np.testing.assert_allclose(np.log2(np.abs(y) / 1000).std(), 0.5, atol=0.03)
     b = np.asarray(jax.jit(jax.vmap(lambda key: ada_colour(key, jnp.zeros((1, 1, 1)), 0.5)))(keys(4000)))
     np.testing.assert_allclose((b == 0).mean(), 0.5, atol=0.03)  # black stays black unless its brightness changes
+
+
+def test_adas_cutout_is_half_of_each_side():
+    """Of 8 pixels at (i + 1/2) / 8, those within 1/4 of U(0, 1): 1/2 less what reaches out, 1/4 * 1/8 at each end."""
+    x, p = jnp.ones((8, 8, 1)), 0.6
+    cut = jax.jit(jax.vmap(lambda key: ada_augment(key, x, p, colour=0.0, cut=1.0)))(keys(4000))
+    inside = np.mean([min(1, c + 0.25) - max(0, c - 0.25) for c in (np.arange(8) + 0.5) / 8])
+    np.testing.assert_allclose((cut == 0).mean(), p * inside**2, atol=0.01)
+    assert set(np.unique((cut == 0).sum((1, 2, 3)))) <= {0, *(a * b for a in range(2, 5) for b in range(2, 5))}
 
 
 # --- with memory ---

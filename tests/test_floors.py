@@ -33,6 +33,8 @@ FLOORS = {
     "report": 6,
     "evaluation": 6,
     "explore": 7,
+    "export": 7,
+    "profile": 7,
     "gallery": 7,
     "recipe": 7,
     "launch": 8,

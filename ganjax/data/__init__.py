@@ -2,12 +2,14 @@
 
 from ganjax.data.catalogue import KNOWN, load
 from ganjax.data.dataset import Dataset
+from ganjax.data.memory import LazyImages
 from ganjax.data.order import positions, positions_of_steps
 from ganjax.data.points import grid, grid_centres, ring, ring_centres, swiss_roll
 
 __all__ = [
     "KNOWN",
     "Dataset",
+    "LazyImages",
     "grid",
     "grid_centres",
     "load",

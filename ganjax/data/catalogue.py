@@ -20,14 +20,16 @@ KNOWN: dict[str, Callable[[], Dataset]] = {
 }
 
 
-def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error") -> Dataset:
+def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", lazy: bool = False) -> Dataset:
     """The data set of that name.
 
     Args:
-        name: one of `KNOWN`, `tfds:NAME`, `stacked:` and the name of grey images, or the path of an .npz file or of a folder of images. A known name
-            wins over a folder; write `./digits` for a folder that is called so.
+        name: one of `KNOWN`, `tfds:NAME`, `stacked:` and the name of grey images, or the path of an .npz file or of a
+            folder of images. A known name wins over a folder; write `./digits` for a folder that is called so.
         data_dir: where TFDS sets are prepared; used by `tfds:NAME` alone.
         on_bad: what a bad image of a folder does, `error` or `skip`; see `load_folder`.
+        lazy: leave the images of a folder or of TFDS on disk and read them where they are asked for, which is done
+            anyhow if they take more than 8 GiB.
 
     Raises:
         DataError: says what is wrong with the name or the data, and what to do.
@@ -42,13 +44,13 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error") -> 
     if name.startswith("stacked:"):
         return stacked(load(name.removeprefix("stacked:"), data_dir))
     if name.startswith("tfds:"):
-        return load_tfds(name.removeprefix("tfds:"), data_dir)
+        return load_tfds(name.removeprefix("tfds:"), data_dir, lazy=lazy)
     try:
         path = Path(name).expanduser()
         if path.suffix.lower() == ".npz":
             return load_npz(path)
         if path.is_dir() or "/" in name:
-            return load_folder(path, on_bad=on_bad)
+            return load_folder(path, on_bad=on_bad, lazy=lazy)
     except DataError:
         raise
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, no such home, a NUL

@@ -1,14 +1,19 @@
-"""The one form that every source of real samples takes: four arrays in memory, checked when they are made."""
+"""The one form that every source of real samples takes: four arrays, checked when they are made.
+
+They lie in memory, but for images of TFDS or of a folder that are too many for it: `LazyImages`.
+"""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from ganjax.data.memory import LazyImages
 from ganjax.errors import DataError
 
-MAX_BYTES = 8 * 2**30  # more than this is refused before it is allocated: data sets live in memory
+PART_BYTES = 2**29  # of the images of a split that are held in memory where only a part of them can be
 MAX_CLASSES = 2**16  # a larger label is an identifier, not a class: players hold a row of weights for each
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -21,7 +26,8 @@ class Dataset:
         DataError: an array has the wrong type, rank, dtype or length, or holds NaN; names the field.
     """
 
-    x_train: np.ndarray  # [N, H, W, C] uint8 for images of any channels, [N, D] float32 for points
+    # [N, H, W, C] uint8 for images of any channels, [N, D] float32 for points; `LazyImages` may stand for an array
+    x_train: np.ndarray
     y_train: np.ndarray | None = None  # [N] int32, the class
     x_test: np.ndarray | None = None  # [M, ...] like x_train
     y_test: np.ndarray | None = None  # [M] int32
@@ -47,14 +53,33 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 in hex over name, dtype, shape and C-order bytes of each array that is there."""
+        """SHA-256 in hex over name, dtype, shape and C-order bytes of each array that is there.
+
+        Of images that lie on disk, over their identity in place of the bytes: names, sizes and times of change of the
+        files of a folder; version, bytes and examples of each file of a TFDS set.
+        """
         total = hashlib.sha256()
         for field in ARRAYS:
             value = getattr(self, field)
             if value is not None:
                 total.update(f"{field} {value.dtype.str} {value.shape}\n".encode())
-                total.update(np.ascontiguousarray(value).data)
+                lazy = isinstance(value, LazyImages)
+                total.update(value.identity.encode() if lazy else np.ascontiguousarray(value).data)
         return total.hexdigest()
+
+    def in_memory(self) -> "Dataset":
+        """The data set itself; of images that lie on disk a part that memory holds, equally spaced.
+
+        For what needs all of a data set at once, such as a search for neighbours.
+        """
+        parts: dict[str, Any] = {}
+        for split in ("train", "test"):
+            x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
+            if isinstance(x, LazyImages):
+                count = max(1, min(len(x), PART_BYTES * len(x) // x.nbytes))
+                rows = np.arange(count) * len(x) // count
+                parts |= {f"x_{split}": x[rows], f"y_{split}": None if y is None else y[rows]}
+        return replace(self, **parts) if parts else self
 
     def __repr__(self) -> str:
         test = 0 if self.x_test is None else len(self.x_test)
@@ -72,8 +97,9 @@ def validate(data: Dataset) -> None:
     if data.x_test is not None:
         _check_examples(data, "x_test")
         _check_same_kind(data)
-    if data.x_train.ndim == 4 and data.x_train.min() == data.x_train.max():
-        _fail(data, "x_train", f"is constant (every pixel is {data.x_train.flat[0]}), expected different images")
+    x = data.x_train
+    if isinstance(x, np.ndarray) and x.ndim == 4 and x.min() == x.max():
+        _fail(data, "x_train", f"is constant (every pixel is {x.flat[0]}), expected different images")
     for split in ("train", "test"):
         _check_labels(data, split)
 
@@ -87,26 +113,17 @@ def integer_labels(value: np.ndarray) -> np.ndarray:
     return value.astype(np.int32) if fits else value
 
 
-def check_size(where: object, size: int) -> None:
-    """Raise DataError if the uncompressed data set `where`, of `size` bytes, is too large for memory."""
-    if size > MAX_BYTES:
-        raise DataError(
-            f"{where}: the data set takes {size:,} bytes uncompressed, more than the limit of {MAX_BYTES:,}; "
-            "use fewer or smaller images"
-        )
-
-
 def _fail(data: Dataset, field: str, problem: str) -> None:
     raise DataError(f"data set {data.name}: {field} {problem}")
 
 
 def _check_examples(data: Dataset, field: str) -> None:
     x = getattr(data, field)
-    if not isinstance(x, np.ndarray):
+    if not isinstance(x, np.ndarray | LazyImages):
         _fail(data, field, f"is a {type(x).__name__}, expected a numpy array")
     if x.size == 0:
         _fail(data, field, f"is empty (shape {x.shape}), expected at least one example")
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and not np.isfinite(x).all():
         _fail(data, field, f"holds {np.sum(~np.isfinite(x))} NaN or infinite values; remove those examples")
     if x.ndim == 2:
         _check_points(data, field, x)

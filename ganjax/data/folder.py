@@ -1,13 +1,15 @@
 """Images from a folder that may come from anywhere: no link out of it is followed, no bomb is decoded."""
 
+import hashlib
 import logging
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
-from ganjax.data.dataset import Dataset, check_size
+from ganjax.data.dataset import Dataset
+from ganjax.data.memory import LazyImages, fits
 from ganjax.errors import DataError, printable, reason
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -20,7 +22,7 @@ OnBad = Literal["error", "skip"]
 Split = tuple[np.ndarray, np.ndarray | None, tuple[str, ...] | None]  # x, y, class names
 
 
-def load_folder(path: str | Path, *, on_bad: OnBad = "error") -> Dataset:
+def load_folder(path: str | Path, *, on_bad: OnBad = "error", lazy: bool = False) -> Dataset:
     """Read a folder of PNG, JPEG or WEBP images of one size, all grey or all RGB.
 
     Images in sub-folders, one level deep, take the sub-folder's name as their class. A folder that holds
@@ -28,10 +30,14 @@ def load_folder(path: str | Path, *, on_bad: OnBad = "error") -> Dataset:
     the names. Pixels are taken as they are stored: an orientation in the metadata is not applied. The content
     of a file says its format, not the suffix.
 
+    A split of more than 8 GiB is left on disk, and its images are read and checked where they are asked for.
+
     Args:
         path: the folder.
         on_bad: what a bad image does, one that is damaged, animated, of another mode, of 16 bits or too large:
-            `error` refuses the folder, `skip` logs a warning and leaves the image out.
+            `error` refuses the folder, `skip` logs a warning and leaves the image out, which only a folder that is
+            read whole can do.
+        lazy: leave a smaller split on disk too.
 
     Raises:
         DataError: names the file that is no such image or bad, of another size or mode than the first, a link
@@ -41,20 +47,20 @@ def load_folder(path: str | Path, *, on_bad: OnBad = "error") -> Dataset:
     if not root.is_dir():
         raise DataError(f"{path}: no such folder; give the path of a folder of images")
     if {entry.name for entry in _entries(root, root)} != {"train", "test"}:
-        x, y, names = _split(root, root, on_bad)
+        x, y, names = _split(root, root, on_bad, lazy)
         return Dataset(x, y, name=str(path), class_names=names)
-    x, y, names = _split(root / "train", root, on_bad)
-    x_test, y_test, test_names = _split(root / "test", root, on_bad)
+    x, y, names = _split(root / "train", root, on_bad, lazy)
+    x_test, y_test, test_names = _split(root / "test", root, on_bad, lazy)
     if names != test_names:
         raise DataError(f"{root}: train has the classes {names} and test {test_names}, expected the same")
     return Dataset(x, y, x_test, y_test, name=str(path), class_names=names)
 
 
-def _split(folder: Path, root: Path, on_bad: OnBad) -> Split:
+def _split(folder: Path, root: Path, on_bad: OnBad, lazy: bool) -> Split:
     entries = _entries(folder, root)
     classes = [entry for entry in entries if entry.is_dir()]
     if not classes:
-        return _read(_images(folder, root), on_bad)[0], None, None
+        return _read(_images(folder, root), on_bad, lazy)[0], None, None
     if len(classes) < len(entries):
         loose = next(entry for entry in entries if not entry.is_dir())
         raise DataError(
@@ -62,7 +68,7 @@ def _split(folder: Path, root: Path, on_bad: OnBad) -> Split:
         )
     files = [_images(entry, root) for entry in classes]
     y = np.repeat(np.arange(len(classes), dtype=np.int32), [len(found) for found in files])
-    x, kept = _read([file for found in files for file in found], on_bad)
+    x, kept = _read([file for found in files for file in found], on_bad, lazy)
     return x, y[kept], tuple(printable(entry.name) for entry in classes)
 
 
@@ -100,7 +106,7 @@ def _images(folder: Path, root: Path) -> list[Path]:
     return found
 
 
-def _read(files: list[Path], on_bad: OnBad) -> tuple[np.ndarray, list[int]]:
+def _read(files: list[Path], on_bad: OnBad, lazy: bool) -> tuple[np.ndarray, list[int]]:
     """[N, H, W, C] uint8 and which files they are from; the first image says the shape."""
     from tqdm import tqdm
 
@@ -114,16 +120,39 @@ def _read(files: list[Path], on_bad: OnBad) -> tuple[np.ndarray, list[int]]:
             _skip(error, i + 1 - len(kept), len(files))
             continue
         if not kept:
-            check_size(file.parent, len(files) * image.size)
+            if lazy or not fits(len(files) * image.size):
+                return _on_disk(files, image, on_bad), list(range(len(files)))
             x = np.empty((len(files), *image.shape), np.uint8)
-        elif image.shape != x.shape[1:]:
-            raise DataError(
-                f"{file}: {_size(image)}, but {files[kept[0]].name} is {_size(x[0])}; "
-                "expected images of one size and mode: resize or convert them first"
-            )
+        _check_same(file, image, files[kept[0]] if kept else file, x.shape[1:])
         x[len(kept)] = image
         kept.append(i)
     return x[: len(kept)], kept
+
+
+def _on_disk(files: list[Path], first: np.ndarray, on_bad: OnBad) -> np.ndarray:
+    """The images of these files, like the first, as `LazyImages`."""
+    folder = files[0].parent
+    if on_bad == "skip":
+        raise DataError(f"{folder}: which images are bad is not known before all are read; remove them from the folder")
+
+    def read(row: int) -> np.ndarray:
+        image = _pixels(files[row])
+        _check_same(files[row], image, files[0], first.shape)
+        return image
+
+    identity = hashlib.sha256()
+    for file in files:
+        stat = file.stat()
+        identity.update(f"{file.parent.name}/{file.name} {stat.st_size} {stat.st_mtime_ns}\n".encode(errors="replace"))
+    return cast(np.ndarray, LazyImages(read, (len(files), *first.shape), str(folder), identity.hexdigest()))
+
+
+def _check_same(file: Path, image: np.ndarray, first: Path, shape: tuple[int, ...]) -> None:
+    if image.shape != shape:
+        raise DataError(
+            f"{file}: {_size(image.shape)}, but {first.name} is {_size(shape)}; "
+            "expected images of one size and mode: resize or convert them first"
+        )
 
 
 def _skip(error: DataError, bad: int, total: int) -> None:
@@ -132,8 +161,8 @@ def _skip(error: DataError, bad: int, total: int) -> None:
     logging.getLogger(__name__).warning("skipped, %d of %d images so far: %s", bad, total, error)
 
 
-def _size(image: np.ndarray) -> str:
-    height, width, channels = image.shape
+def _size(shape: tuple[int, ...]) -> str:
+    height, width, channels = shape
     return f"{width}x{height} {'RGB' if channels == 3 else 'grey'}"
 
 

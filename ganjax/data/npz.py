@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ganjax.data.dataset import ARRAYS, Dataset, check_size, integer_labels
+from ganjax.data.dataset import ARRAYS, Dataset, integer_labels
+from ganjax.data.memory import check_size
 from ganjax.errors import DataError, reason
 
 MAX_HEADER = 10_000  # bytes of text that say dtype and shape; NumPy's own limit, which it checks after reading them

@@ -36,16 +36,16 @@ def stacked(base: Dataset, *, count: int = COUNT, test_count: int = TEST_COUNT, 
         return np.concatenate([x[row] for row in rows], axis=-1), np.asarray(labels, np.int32)
 
     x_train, y_train = stack(base.x_train, base.y_train, count, 0)
-    test = (None, None)
+    x_test, y_test = None, None
     if base.x_test is not None and base.y_test is not None:
-        test = stack(base.x_test, base.y_test, test_count, 1)
+        x_test, y_test = stack(base.x_test, base.y_test, test_count, 1)
     names = base.class_names or tuple(map(str, range(classes)))
     return replace(
         base,
         x_train=x_train,
         y_train=y_train,
-        x_test=test[0],
-        y_test=test[1],
+        x_test=x_test,
+        y_test=y_test,
         name=f"stacked:{base.name}",
         class_names=tuple(
             f"{names[i]} {names[j]} {names[k]}" for k in range(classes) for j in range(classes) for i in range(classes)

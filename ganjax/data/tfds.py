@@ -1,11 +1,14 @@
 """Prepared TensorFlow Datasets, read without TensorFlow. Nothing is downloaded: preparing comes before."""
 
+import contextlib
 import re
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import numpy as np
 
-from ganjax.data.dataset import Dataset, check_size, integer_labels
+from ganjax.data.dataset import Dataset, integer_labels
+from ganjax.data.memory import LazyImages, fits
 from ganjax.errors import DataError, did_you_mean, reason
 
 # set, set/config, either with :1.0.0; TFDS would look for "hub:set" on the network
@@ -13,12 +16,16 @@ _NAME = re.compile(r"\w{1,80}(/\w[\w.-]{0,80})?(:\d+\.\d+\.\d+)?")
 _FORMAT = "array_record"  # parquet loses examples in TFDS 4.9.10, tfrecord needs TensorFlow
 
 
-def load_tfds(name: str, data_dir: str | None = None) -> Dataset:
+def load_tfds(name: str, data_dir: str | None = None, *, lazy: bool = False) -> Dataset:
     """Read the splits `train` and, where it is there, `test` of a prepared image data set into memory.
+
+    The images of a split of more than 8 GiB are left on disk, and are read and checked where they are asked for; the
+    labels are read at once.
 
     Args:
         name: as TFDS spells it: `mnist`, `emnist/letters`.
         data_dir: where it was prepared; None for TFDS's own default, `~/tensorflow_datasets`.
+        lazy: leave the images of a smaller split on disk too.
 
     Raises:
         DataError: TFDS is missing, does not know the name, or the set is not prepared as array_record, has no
@@ -31,8 +38,8 @@ def load_tfds(name: str, data_dir: str | None = None) -> Dataset:
         found = ", ".join(info.splits) or "none"
         raise DataError(f"tfds:{name}: there is no split train, found {found}; use another data set")
     image, label = _image_feature(info, name), _label_feature(info)
-    x_train, y_train = _split(builder, "train", image, label, name)
-    x_test, y_test = _split(builder, "test", image, label, name) if "test" in info.splits else (None, None)
+    x_train, y_train = _split(builder, "train", image, label, name, lazy)
+    x_test, y_test = _split(builder, "test", image, label, name, lazy) if "test" in info.splits else (None, None)
     return Dataset(
         x_train,
         y_train,
@@ -100,11 +107,22 @@ def _label_feature(info: Any) -> str | None:
     return "label" if "label" in _features(info, "ClassLabel") else None
 
 
-def _split(builder: Any, split: str, image: str, label: str | None, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _split(
+    builder: Any, split: str, image: str, label: str | None, name: str, lazy: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
     where = f"tfds:{name} {split}"
-    try:
+    with _damage_named(builder, where):
         source = builder.as_data_source(split=split, file_format=_FORMAT)
+        first = source[0][image]
+        if lazy or not fits(len(source) * first.size):
+            return _on_disk(builder, split, source, image, where), _labels(builder, split, image, label, where)
         return _arrays(source, image, label, where)
+
+
+@contextlib.contextmanager
+def _damage_named(builder: Any, where: str) -> Iterator[None]:
+    try:
+        yield
     except DataError:
         raise
     except Exception as error:  # array_record, protobuf and Pillow raise their own kinds on damaged bytes
@@ -113,12 +131,40 @@ def _split(builder: Any, split: str, image: str, label: str | None, name: str) -
         ) from error
 
 
+def _on_disk(builder: Any, split: str, source: Any, image: str, where: str) -> np.ndarray:
+    """The images of a split as `LazyImages`."""
+    shape = source[0][image].shape
+
+    def read(row: int) -> np.ndarray:
+        with _damage_named(builder, where):
+            found = source[row][image]
+        _check_example(found, shape, f"{where} example {row}")
+        return found
+
+    _check_example(source[0][image], shape, f"{where} example 0")
+    info = builder.info.splits[split]
+    identity = f"{builder.info.full_name} {split} {info.num_bytes} bytes {info.shard_lengths}"
+    return cast(np.ndarray, LazyImages(read, (len(source), *shape), where, identity))
+
+
+def _labels(builder: Any, split: str, image: str, label: str | None, where: str) -> np.ndarray | None:
+    """[N] int32, without decoding an image."""
+    import tensorflow_datasets as tfds
+    from tqdm import tqdm
+
+    if label is None:
+        return None
+    decoders = {image: tfds.decode.SkipDecoding()}
+    source = builder.as_data_source(split=split, decoders=decoders, file_format=_FORMAT)
+    rows = tqdm(range(len(source)), desc=f"{where} labels", delay=2.0, disable=None)
+    return integer_labels(np.array([source[i][label] for i in rows], np.int64))
+
+
 def _arrays(source: Any, image: str, label: str | None, where: str) -> tuple[np.ndarray, np.ndarray | None]:
     """All of a split: x [N, H, W, C] uint8 and y [N] int32 or None."""
     from tqdm import tqdm
 
     first = source[0][image]
-    check_size(where, len(source) * first.size)
     x, y = np.empty((len(source), *first.shape), np.uint8), np.zeros(len(source), np.int64)
     for i in tqdm(range(len(source)), desc=where, delay=2.0, disable=None):
         example = source[i]

@@ -68,13 +68,39 @@ def trained_classifier(
         )
     recipe = recipe or Recipe()
     model = classifier(dataset.shape, dataset.classes or 0, width=recipe.width, features=recipe.features)
-    setup, key = _setup(dataset, model, recipe), _key(dataset, recipe)
+    setup, key = _setup(dataset.in_memory(), model, recipe), _key(dataset, recipe)
     path = (cache or default_cache()) / f"{key}.npz"
     params = _read(path, setup)
     if params is None:
         params = _fit(setup, recipe, progress)
         _write(path, params)
     return _extractor(model, params)
+
+
+def stacked_classifier(
+    dataset: Dataset, cache: Path | None = None, *, recipe: Recipe | None = None, progress: bool = False
+) -> Extractor:
+    """The classifier of stacked images (`data.stacked`): that of their first channel, applied to every channel.
+
+    Features are those of the channels joined. Class `a + K b + K^2 c` has the sum of the log-probabilities of a, b, c.
+    """
+    classes = round((dataset.classes or 0) ** (1 / 3))
+    if dataset.y_train is None or classes**3 != dataset.classes or dataset.shape[2:] != (3,):
+        raise DataError(
+            f"the data set {dataset.name} has {dataset.classes} classes, expected stacks of K^3 with labels"
+        )
+    single = Dataset(dataset.x_train[..., :1], dataset.y_train % classes, name=f"first channel of {dataset.name}")
+    base = trained_classifier(single, cache, recipe=recipe, progress=progress)
+
+    def apply(weights: PyTree, x: Array) -> Features:
+        channels = jnp.moveaxis(x, -1, 1).reshape(-1, *x.shape[1:3], 1)
+        features, logits = base.apply(weights, channels)
+        a, b, c = jnp.moveaxis(jax.nn.log_softmax(logits).reshape(len(x), 3, classes), 1, 0)  # type: ignore[arg-type]
+        joined = c[:, :, None, None] + b[:, None, :, None] + a[:, None, None, :]
+        return Features(features.reshape(len(x), -1), joined.reshape(len(x), -1))
+
+    digest = hashlib.sha256(f"channel by channel {base.digest}".encode()).hexdigest()
+    return Extractor("classifier", digest, apply, base.weights, base.resize)
 
 
 def accuracy(extractor: Extractor, x: np.ndarray, y: np.ndarray) -> float:

@@ -12,13 +12,13 @@ from ganjax import __version__
 from ganjax.core import GameState
 from ganjax.data import Dataset
 from ganjax.errors import ConfigError, DataError
-from ganjax.evaluation.classifier import trained_classifier
+from ganjax.evaluation.classifier import stacked_classifier, trained_classifier
 from ganjax.evaluation.extractor import Extractor, classes, pixels
 from ganjax.evaluation.measures import METRICS, Examples, Scene, names_of
 from ganjax.evaluation.pretrained import efficientnet_lite0, fid_inception
 from ganjax.evaluation.receipt import Receipt, Score
 from ganjax.rundir import config_digest
-from ganjax.training import Keys, Setup, draw, name_of_weights
+from ganjax.training import Keys, Setup, draw, drawn_labels, name_of_weights
 
 LEAST = 20  # training examples and samples, below which neighbours are no statistics
 
@@ -57,7 +57,10 @@ def evaluate(
     chosen = names_of(tuple(metrics), dataset, classes(extractor, dataset.x_train))
     real = real_examples(dataset, extractor, count, reference_size(dataset, count, reference_count))
     x = draw(setup, state, Keys.of(seed).samples, count, weights=weights)
-    return score(Scene(Examples(x, extractor), *real, dataset, extractor), chosen)
+    labels = drawn_labels(setup, count)
+    if "agreement" in metrics and labels is None:
+        raise ConfigError("the metric agreement needs a conditional generator; leave it out of --metrics")
+    return score(Scene(Examples(x, extractor), *real, dataset, extractor, labels), chosen)
 
 
 def score(scene: Scene, chosen: Sequence[str]) -> dict[str, Score]:
@@ -120,6 +123,8 @@ def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = Non
         name = "pixels" if len(dataset.shape) == 1 else "classifier"
     if name == "pixels":
         return pixels()
+    if name == "classifier" and dataset.name.startswith("stacked:"):
+        return stacked_classifier(dataset, progress=progress)
     if name == "classifier":
         return trained_classifier(dataset, progress=progress)
     if file is None:

@@ -79,6 +79,7 @@ class Scene(NamedTuple):
     held_out: Examples | None
     dataset: Dataset
     extractor: Extractor
+    labels: np.ndarray | None = None  # [N] int32, the classes that the samples were asked for
 
 
 class Metric(NamedTuple):
@@ -208,9 +209,22 @@ def _noted(scores: Mapping[str, Score], said: Mapping[str, str]) -> dict[str, Sc
     return {name: replace(score, note=notes[name]) for name, score in scores.items()}
 
 
+def _agreement(scene: Scene) -> dict[str, Score]:
+    """How often the extractor sees the class that a sample was asked for, beside its accuracy on held-out data."""
+    if scene.labels is None:
+        return {}
+    held_out = None
+    if scene.held_out is not None and scene.dataset.y_test is not None:
+        held_out = float(np.mean(np.asarray(scene.held_out.labels) == scene.dataset.y_test[: len(scene.held_out)]))
+    value = float(np.mean(np.asarray(scene.samples.labels) == scene.labels))
+    note = "samples taken for the class that was asked for"
+    return {"agreement": Score(value=value, floor=None, held_out=held_out, better="higher", note=note)}
+
+
 def _memorisation(scene: Scene) -> dict[str, Score]:
     """The floor is what one half of the held-out data scores against the other: nobody copied them."""
-    held_out, train = np.asarray(scene.dataset.x_test), scene.dataset.x_train
+    data = scene.dataset.in_memory()
+    held_out, train = np.asarray(data.x_test), np.asarray(data.x_train)
     found = metrics.memorisation(scene.samples.x, train, held_out)
     control = metrics.memorisation(held_out[::2], train, held_out[1::2])
     note = f"nearer to one of {len(train)} training examples than {COPIES:.0%} of held-out ones"
@@ -232,6 +246,11 @@ def _lacks_modes(dataset: Dataset, classes: int | None) -> str:
     return "" if known else "an extractor with the classes of the data, such as classifier, or the data ring or grid"
 
 
+def _lacks_own_classes(dataset: Dataset, classes: int | None) -> str:
+    fits = classes is not None and classes == dataset.classes
+    return "" if fits else "an extractor with the classes of the data, such as classifier"
+
+
 def _lacks_held_out(dataset: Dataset, classes: int | None) -> str:
     del classes
     return "" if dataset.x_test is not None and len(dataset.x_test) >= 4 else "held-out data"
@@ -244,6 +263,7 @@ METRICS: dict[str, Metric] = {
     "precision_recall": Metric("features", _nothing, partial(_paired, "higher", _precision_recall)),
     "density_coverage": Metric("features", _nothing, partial(_paired, "higher", _density_coverage)),
     "modes": Metric("features", _lacks_modes, _modes),
+    "agreement": Metric("features", _lacks_own_classes, _agreement),
     "sliced_wasserstein": Metric("features", _nothing, partial(_paired, "lower", _sliced_wasserstein)),
     "duplicates": Metric("features", _nothing, partial(_paired, "lower", _duplicates)),
     "memorisation": Metric("features", _lacks_held_out, _memorisation),

@@ -1,5 +1,6 @@
 """Conditioning by concatenation of any networks that know no labels themselves (Mirza & Osindero 2014)."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -34,9 +35,11 @@ class ConcatenatedImage(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: Array, labels: Array) -> Any:
+    def __call__(self, x: Array, labels: Array, *, train: bool) -> Any:
         """[B, H, W, C] images and [B] int32 labels to what the discriminator says."""
         size = x.shape[1] * x.shape[2]
         maps = nn.Embed(self.num_classes, size, dtype=self.dtype, name="classes")(labels)
         planes = maps.reshape(*x.shape[:3], 1).astype(x.dtype)
-        return self.make(dtype=self.dtype, name="discriminator")(jnp.concatenate([x, planes], -1))
+        discriminator = self.make(dtype=self.dtype, name="discriminator")
+        how = {"train": train} if "train" in inspect.signature(type(discriminator).__call__).parameters else {}
+        return discriminator(jnp.concatenate([x, planes], -1), **how)

@@ -7,7 +7,7 @@ and a tanh output in the generator, LeakyReLU(0.2) in the discriminator; kernels
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -17,7 +17,7 @@ from ganjax.core import Array, Judgement
 from ganjax.errors import DataError
 from ganjax.layers.convolution import Conv, ConvTranspose
 from ganjax.layers.dropout import Dropout
-from ganjax.layers.normalisation import BatchNorm
+from ganjax.layers.normalisation import BatchNorm, ConditionalBatchNorm
 from ganjax.models.mlp import check_labels, leaky_relu
 
 _kernel_init = nn.initializers.normal(0.02)
@@ -57,12 +57,14 @@ def doublings(height: int, width: int) -> int:
 class Generator(nn.Module):
     """`G: z -> image`, from a base map of height / 2^n by width / 2^n with `width * 2^(n - 1)` channels.
 
-    With classes, a learned embedding of the label is concatenated to `z` (Mirza & Osindero 2014). Without
-    (`num_classes = 0`), labels are ignored, so that labelled data can train an unconditional model.
+    With classes, a learned embedding of the label is concatenated to `z` (Mirza & Osindero 2014), or the scales and
+    offsets of BatchNorm are those of the class. Without (`num_classes = 0`), labels are ignored, so that labelled data
+    can train an unconditional model.
     """
 
     shape: tuple[int, ...]  # (height, width, channels)
     width: int = 64  # channels of the last hidden map
+    conditioning: Literal["concatenation", "batch_norm"] = "concatenation"
     output: Callable[[Array], Array] = jnp.tanh
     num_classes: int = 0
     embedding: int = 64  # length of a label's vector
@@ -74,10 +76,17 @@ class Generator(nn.Module):
         """[B, Z] latents and [B] int32 labels to images [B, H, W, C]."""
         check_image_shape(self.shape)
         check_labels(labels, self.num_classes)
-        if self.num_classes:
+        by_class = self.num_classes > 0 and self.conditioning == "batch_norm"
+        if self.num_classes and not by_class:
             label = nn.Embed(self.num_classes, self.embedding, dtype=self.dtype)(labels)
             z = jnp.concatenate([z, label.astype(z.dtype)], axis=-1)
-        norm = partial(_batch_norm, use_running_average=not train, axis_name=self.axis_name, dtype=self.dtype)
+        shared: dict[str, Any] = {"axis_name": self.axis_name, "dtype": self.dtype}
+
+        def norm(x: Array) -> Array:
+            if by_class and labels is not None:
+                return ConditionalBatchNorm(self.num_classes, **shared)(x, labels, train=train)
+            return _batch_norm(use_running_average=not train, **shared)(x)
+
         height, width, channels = self.shape
         n = doublings(height, width)
         x_BxHxWxC = ConvTranspose(
@@ -88,10 +97,10 @@ class Generator(nn.Module):
             kernel_init=_kernel_init,
             dtype=self.dtype,
         )(z[:, None, None])
-        x_BxHxWxC = nn.relu(norm()(x_BxHxWxC))
+        x_BxHxWxC = nn.relu(norm(x_BxHxWxC))
         for i in reversed(range(n - 1)):
             x_BxHxWxC = _up(self.width * 2**i, use_bias=False, dtype=self.dtype)(x_BxHxWxC)
-            x_BxHxWxC = nn.relu(norm()(x_BxHxWxC))
+            x_BxHxWxC = nn.relu(norm(x_BxHxWxC))
         return self.output(_up(channels, dtype=self.dtype)(x_BxHxWxC))
 
 

@@ -179,7 +179,7 @@ class Generator(nn.Module):
             z = jnp.concatenate([z, table(labels).astype(z.dtype)], -1)
         basis = self.param("basis", nn.initializers.normal(1.0), (height // 2**n, width // 2**n, widths[0]))
         style = nn.Dense(widths[0], use_bias=False, kernel_init=fan_in(), dtype=self.dtype, name="style")(z)
-        x_BxHxWxC = style[:, None, None] * basis.astype(style.dtype)
+        x_BxHxWxC = style[:, None, None] * basis[None].astype(style.dtype)
         block = partial(_block(self), self.blocks * len(widths), self.expansion, self.group, self.dtype)
         for i, features in enumerate(widths):
             if i:

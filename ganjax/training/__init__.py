@@ -2,7 +2,7 @@
 
 from ganjax.training.checkpoint import latest_step
 from ganjax.training.loop import Schedule, train
-from ganjax.training.sampling import draw, name_of_weights, weights_of
+from ganjax.training.sampling import draw, drawn_labels, name_of_weights, weights_of
 from ganjax.training.setup import Keys, Setup, check, load_state
 from ganjax.training.simulate import population, simulate
 from ganjax.training.state import Averaged, digest, init_state
@@ -16,6 +16,7 @@ __all__ = [
     "check",
     "digest",
     "draw",
+    "drawn_labels",
     "init_state",
     "latest_step",
     "load_state",

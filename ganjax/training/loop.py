@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from ganjax.core import GameState, Metrics
 from ganjax.errors import DivergedError, OutOfMemoryError, PeerError, reason
-from ganjax.training import parallel
+from ganjax.training import feed, parallel
 from ganjax.training.checkpoint import Checkpoints
 from ganjax.training.chunk import compile_chunk, first_not_finite, per_step
 from ganjax.training.judging import Judge, Judging
-from ganjax.training.setup import Keys, Setup, arrays, check, initial_state, order, state_shapes
+from ganjax.training.setup import Keys, Setup, check, initial_state, order, state_shapes
 from ganjax.training.step import train_step, unguarded_step
 from ganjax.training.telemetry import telemetry
 from ganjax.training.writers import Writers
@@ -25,11 +25,12 @@ from ganjax.training.writers import Writers
 # What XLA begins an error with, of whatever class JAX makes it.
 STATUS = re.compile("RESOURCE_EXHAUSTED|UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED")
 Observe = Callable[[int, GameState, Writers], None]
+Timed = Callable[[str, Callable], Callable]  # (part of the loop, function) -> the function, its time measured
 MAX_SKIPPED = 5  # consecutive steps without a finite result before the run is stopped
 
 
 class Schedule(NamedTuple):
-    """How long, and what how often; all in steps."""
+    """How long, and what how often, all in steps; and how examples reach the devices."""
 
     steps: int
     log_every: int = 10
@@ -37,6 +38,8 @@ class Schedule(NamedTuple):
     checkpoint_every: int = 500
     judge_every: int = 0  # 0 judges never
     chunk: int = 50  # steps per compiled call
+    resident_megabytes: int = feed.RESIDENT_MEGABYTES  # data sets up to this size lie on every device
+    workers: int = 2  # threads that gather examples of larger ones
 
 
 class Result(NamedTuple):
@@ -56,6 +59,7 @@ def train(
     judge: Judge | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: bool = True,
+    timed: Timed = lambda part, function: function,
 ) -> Result:
     """Train until step `schedule.steps`, continuing from the newest checkpoint of `workdir` if there is one.
 
@@ -65,13 +69,14 @@ def train(
         setup: what to train.
         workdir: the run directory, made if it does not exist.
         seed: of the initialisation, the order of the data and all noise.
-        schedule: how long, and how often to log, sample and save.
+        schedule: how long, how often to log, sample and save, and from what size on data are streamed.
         observe: called as `observe(step, host state, writers)` at step 0, every `sample_every` steps and at the end.
             Every `sample_every` steps the gradients' lengths and the setup's telemetry are logged too.
         judge: called with the host state every `judge_every` steps and at the end, on the primary process; the state
             of its least "score" is kept in `<workdir>/best`, and training never continues from it.
         stop: asked between chunks; once it says so on any process, the state is saved, and returned as it is.
         progress: show a progress bar on standard error.
+        timed: is handed what each part of the loop calls, to measure it; `ganjax.profile` does.
 
     Returns:
         The final state and the step that it continued from.
@@ -82,12 +87,13 @@ def train(
         PeerError: another process of the run is gone.
         DivergedError: after `MAX_SKIPPED` consecutive steps without a finite result.
         DataError, ConfigError: the data or the batch do not fit, before anything is written.
+        DataError: an image that is read while training goes on is bad.
     """
     check(setup)
     if schedule.judge_every and judge is None and parallel.is_primary():
         raise ValueError(f"train: judge_every is {schedule.judge_every} and there is no judge; give one, or 0")
     with _causes_named(setup):
-        return _train(setup, workdir, seed, schedule, observe, judge, stop, progress)
+        return _train(setup, workdir, seed, schedule, observe, judge, stop, progress, timed)
 
 
 def _train(
@@ -99,6 +105,7 @@ def _train(
     judge: Judge | None,
     stop: Callable[[], bool],
     progress: bool,
+    timed: Timed,
 ) -> Result:
     keys, positions = Keys.of(seed), order(setup, seed)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -112,52 +119,61 @@ def _train(
         checkpoints.close()
         return Result(state, begin)
 
+    resident = feed.is_resident(setup.dataset, schedule.resident_megabytes)
+    if not resident:
+        schedule = schedule._replace(chunk=feed.fitting(setup, schedule.chunk))
     one_step = train_step(setup.game, setup.dynamics, setup.averages, axis_name=parallel.axis_name())
-    run = compile_chunk(one_step, scan=setup.scan, length=schedule.chunk)
-    measure = telemetry(setup)
-    data, state = parallel.replicate(arrays(setup)), parallel.replicate(state)
+    run = timed("step", compile_chunk(one_step, scan=setup.scan, length=schedule.chunk))
+    measure, save = timed("telemetry", telemetry(setup)), timed("checkpoint", _save)
+    state = parallel.replicate(state)
     writers = Writers(workdir, begin) if parallel.is_primary() else None
     judging = Judging(workdir, judge, writers) if schedule.judge_every else None
     move = unguarded_step(setup.game, setup.dynamics, setup.averages)
 
     def blame(at: int) -> str | None:
         """What step `at` would do to the state, which is as it was before: that step was rejected."""
-        before = replace(state, step=state.step * 0 + (at - 1))
-        return first_not_finite(move, before, data, parallel.deal(_padded(positions(at - 1, 1), 1)), keys.steps)
+        before, chunk = replace(state, step=state.step * 0 + (at - 1)), feed.gathered(setup, positions(at - 1, 1))
+        return first_not_finite(move, before, chunk.data, chunk.rows, keys.steps)
 
     log = _Log(writers, schedule, begin, blame, progress and writers is not None)
+    if resident:
+        chunks = feed.resident(setup, positions, _spans(begin, schedule), schedule.chunk)
+    else:
+        chunks = feed.streamed(setup, positions, _spans(begin, schedule), schedule.chunk, workers=schedule.workers)
+    log_chunk, log_finish = timed("metrics", log.chunk), timed("metrics", log.finish)
+    next_chunk = timed("input", next)
     reachable = True
     try:
         with _causes_named(setup):
             if step == 0 and writers and observe:
                 observe(0, parallel.fetch(state), writers)
             while step < schedule.steps and not parallel.any_process(stop()):
-                count = _until_next_event(step, schedule)
-                rows = parallel.deal(_padded(positions(step, count), schedule.chunk))
+                count, data, rows = next_chunk(chunks)
                 state, metrics = run(state, data, rows, keys.steps, count)
-                log.chunk(step, count, metrics)
+                log_chunk(step, count, metrics)
                 step += count
                 last = step == schedule.steps
                 sampled = step % schedule.sample_every == 0
                 if writers and sampled:  # not where a run happens to stop: a whole run has no such record
                     log.add(measure(parallel.fetch(state)))
                 if last:
-                    log.finish()
+                    log_finish()
                 if observe and writers and (last or sampled):
                     observe(step, parallel.fetch(state), writers)
                 if judging and (last or step % schedule.judge_every == 0):
                     judging(parallel.fetch(state))
                 if last or step % schedule.checkpoint_every == 0:
-                    saved = _save(checkpoints, log, state)
+                    saved = save(checkpoints, log, state)
             if step != saved:
-                _save(checkpoints, log, state)
+                save(checkpoints, log, state)
     except PeerError:
         reachable = False  # to finish a checkpoint would be to wait for the process that is gone
         raise
     finally:
+        chunks.close()
         log.close()
         if reachable:
-            checkpoints.close()
+            timed("checkpoint", checkpoints.close)()
             if judging:
                 judging.close()
     return Result(parallel.fetch(state), begin)
@@ -197,9 +213,12 @@ def _until_next_event(step: int, schedule: Schedule) -> int:
     return min(schedule.chunk, schedule.steps - step, *(every - step % every for every in events if every))
 
 
-def _padded(positions: np.ndarray, length: int) -> np.ndarray:
-    """[count, batch] to [length, batch] int32; the added rows are never used."""
-    return np.pad(positions, ((0, length - len(positions)), (0, 0))).astype(np.int32)
+def _spans(step: int, schedule: Schedule) -> Iterator[tuple[int, int]]:
+    """(start, count) of every chunk that is left."""
+    while step < schedule.steps:
+        count = _until_next_event(step, schedule)
+        yield step, count
+        step += count
 
 
 def _divergence(step: int, record: Mapping[str, float], leaf: str | None) -> str:

@@ -22,17 +22,33 @@ AXIS = "data"
 HEARTBEAT = 30  # seconds after which a silent process counts as dead, and ends the others
 
 
-def join(coordinator: str, process_count: int, process_id: int) -> None:
+AUTO = "auto"  # the coordinator that a launcher knows
+
+
+def join(coordinator: str, process_count: int = 1, process_id: int = 0) -> None:
     """Join a run of several processes; call it before any other use of JAX.
 
     Args:
-        coordinator: `host:port` of process 0, the same for all.
+        coordinator: `host:port` of process 0, the same for all; or "auto", where the launcher (SLURM, Open MPI, a TPU
+            pod, Kubernetes) says in the environment who is who.
         process_count: how many processes there are.
         process_id: which one this is, from 0.
+
+    Raises:
+        ConfigError: no launcher is found, or the others cannot be reached.
     """
+    names = ("coordinator_address", "num_processes", "process_id")
+    told = {} if coordinator == AUTO else dict(zip(names, (coordinator, process_count, process_id), strict=True))
+    initialize: Callable = jax.distributed.initialize
     try:
-        jax.distributed.initialize(coordinator, process_count, process_id, heartbeat_timeout_seconds=HEARTBEAT)
-    except (RuntimeError, ValueError) as error:
+        initialize(**told, heartbeat_timeout_seconds=HEARTBEAT)
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        if coordinator == AUTO:
+            raise ConfigError(
+                f"--coordinator auto cannot find the other processes ({reason(error)}); start them with SLURM's srun, "
+                "Open MPI's mpirun, on a TPU pod or in a Kubernetes job, or give --coordinator HOST:PORT, "
+                "--process-count and --process-id"
+            ) from error
         raise ConfigError(f"process {process_id} cannot join --coordinator {coordinator}: {reason(error)}") from error
 
 
@@ -123,11 +139,19 @@ def deal(positions: np.ndarray) -> jax.Array:
     Returns:
         [steps, batch] on one device, else [local devices, steps, batch / devices].
     """
-    if jax.device_count() == 1:
-        return jnp.asarray(positions)
+    return place(shares(positions))
+
+
+def shares(positions: np.ndarray) -> np.ndarray:
+    """[steps, batch] to [local devices, steps, batch / devices] on the host: what each of this process's is dealt."""
     everyone = jax.devices()
     mine = [everyone.index(device) for device in jax.local_devices()]
-    return _per_device(np.stack([positions[:, place :: len(everyone)] for place in mine]))
+    return np.stack([positions[:, first :: len(everyone)] for first in mine])
+
+
+def place(shares: np.ndarray) -> jax.Array:
+    """Row i of [local devices, ...] on local device i; on a single device without that axis."""
+    return jnp.asarray(shares[0]) if jax.device_count() == 1 else _per_device(shares)
 
 
 def _per_device(rows: np.ndarray) -> jax.Array:

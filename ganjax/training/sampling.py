@@ -58,14 +58,20 @@ def draw(
     if setup.sample is None:
         raise ConfigError("this experiment has no generator to sample from")
     params, net_state = weights_of(setup, state, player, weights)
-    classes = setup.dataset.classes if setup.labelled else None
     sample = jax.jit(setup.sample)
+    everyone = drawn_labels(setup, count + BATCH)
     parts = []
     for start in range(0, count, BATCH):
         index = jnp.arange(start, start + BATCH, dtype=jnp.int32)
-        labels = None if classes is None else index % classes
+        labels = None if everyone is None else everyone[start : start + BATCH]
         parts.append(np.asarray(sample(params, net_state, key, index, labels)))
     return as_data(np.concatenate(parts)[:count], setup.dataset.x_train.dtype)
+
+
+def drawn_labels(setup: Setup, count: int) -> np.ndarray | None:
+    """The classes that `draw` asks for, [count] int32: they take turns; None for a generator without labels."""
+    classes = setup.dataset.classes if setup.labelled else None
+    return None if classes is None else np.arange(count, dtype=np.int32) % classes
 
 
 def as_data(x: np.ndarray, dtype: np.dtype) -> np.ndarray:

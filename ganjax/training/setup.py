@@ -71,10 +71,12 @@ def order(setup: Setup, seed: int) -> Callable[[int, int], np.ndarray]:
     return lambda start, count: positions_of_steps(seed, start, count, batch_size=setup.examples, size=size)
 
 
-def arrays(setup: Setup, size: int | None = None) -> dict[str, np.ndarray | None]:
-    """The first `size` training examples, all by default, as `gather` wants them."""
-    labels = setup.dataset.y_train if setup.labelled else None
-    return {"x": setup.dataset.x_train[:size], "label": None if labels is None else labels[:size]}
+def arrays(setup: Setup, size: int | None = None) -> dict[str, Any]:
+    """The first `size` training examples, as `gather` wants them; by default all, images on disk where they are."""
+    x, labels = setup.dataset.x_train, setup.dataset.y_train if setup.labelled else None
+    if size is None:
+        return {"x": x, "label": labels}
+    return {"x": x[:size], "label": None if labels is None else labels[:size]}
 
 
 def gather(data: Mapping[str, Any], rows: Array, position: Array) -> Batch:

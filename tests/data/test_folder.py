@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganjax.data import LazyImages, load
 from ganjax.data import folder as folder_module
-from ganjax.data import load
 from ganjax.errors import DataError
 
 
@@ -183,14 +183,18 @@ def test_refuses_colours_of_16_bits(tmp_path):
     np.testing.assert_array_equal(load(str(tmp_path)).x_train[0, 0], [[1, 2, 1], [2, 1, 2]])
 
 
-def test_refuses_more_than_fits(tmp_path, monkeypatch):
+def test_more_than_fits_is_left_on_disk(tmp_path, monkeypatch):
     write(tmp_path / "a.png")
     write(tmp_path / "b.png", 1)
-    monkeypatch.setattr("ganjax.data.dataset.MAX_BYTES", 2 * 6 * 5 * 3)
-    assert len(load(str(tmp_path)).x_train) == 2
-    monkeypatch.setattr("ganjax.data.dataset.MAX_BYTES", 2 * 6 * 5 * 3 - 1)
-    monkeypatch.setattr(folder_module.np, "empty", None)  # refused before the array is made
-    assert "the data set takes 180 bytes uncompressed, more than the limit of 179" in refused(tmp_path)
+    monkeypatch.setattr("ganjax.data.memory.MAX_BYTES", 2 * 6 * 5 * 3)
+    assert isinstance(load(str(tmp_path)).x_train, np.ndarray)
+    monkeypatch.setattr("ganjax.data.memory.MAX_BYTES", 2 * 6 * 5 * 3 - 1)
+    x = load(str(tmp_path)).x_train
+    assert isinstance(x, LazyImages) and x.shape == (2, 6, 5, 3)
+    np.testing.assert_array_equal(x[1:], pixels(1)[None])
+    monkeypatch.setattr(folder_module.np, "empty", None)  # refused before an array is made
+    with pytest.raises(DataError, match="2 images at once take 180 bytes, more than the limit of 179; ask for fewer"):
+        np.asarray(x)
 
 
 def test_links_out_of_the_folder_are_not_followed(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganjax.data import load
+from ganjax.data import LazyImages, load
 from ganjax.errors import DataError
 
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -183,9 +183,25 @@ def test_another_format(copy):
     assert "is prepared as tfrecord, not array_record; remove it and prepare it once: pip install" in sentence
 
 
-def test_more_than_fits(data_dir, monkeypatch):
-    monkeypatch.setattr("ganjax.data.dataset.MAX_BYTES", 7 * 6 * 5 * 3 - 1)
-    assert "the data set takes 630 bytes uncompressed, more than the limit" in refused("tfds:ganjax_tiny", data_dir)
+def test_images_are_left_on_disk(data_dir, monkeypatch):
+    """When asked, or where they are more than fits: the same images and labels, whatever is read first."""
+    whole, lazy = load("tfds:ganjax_tiny", data_dir), load("tfds:ganjax_tiny", data_dir, lazy=True)
+    monkeypatch.setattr("ganjax.data.memory.MAX_BYTES", 7 * 6 * 5 * 3 - 1)
+    large = load("tfds:ganjax_tiny", data_dir)
+    for data in (lazy, large):
+        assert isinstance(data.x_train, LazyImages) and data.x_train.shape == (7, 6, 5, 3)
+        np.testing.assert_array_equal(data.x_train[[5, 0, 5]], whole.x_train[[5, 0, 5]])
+        np.testing.assert_array_equal(data.y_train, whole.y_train)
+        np.testing.assert_array_equal(data.y_test, whole.y_test)
+    np.testing.assert_array_equal(lazy.x_test, whole.x_test)
+    assert isinstance(large.x_test, np.ndarray), "which does fit"
+    assert lazy.digest == load("tfds:ganjax_tiny", data_dir, lazy=True).digest != whole.digest
+
+
+def test_lazy_images_of_two_sizes(data_dir):
+    data = load("tfds:ganjax_ragged", data_dir, lazy=True)
+    with pytest.raises(DataError, match=r"train example 1: the image has shape .* expected images of one size"):
+        data.x_train[:]
 
 
 def records(copy):
@@ -203,3 +219,13 @@ def test_a_truncated_file_of_records(copy, share):
     records(copy).write_bytes(raw[: int(len(raw) * share)])
     sentence = refused("tfds:ganjax_tiny", copy)
     assert "cannot be read" in sentence and sentence.endswith("and prepare it again")
+
+
+def test_a_file_that_is_damaged_later(copy):
+    """What is read when asked for is checked when read."""
+    data = load("tfds:ganjax_tiny", str(copy), lazy=True)
+    raw = bytearray(records(copy).read_bytes())
+    raw[100:1500] = bytes(1400)
+    records(copy).write_bytes(raw)
+    with pytest.raises(DataError, match=r"tfds:ganjax_tiny train: cannot be read .*and prepare it again"):
+        data.x_train[:]

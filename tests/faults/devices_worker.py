@@ -1,6 +1,7 @@
 """A child process of test_continuing.py: train a small GAN with SGD until a step, on the devices that there are.
 
-python devices_worker.py WORKDIR STEPS writes the digests of what was restored and of what was saved.
+python devices_worker.py WORKDIR STEPS [COORDINATOR COUNT ID] writes the digests of what was restored and of what was
+saved.
 """
 
 import json
@@ -19,7 +20,9 @@ from ganjax.models import mlp
 from ganjax.training import Averaged, Schedule, Setup, digest, latest_step, load_state, parallel, train
 
 
-def main(workdir: Path, steps: int) -> None:
+def main(workdir: Path, steps: int, *cluster: str) -> None:
+    if cluster:
+        parallel.join(cluster[0], int(cluster[1]), int(cluster[2]))
     axis, data, sgd = parallel.axis_name(), load("ring"), optax.sgd(0.01)
     generator = mlp.Generator(data.shape, (16,), output=mlp.identity, batch_norm=True, axis_name=axis)
     game = gan(generator, mlp.Discriminator((16,)), LOSSES["non_saturating"], prior=normal_prior(4), axis_name=axis)
@@ -28,10 +31,12 @@ def main(workdir: Path, steps: int) -> None:
     restored: GameState | None = load_state(setup, workdir) if latest_step(workdir) else None
     schedule = Schedule(steps, log_every=1, sample_every=10**6, checkpoint_every=5, chunk=5)
     state, _ = train(setup, workdir, seed=0, schedule=schedule, progress=False)
+    if not parallel.is_primary():
+        return
     records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     np.save(workdir / f"{steps}.npy", [[r["discriminator/cost"], r["generator/cost"]] for r in records])
     sys.stdout.write(f"{'none' if restored is None else digest(restored)} {digest(state)}\n")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

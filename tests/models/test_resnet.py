@@ -1,5 +1,7 @@
 """The residual networks: published parameter counts, layers, options."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,8 +41,8 @@ def down(i, h, o, shortcut=True):
     return conv(3, i, h) + conv(3, h, o) + shortcut * conv(1, i, o)
 
 
-# Lee & Town 2020, torch_mimicry/nets/sngan/sngan_{32,48,64,128}.py: channels from the base map to the image, and of each
-# block of the discriminator; z has 128 entries. In 32 the last two blocks of D neither halve nor change channels.
+# Lee & Town 2020, torch_mimicry/nets/sngan/sngan_{32,48,64,128}.py: channels from the base map to the image, and of
+# each block of the discriminator; z has 128 entries. In 32 the last two blocks of D neither halve nor change channels.
 PUBLISHED = {
     32: (4, [256, 256, 256, 256], [128] * 4, {2, 3}, 4_276_739, 1_053_825),
     48: (6, [512, 256, 128, 64], [64, 128, 256, 512, 1024], set(), 4_878_083, 10_141_441),
@@ -54,7 +56,7 @@ def test_parameter_counts_are_those_of_mimicry(side):
     """By its list of layers, and as its documentation prints them."""
     base, up_widths, down_widths, plain, generator, discriminator = PUBLISHED[side]
     by_hand = 128 * base**2 * up_widths[0] + base**2 * up_widths[0]
-    by_hand += sum(up(i, o) for i, o in zip(up_widths, up_widths[1:], strict=False))
+    by_hand += sum(up(i, o) for i, o in itertools.pairwise(up_widths))
     by_hand += 2 * up_widths[-1] + conv(3, up_widths[-1], 3)
     assert by_hand == generator
     inputs = [3, *down_widths]

@@ -1,5 +1,6 @@
 """One device, eight devices, and two processes of two devices give the same numbers for the same global batch."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from ganjax import launch
 from ganjax.errors import ConfigError
 from ganjax.training import parallel
 
@@ -97,6 +99,84 @@ def test_two_processes_from_the_command_line(tmp_path):
     (_, error, code), (_, other_error, other_code) = run(tmp_path / "mine")
     assert (code, other_code) == (2, 2), error + other_error
     assert "is not empty" in error and "process 0 refused" in other_error
+
+
+def _launched(workdir, environments, *more):
+    """(exit code, stdout, stderr) of one process for each environment, with --coordinator auto."""
+    script = Path(__file__).parents[2] / "experiments" / "vanilla_gan.py"
+    command = [sys.executable, script, "train", "--smoke", "--quiet", "--workdir", workdir, "--steps", "20", *more]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    workers = [
+        subprocess.Popen([*command, "--coordinator", "auto"], env=os.environ | one, **pipes) for one in environments
+    ]
+    try:
+        outputs = [worker.communicate(timeout=300) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    return [(worker.returncode, *output) for worker, output in zip(workers, outputs, strict=True)]
+
+
+def test_slurm_says_who_is_who(tmp_path):
+    """The variables that srun sets; the port follows from the job's number."""
+    base = 65535 - 2**12 + 1
+    with socket.socket() as free:
+        for job in range(os.getpid() % 2**11, 2**12):
+            with contextlib.suppress(OSError):
+                free.bind(("127.0.0.1", base + job))
+                break
+    shared = {
+        "SLURM_JOB_ID": str(job),
+        "SLURM_STEP_NODELIST": "127.0.0.1",
+        "SLURM_NTASKS": "2",
+        "SLURM_STEP_NUM_NODES": "1",
+    }
+    environments = [shared | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)} for i in range(2)]
+    (code, first, err), (other, second, other_err) = _launched(tmp_path / "run", environments)
+    assert (code, other) == (0, 0), err + other_err
+    assert first.splitlines()[-1].startswith("step 20 digest ") and "digest" not in second
+
+
+def test_no_launcher_is_one_sentence(tmp_path):
+    ((code, _, err),) = _launched(tmp_path / "run", [{}])
+    assert code == 2, err
+    assert len(err.splitlines()) == 1 and not (tmp_path / "run").exists()
+    assert err.startswith("error: --coordinator auto cannot find the other processes") and "srun" in err
+
+
+@pytest.mark.parametrize("options", [("auto", 2, 0), ("auto", 1, 1), ("here", 2, 0), ("here:80", 2, 2), (None, 2, 0)])
+def test_an_option_too_many_or_too_few(tmp_path, options):
+    with pytest.raises(ConfigError, match="expected an id from 0 to count - 1 and host:port, auto alone, or none"):
+        launch.Train(workdir=tmp_path, coordinator=options[0], process_count=options[1], process_id=options[2])
+
+
+def test_a_checkpoint_moves_between_devices_and_processes(tmp_path):
+    """1 device, 4 devices, 2 processes of 2 devices, and back: the same bits restored, the same losses to 1e-6."""
+    worker = Path(__file__).parents[1] / "faults" / "devices_worker.py"
+
+    def play(devices, processes, workdir, steps):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        pipes = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        clusters = [[address, processes, i] for i in range(processes)] if processes > 1 else [[]]
+        workers = [
+            subprocess.Popen([str(w) for w in (sys.executable, worker, workdir, steps, *cluster)], **pipes)
+            for cluster in clusters
+        ]
+        outputs = [one.communicate(timeout=300) for one in workers]
+        assert all(one.returncode == 0 for one in workers), outputs
+        restored, saved = outputs[0][0].splitlines()[-1].split()  # Gloo writes lines of its own
+        return restored, saved, np.load(workdir / f"{steps}.npy")
+
+    *_, whole = play(1, 1, tmp_path / "whole", 40)
+    before = "none"
+    for i, (devices, processes) in enumerate([(1, 1), (4, 1), (2, 2), (1, 1)], 1):
+        restored, saved, costs = play(devices, processes, tmp_path / "moved", 10 * i)
+        assert restored == before, f"{processes} x {devices} restored another state than was saved"
+        before = saved
+    np.testing.assert_allclose(costs, whole, rtol=1e-6, atol=1e-6)
 
 
 def test_an_indivisible_batch_is_an_error(monkeypatch):

@@ -1,0 +1,56 @@
+"""DCGAN on CIFAR-10: a plain pair of convolutional networks, and how far it gets by the last step.
+
+Claim: a DCGAN without tricks keeps improving for 50,000 steps if its discriminator has no BatchNorm; published tables
+show the best step of runs that had collapsed by their last.
+Paper: Radford, Metz and Chintala 2016, with the protocol of Sandlund's paired-discriminator runs (2025), which state
+the last step of one seed: generator 256-128-64 with BatchNorm, discriminator 64-128-256 without a norm, z of 128,
+batch 128, Adam 2e-4 (.5, .999), one turn each, no average.
+Command: python experiments/dcgan_cifar.py train --workdir runs/cifar             (CIFAR-10 by TFDS)
+         python experiments/dcgan_cifar.py evaluate --workdir runs/cifar --weights raw
+Expected: FID 97.1 after 10,000 steps and 49.99 after 50,000, 10,000 samples against 10,000 images; with conditional
+BatchNorm and projection (--conditional) 41.29. Real images score 5.20 there. StudioGAN's DCGAN: 49.0 at step 42,000 and
+137.4 at step 200,000.
+Time: about 8 hours on 2 CPU cores (benchmarks/README.md, dcgan32); no accelerator was at hand.
+What we measured: the smoke size alone; the full setting has not been run.
+"""
+
+from dataclasses import dataclass
+
+from ganjax import launch, recipe
+from ganjax.config import ConvolutionalConfig
+from ganjax.data import Dataset
+from ganjax.training import Setup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(ConvolutionalConfig):
+    """The networks, the game and how it is played."""
+
+    steps: int = 50_000
+    """Train until this step; a larger number continues a finished run."""
+    data: str = "tfds:cifar10"
+    """fashion_mnist, digits, tfds:NAME, a path to an .npz file or a folder of images."""
+    latent: int = 128
+    """Size of z ~ N(0, I)."""
+    batch_size: int = 128
+    """Examples that one turn of a player sees, over all devices."""
+
+
+def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
+    """Two convolutional networks."""
+    return recipe.convolutional(config, dataset, axis_name)
+
+
+SMOKE = {
+    "steps": 20,
+    "data": "digits",
+    "width": 8,
+    "batch_size": 32,
+    "sample_every": 10,
+    "checkpoint_every": 10,
+    "chunk": 10,
+}
+EXPERIMENT = launch.Experiment("dcgan_cifar", __doc__, Config(), SMOKE, build=build)
+
+if __name__ == "__main__":
+    launch.main(EXPERIMENT)

@@ -1,0 +1,126 @@
+"""Images that are left on disk: they look like an array, and are checked when they are read."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganjax.data import LazyImages, dataset, load
+from ganjax.errors import DataError
+
+X = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of three images."""
+    for i, image in enumerate(X):
+        path = tmp_path / "photos" / "ab"[i // 3] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    return tmp_path / "photos"
+
+
+def _lazy(folder):
+    data = load(str(folder), lazy=True)
+    assert isinstance(data.x_train, LazyImages)
+    return data
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        3,
+        -1,
+        np.int64(2),
+        slice(None, 2),
+        slice(None),
+        slice(4, None, -2),
+        [5, 0, 5],
+        np.array([], int),
+        X[:, 0, 0, 0] > 99,
+    ],
+)
+def test_it_is_indexed_as_an_array(folder, rows):
+    x = _lazy(folder).x_train
+    np.testing.assert_array_equal(x[rows], X[rows])
+    assert x[rows].dtype == np.uint8
+
+
+def test_it_looks_like_an_array(folder):
+    data = _lazy(folder)
+    x = data.x_train
+    assert (x.shape, x.dtype, x.ndim, x.size, x.nbytes, len(x)) == (X.shape, X.dtype, 4, X.size, X.nbytes, 6)
+    np.testing.assert_array_equal(np.asarray(x), X)
+    np.testing.assert_array_equal(np.stack(list(x)), X)
+    np.testing.assert_array_equal(data.y_train, [0, 0, 0, 1, 1, 1])
+    assert repr(data) == f"Dataset({folder}: 6 train, 0 test, uint8 (4, 5, 3), 2 classes)"
+    with pytest.raises(IndexError):
+        x[6]
+    with pytest.raises(IndexError):
+        x[[0, 6]]
+    with pytest.raises(ValueError, match="cannot be had without a copy"):
+        np.asarray(x, copy=False)
+
+
+def test_nothing_is_decoded_before_it_is_asked_for(folder):
+    (folder / "b" / "5.png").write_bytes(b"no image")
+    x = _lazy(folder).x_train
+    np.testing.assert_array_equal(x[:5], X[:5])
+    with pytest.raises(DataError, match=r"5\.png: not a readable PNG, JPEG or WEBP image .*; replace or remove it"):
+        x[3:]
+
+
+def test_images_of_another_size_or_gone(folder):
+    x = _lazy(folder).x_train
+    Image.fromarray(X[0][:3]).save(folder / "a" / "2.png")
+    with pytest.raises(
+        DataError, match=r"2\.png: 5x3 RGB, but 0\.png is 5x4 RGB; expected images of one size and mode"
+    ):
+        x[2]
+    (folder / "a" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"1\.png: not a readable"):
+        x[1]
+
+
+def test_bad_images_cannot_be_skipped_unread(folder):
+    with pytest.raises(DataError, match="which images are bad is not known before all are read; remove them"):
+        load(str(folder), lazy=True, on_bad="skip")
+
+
+def test_the_digest_is_of_names_sizes_and_times(folder):
+    first = _lazy(folder).digest
+    assert first == _lazy(folder).digest != load(str(folder)).digest
+    path = folder / "a" / "0.png"
+    before = path.stat()
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert _lazy(folder).digest != first
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert _lazy(folder).digest == first
+    path.rename(folder / "a" / "00.png")
+    assert _lazy(folder).digest != first
+
+
+def test_a_part_in_memory(folder, monkeypatch):
+    data = _lazy(folder)
+    whole = data.in_memory()
+    np.testing.assert_array_equal(whole.x_train, X)
+    assert whole.in_memory() is whole
+    monkeypatch.setattr(dataset, "PART_BYTES", X[0].size * 3 + 1)
+    part = data.in_memory()
+    assert isinstance(part.x_train, np.ndarray)
+    np.testing.assert_array_equal(part.x_train, X[[0, 2, 4]])
+    np.testing.assert_array_equal(part.y_train, [0, 0, 1])
+
+
+def test_threads_read_what_one_reads(folder):
+    x, found = _lazy(folder).x_train, {}
+    threads = [threading.Thread(target=lambda i=i: found.update({i: x[[i % 6] * 20]})) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i in range(8):
+        np.testing.assert_array_equal(found[i], X[[i % 6] * 20])

@@ -1,0 +1,39 @@
+"""A child process of test_feed.py: a run whose data are resident, streamed, and streamed in two parts.
+
+python feed_worker.py FOLDER
+"""
+
+import sys
+from pathlib import Path
+
+import jax
+import optax
+
+from ganjax.data import load
+from ganjax.dynamics import alternating
+from ganjax.games import gan, normal_prior
+from ganjax.losses import LOSSES
+from ganjax.models import mlp
+from ganjax.training import Schedule, Setup, digest, parallel, train
+
+
+def main(folder: Path) -> None:
+    dataset, axis, adam = load("digits"), parallel.axis_name(), optax.adam(1e-3)
+    networks = mlp.Generator(dataset.shape, hidden=(16,)), mlp.Discriminator(hidden=(16,))
+    setup = Setup(
+        game=gan(*networks, LOSSES["hinge"], prior=normal_prior(4), axis_name=axis),
+        dynamics=alternating({"discriminator": adam, "generator": adam}, axis_name=axis),
+        dataset=dataset,
+        batch_size=8,
+    )
+    found = [str(jax.device_count())]
+    for name, parts, megabytes in (("resident", (15,), 1), ("streamed", (15,), 0), ("parts", (7, 15), 0)):
+        for steps in parts:
+            schedule = Schedule(steps, chunk=4, checkpoint_every=5, resident_megabytes=megabytes)
+            state, _ = train(setup, folder / name, seed=0, schedule=schedule, progress=False)
+        found.append(digest(state))
+    (folder / "digests").write_text(" ".join(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

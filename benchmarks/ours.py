@@ -10,6 +10,8 @@ from pathlib import Path
 from contender import Child, Settings
 from workloads import SAMPLES, Workload
 
+from ganjax import launch
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -24,9 +26,6 @@ def build(workload: Workload, data: Path, precision: str = "float32"):
             raise RuntimeError(f"experiments/{workload.experiment}.py has no option precision; leave --precision out")
         options["precision"] = "bfloat16"
     config = replace(experiment.config, **options)
-    from ganjax import launch
-
-    launch._prepare_jax()
     return launch._setup(experiment, config), config
 
 
@@ -34,6 +33,7 @@ def create(workload: Workload, settings: Settings) -> Child:
     """The workload through what `train` and `sample` run."""
     os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda"}[settings.device]
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # the others live on the same GPU
+    launch._prepare_jax()
     setup, config = build(workload, settings.data, settings.precision)
     import jax
 
@@ -56,7 +56,7 @@ def _training(setup, state, keys, length: int) -> Callable[[int], float]:
     """`run(steps) -> the discriminator's last cost`."""
     import jax
 
-    from ganjax.training import loop, parallel
+    from ganjax.training import feed, parallel
     from ganjax.training import setup as training
     from ganjax.training.chunk import compile_chunk, per_step
     from ganjax.training.step import train_step
@@ -72,7 +72,7 @@ def _training(setup, state, keys, length: int) -> Callable[[int], float]:
         end, pending = taken + steps, None
         while taken < end:
             count = min(length, end - taken)
-            positions = parallel.deal(loop._padded(order(taken, count), length))
+            positions = parallel.deal(feed._padded(order(taken, count), length))
             state, metrics = program(state, data, positions, keys.steps, count)
             if pending is not None:
                 per_step(*pending)

@@ -78,7 +78,8 @@ MLP28 = Workload(
     goal=2.5,
 )
 _GP = {"loss": "wasserstein", "penalty": "gradient_penalty", "turns": 5, "second_order": True}
-DCGAN32 = Workload("dcgan", {"width": 64}, "dcgan", {"width": 64}, (32, 32, 3), goal=2.0)
+_NORMED = {"width": 64, "discriminator_norm": "batch"}
+DCGAN32 = Workload("dcgan_cifar", _NORMED, "dcgan", {"width": 64}, (32, 32, 3), goal=2.0)
 DCGAN28 = DCGAN32._replace(shape=(28, 28, 1), data="fashion_mnist", goal=None)
 _PLAIN = {"options": {"width": 64, "discriminator_norm": "none"}, "sizes": {"width": 64, "norm": False}}
 

@@ -7,6 +7,7 @@ BatchNorm in the discriminator. A step is all turns of both players. The machine
 """
 
 import speed
+from workloads import OBJECTIVES
 
 if __name__ == "__main__":
-    speed.main(tuple(speed.OBJECTIVES), __doc__)
+    speed.main(OBJECTIVES, __doc__)

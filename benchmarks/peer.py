@@ -1,135 +1,188 @@
-"""The PyTorch side of `speed.py`: the networks, the game and the work of a ganjax step, as a PyTorch user writes them.
+"""The PyTorch side of `speed.py`: the game and the work of a ganjax step, as a PyTorch user writes them.
 
 Three variants of the same step:
 
     eager     the plain training loop of most tutorials: contiguous, Adam's loop over tensors, fakes detached
-    tuned     what pays on a CPU: channels-last, fused Adam, no graph for the discriminator's fakes, its weights
-              frozen in the generator's turn, the average in one call, denormals flushed
+    tuned     what pays: channels-last, fused Adam, no graph for the discriminator's fakes, its weights frozen in the
+              generator's turn, real and fake in one pass where the discriminator has no BatchNorm, the average in one
+              call, denormals flushed
     compiled  tuned, with both costs through torch.compile
+
+Sampling is eager without gradients, tuned in inference mode and channels-last, or that compiled.
 """
 
+import contextlib
 import copy
 from collections.abc import Callable
-from importlib.util import find_spec
-from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
+import peer_networks
 import torch
+from contender import Child, Settings
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
+from workloads import DECAY, LEARNING_RATE, SAMPLES, WEIGHT, Workload
 
-BATCH, LATENT, DECAY = 64, 100, 0.999
-PENALISED = {"wgan_gp28": 5, "r1_28": 1}  # workloads with a gradient penalty -> turns of the discriminator
-
-
-def networks(workload: str) -> tuple[nn.Module, nn.Module]:
-    """Generator and discriminator of `experiments/vanilla_gan.py` or `experiments/dcgan.py`, for 28x28x1 images."""
-    if workload == "mlp28":
-        generator, discriminator = _perceptron(LATENT, 256, 512, 1024, 784), _perceptron(784, 512, 256, 1)
-        generator.extend([nn.Tanh(), nn.Unflatten(1, (1, 28, 28))])
-        discriminator.insert(0, nn.Flatten())
-    else:
-        plain = workload in PENALISED
-        generator = nn.Sequential(
-            nn.Unflatten(1, (LATENT, 1, 1)),
-            *(nn.ConvTranspose2d(LATENT, 128, 7, bias=False), nn.BatchNorm2d(128), nn.ReLU()),
-            *(nn.ConvTranspose2d(128, 64, 4, 2, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()),
-            *(nn.ConvTranspose2d(64, 1, 4, 2, 1), nn.Tanh()),
-        )
-        discriminator = nn.Sequential(
-            *(nn.Conv2d(1, 64, 4, 2, 1), nn.LeakyReLU(0.2)),
-            nn.Conv2d(64, 128, 4, 2, 1, bias=plain),
-            nn.Identity() if plain else nn.BatchNorm2d(128),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(128, 1, 7),
-        )
-    return generator.apply(_initialise), discriminator.apply(_initialise)
+# The discriminator's cost from logits of real and fake examples, and the generator's.
+LOSSES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "non_saturating": (
+        lambda real, fake: (softplus(-real) + softplus(fake)).mean(),
+        lambda fake: softplus(-fake).mean(),
+    ),
+    "hinge": (lambda real, fake: (relu(1 - real) + relu(1 + fake)).mean(), lambda fake: -fake.mean()),
+    "wasserstein": (lambda real, fake: (fake - real).mean(), lambda fake: -fake.mean()),
+}
 
 
-def _perceptron(*sizes: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for fan_in, fan_out in pairwise(sizes):
-        layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers[:-1])
-
-
-def _initialise(layer: nn.Module) -> None:
-    """The scales of ganjax: dense kernels `1 / sqrt(fan_in)`, convolutions and BatchNorm 0.02, biases 0."""
-    if isinstance(layer, nn.Linear):
-        nn.init.normal_(layer.weight, 0, layer.in_features**-0.5)
-    elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(layer.weight, 0, 0.02)
-    elif isinstance(layer, nn.BatchNorm2d):
-        nn.init.normal_(layer.weight, 1, 0.02)
-    if getattr(layer, "bias", None) is not None:
-        nn.init.zeros_(layer.bias)
-
-
-def images() -> Tensor:
-    """The embedded training images, [N, 1, 28, 28] uint8; read without importing ganjax."""
-    file = Path(find_spec("ganjax").origin).parent / "data" / "embedded" / "fashion_mnist.npz"
-    return torch.from_numpy(np.load(file)["x_train"]).permute(0, 3, 1, 2).contiguous()
-
-
-def create(workload: str, variant: str, threads: int) -> tuple[dict[str, int], Callable[[int], float]]:
-    """Build a variant.
-
-    Returns:
-        The number of parameters of each player, and `run(steps) -> the discriminator's last cost`.
-    """
-    torch.set_num_threads(threads)
+def create(workload: Workload, settings: Settings, variant: str) -> Child:
+    """Build a variant of a workload."""
+    torch.set_num_threads(settings.threads)
     torch.manual_seed(0)
-    tuned = variant != "eager"
-    generator, discriminator = networks(workload)
-    if tuned:
+    device = torch.device("cuda" if settings.device == "gpu" else "cpu")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = variant != "eager"
+    networks = getattr(peer_networks, workload.network)(workload.shape, workload.latent, **workload.sizes)
+    generator, discriminator = (network.to(device) for network in networks)
+    if variant != "eager":
         torch.set_flush_denormal(True)
         generator.to(memory_format=torch.channels_last)
         discriminator.to(memory_format=torch.channels_last)
+    precision = contextlib.nullcontext
+    if settings.precision == "bf16":
+        precision = lambda: torch.autocast(device.type, torch.bfloat16)  # noqa: E731
+    make = _sampling if workload.sample else _training
+    flops = _flops(workload, generator, discriminator, device)
+    run = make(workload, settings, variant, device, precision, generator, discriminator)
+    players = {"discriminator": discriminator, "generator": generator}
+    parameters = {name: sum(p.numel() for p in module.parameters()) for name, module in players.items()}
+
+    def timed(steps: int) -> float:
+        last = run(steps)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return last.item()
+
+    def peak() -> float | None:
+        return torch.cuda.max_memory_reserved() if device.type == "cuda" else None
+
+    return Child(parameters, timed, flops, peak)
+
+
+def _flops(workload: Workload, generator: nn.Module, discriminator: nn.Module, device: torch.device) -> int:
+    """Operations of the matrix products and convolutions that a step cannot do without, 2 for each multiplication.
+
+    With G and D for the forward passes of a batch, and their first layers G1 and D1, whose input needs no gradient:
+
+        discriminator's turn    G + 6 D - 2 D1, and 4 D for a penalty on points of its own, 3 D on the real examples
+        generator's turn        3 G - G1 + 2 D
+
+    A penalty is a forward pass, the gradient in x, and that one's derivatives in weights and slopes; the second
+    derivative of (leaky) ReLU is zero.
+    """
+    count = SAMPLES if workload.sample else workload.batch
+    training = generator.training
+    with torch.no_grad():
+        g, g1 = _forward_flops(generator.eval(), torch.randn(count, workload.latent, device=device))
+        generator.train(training)
+        if workload.sample:
+            return g
+        *sides, channels = workload.shape
+        d, d1 = _forward_flops(discriminator, torch.randn(count, channels, *sides, device=device))
+    penalty = {"none": 0, "r1": 3}.get(workload.penalty, 4)
+    return workload.turns * (g + (6 + penalty) * d - 2 * d1) + 3 * g - g1 + 2 * d
+
+
+def _forward_flops(network: nn.Module, x: Tensor) -> tuple[int, int]:
+    """Of all layers and of the first one."""
+    counts: list[int] = []
+
+    def hook(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        x = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output  # [B, C] or [B, C, H, W]
+        counts.append(2 * layer.weight.numel() * x.numel() // x.shape[1])
+
+    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    hooks = [layer.register_forward_hook(hook) for layer in network.modules() if isinstance(layer, kinds)]
+    network(x)
+    for handle in hooks:
+        handle.remove()
+    return sum(counts), counts[0]
+
+
+def _training(
+    workload: Workload,
+    settings: Settings,
+    variant: str,
+    device: torch.device,
+    precision: Callable[[], contextlib.AbstractContextManager],
+    generator: nn.Module,
+    discriminator: nn.Module,
+) -> Callable[[int], Tensor]:
+    """`run(steps) -> the discriminator's last cost`."""
+    tuned, batch = variant != "eager", workload.batch
+    joined = tuned and not any(isinstance(layer, nn.BatchNorm2d) for layer in discriminator.modules())
     average = copy.deepcopy(generator).requires_grad_(False)
-    adam = {"lr": 2e-4, "betas": (0.5, 0.999), "fused": tuned or None}
+    adam = {"lr": LEARNING_RATE, "betas": (workload.beta1, workload.beta2), "fused": tuned or None}
     d_adam = torch.optim.Adam(discriminator.parameters(), **adam)
     g_adam = torch.optim.Adam(generator.parameters(), **adam)
-    data = images()
+    d_loss, g_loss = LOSSES[workload.loss]
+    data = torch.from_numpy(np.load(settings.data)["x_train"])
+    data = (data.permute(0, 3, 1, 2).contiguous() if data.ndim == 4 else data).to(device)
+
+    def examples() -> Tensor:
+        x = data[torch.randint(len(data), (batch,), device=device)]
+        return x.float() / 127.5 - 1 if x.dtype == torch.uint8 else x
+
+    def latents() -> Tensor:
+        return torch.randn(batch, workload.latent, device=device)
+
+    def slopes(x: Tensor) -> Tensor:
+        """The gradient of each example's logit, [B, size], differentiable once more; in full precision."""
+        with torch.autocast(device.type, enabled=False):
+            x = x.float().requires_grad_(True)
+            return torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)[0].flatten(1)
+
+    def penalty(real: Tensor, fake: Tensor) -> Tensor:
+        if workload.penalty == "gradient_penalty":
+            e = torch.rand(batch, *[1] * (real.ndim - 1), device=device)
+            return WEIGHT * (slopes(e * real + (1 - e) * fake).norm(dim=1) - 1).square().mean()
+        return WEIGHT / 2 * slopes(real).square().sum(1).mean()
+
+    def discriminator_cost(real: Tensor, fake: Tensor) -> Tensor:
+        with precision():
+            logits = discriminator(torch.cat([real, fake])).chunk(2) if joined else map(discriminator, (real, fake))
+            cost = d_loss(*(part.float() for part in logits))
+        return cost if workload.penalty == "none" else cost + penalty(real, fake)
+
+    def generator_cost(z: Tensor) -> Tensor:
+        with precision():
+            return g_loss(discriminator(generator(z)).float())
+
+    def fakes(z: Tensor) -> Tensor:
+        with precision():
+            return generator(z)
+
+    if variant == "compiled":
+        fakes, discriminator_cost, generator_cost = map(torch.compile, (fakes, discriminator_cost, generator_cost))
 
     def averaged(module: nn.Module) -> list[Tensor]:
         """What ganjax averages: parameters and BatchNorm statistics."""
         return [t.detach() for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
 
-    def slopes(x: Tensor) -> Tensor:
-        """The gradient of each example's logit, [B, size], differentiable once more."""
-        x = x.requires_grad_(True)
-        return torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)[0].flatten(1)
-
-    def discriminator_cost(real: Tensor, fake: Tensor) -> Tensor:
-        if workload == "wgan_gp28":
-            e = torch.rand(BATCH, 1, 1, 1)
-            penalty = (slopes(e * real + (1 - e) * fake).norm(dim=1) - 1).square().mean()
-            return (discriminator(fake) - discriminator(real)).mean() + 10 * penalty
-        cost = (softplus(-discriminator(real)) + softplus(discriminator(fake))).mean()
-        return cost if workload != "r1_28" else cost + 5 * slopes(real).square().sum(1).mean()
-
-    def generator_cost(z: Tensor) -> Tensor:
-        logits = discriminator(generator(z))
-        return -logits.mean() if workload == "wgan_gp28" else softplus(-logits).mean()
-
-    fakes = generator
-    if variant == "compiled":
-        fakes, discriminator_cost, generator_cost = map(torch.compile, (fakes, discriminator_cost, generator_cost))
+    mean, latest = averaged(average), averaged(generator)
 
     def step() -> Tensor:
-        for _ in range(PENALISED.get(workload, 1)):
-            real = data[torch.randint(len(data), (BATCH,))].float() / 127.5 - 1
+        for _ in range(workload.turns):
+            real = examples()
             with torch.set_grad_enabled(not tuned):
-                fake = fakes(torch.randn(BATCH, LATENT))
-            d_cost = discriminator_cost(real, fake.detach())
+                fake = fakes(latents())
+            d_cost = discriminator_cost(real, fake.detach().float())
             d_adam.zero_grad()
             d_cost.backward()
             d_adam.step()
 
         if tuned:
             discriminator.requires_grad_(False)
-        g_cost = generator_cost(torch.randn(BATCH, LATENT))
+        g_cost = generator_cost(latents())
         g_adam.zero_grad()
         g_cost.backward()
         g_adam.step()
@@ -141,10 +194,33 @@ def create(workload: str, variant: str, threads: int) -> tuple[dict[str, int], C
                 old.lerp_(new, 1 - DECAY)
         return d_cost.detach()
 
-    mean, latest = averaged(average), averaged(generator)
+    return lambda steps: [step() for _ in range(steps)][-1]
 
-    def run(steps: int) -> float:
-        return [step() for _ in range(steps)][-1].item()
 
-    players = {"discriminator": discriminator, "generator": generator}
-    return {name: sum(p.numel() for p in module.parameters()) for name, module in players.items()}, run
+def _sampling(
+    workload: Workload,
+    settings: Settings,
+    variant: str,
+    device: torch.device,
+    precision: Callable[[], contextlib.AbstractContextManager],
+    generator: nn.Module,
+    discriminator: nn.Module,
+) -> Callable[[int], Tensor]:
+    """`run(steps)` draws as many batches, as uint8 images in the host's memory; the mean pixel of the last one."""
+    del settings, discriminator
+    generator.eval()
+    draw = torch.compile(generator) if variant == "compiled" else generator
+
+    def run(steps: int) -> Tensor:
+        with torch.no_grad() if variant == "eager" else torch.inference_mode(), precision():
+            images = [
+                ((draw(torch.randn(SAMPLES, workload.latent, device=device)).float() + 1) * 127.5)
+                .round_()
+                .clamp_(0, 255)
+                .to(torch.uint8)
+                .cpu()
+                for _ in range(steps)
+            ]
+            return torch.cat(images)[-1].float().mean()
+
+    return run

@@ -1,205 +1,80 @@
-"""Training speed of ganjax and of PyTorch: the same networks and the same work per step, interleaved in one run.
+"""Training and sampling speed of ganjax and of PyTorch: the same networks and the same work, interleaved in one run.
 
-    python benchmarks/speed.py --rounds 5 --seconds 4 --workloads mlp28 dcgan28
+    python benchmarks/speed.py --rounds 5 --seconds 4 --workloads mlp28 dcgan32 [--save]
+    python benchmarks/speed.py --precision bf16 --largest-batch          # on a GPU, which is used where there is one
 
 Each contender lives in a process of its own, which idles while the others are measured. README.md, beside this file,
-says what a step is and what the columns mean.
+says what a step is and what the columns mean; workloads.py lists the workloads.
 """
 
 import argparse
-import contextlib
-import importlib
+import datetime
 import json
-import math
-import multiprocessing
 import os
-import resource
+import re
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import replace
-from importlib.metadata import version
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+import rates
+from contender import Contender, Settings, in_child
+from largest import largest_batch
 from tqdm import tqdm
+from workloads import SAMPLES, WORKLOADS, Workload, data_file
 
-# Nothing heavy is imported here: a child's peak memory starts from its parent's.
-ROOT = Path(__file__).resolve().parent.parent
-# The experiment, and what must not follow its defaults because `peer.py` has it too.
-WORKLOADS = {"mlp28": ("vanilla_gan", {"batch_size": 64}), "dcgan28": ("dcgan", {"batch_size": 64, "width": 64})}
-_PENALISED = {"batch_size": 64, "width": 64, "discriminator_norm": "none", "penalty_weight": 10.0}
-# Second-order terms, which objectives.py measures.
-OBJECTIVES = {
-    "wgan_gp28": (
-        "dcgan",
-        {**_PENALISED, "loss": "wasserstein", "penalty": "gradient_penalty", "discriminator_turns": 5},
-    ),
-    "r1_28": ("dcgan", {**_PENALISED, "penalty": "r1"}),
-}
 CONTENDERS = ("ganjax", "torch eager", "torch tuned", "torch compiled")
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
-def create_ganjax(workload: str) -> tuple[dict[str, int], Callable[[int], float]]:
-    """The experiment as its command line builds it, through the loop's own compiled chunk.
-
-    Returns:
-        The number of parameters of each player, and `run(steps) -> the discriminator's last cost`.
-    """
-    sys.path.insert(0, str(ROOT / "experiments"))
-    module, fixed = (WORKLOADS | OBJECTIVES)[workload]
-    experiment = importlib.import_module(module).EXPERIMENT
-    config = replace(experiment.config, **fixed)
-    from ganjax import launch
-
-    launch._prepare_jax()
-    import jax
-
-    from ganjax.training import loop, parallel
-    from ganjax.training import setup as training
-    from ganjax.training.chunk import compile_chunk, per_step
-    from ganjax.training.step import train_step
-
-    setup, length = launch._setup(experiment, config), config.chunk
-    keys, order = training.Keys.of(0), training.order(setup, 0)
-    state = jax.device_get(training.initial_state(setup, keys.init))
-    parameters = {player: sum(leaf.size for leaf in jax.tree.leaves(params)) for player, params in state.params.items()}
-    step = train_step(setup.game, setup.dynamics, setup.averages, axis_name=parallel.axis_name())
-    program = compile_chunk(step, scan=setup.scan, length=length)
-    data, state = parallel.replicate(training.arrays(setup)), parallel.replicate(state)
-    taken = 0
-
-    def run(steps: int) -> float:
-        nonlocal state, taken
-        end, pending = taken + steps, None
-        while taken < end:
-            count = min(length, end - taken)
-            positions = parallel.deal(loop._padded(order(taken, count), length))
-            state, metrics = program(state, data, positions, keys.steps, count)
-            if pending is not None:
-                per_step(*pending)
-            pending, taken = (metrics, count), taken + count
-        jax.block_until_ready(state)
-        return float(per_step(*pending)[-1]["discriminator/cost"])
-
-    return parameters, run
-
-
-def serve(connection: Connection, workload: str, contender: str, threads: int) -> None:
-    """A child's life: build, take the first step, then as many as it is told, until it is told None."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    try:
-        if contender == "ganjax":
-            parameters, run = create_ganjax(workload)
-        else:
-            import peer
-
-            parameters, run = peer.create(workload, contender.removeprefix("torch "), threads)
-        run(1)
-        connection.send(parameters)
-        while (steps := connection.recv()) is not None:
-            start = time.perf_counter()
-            cost = run(steps)
-            elapsed = time.perf_counter() - start
-            connection.send((elapsed, cost, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
-    except Exception as error:
-        connection.send(RuntimeError(f"{type(error).__name__}: {error}"))
-
-
-class Contender:
-    """The parent's end of a child."""
-
-    def __init__(self, workload: str, name: str, threads: int):
-        """Start the child and wait for its first step."""
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        start = time.perf_counter()
-        self._process = context.Process(target=serve, args=(theirs, workload, name, threads))
-        self._process.start()
-        theirs.close()
-        self.name, self.rates, self.megabytes, self._per_step = name, [], math.nan, math.nan
-        try:
-            self.parameters = self._receive()
-        except BaseException:
-            self._process.join()
-            raise
-        self.first_step = time.perf_counter() - start
-
-    def _receive(self):
-        try:
-            answer = self._connection.recv()
-        except EOFError:
-            raise RuntimeError(f"the process of {self.name} ended without a result") from None
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def _run(self, steps: int) -> float:
-        self._connection.send(steps)
-        elapsed, cost, self.megabytes = self._receive()
-        if not math.isfinite(cost):
-            raise RuntimeError(f"{self.name}: the discriminator's cost is {cost}")
-        self._per_step = elapsed / steps
-        return elapsed
-
-    def warm_up(self, seconds: float) -> None:
-        """Double the number of steps until they take a quarter of a round."""
-        steps = 1
-        while self._run(steps) < seconds / 4:
-            steps *= 2
-
-    def measure(self, seconds: float) -> None:
-        """One round."""
-        steps = max(1, round(seconds / self._per_step))
-        self.rates.append(steps / self._run(steps))
-
-    def stop(self) -> None:
-        """End the child."""
-        with contextlib.suppress(BrokenPipeError):
-            self._connection.send(None)
-        self._process.join()
-
-
-def start(workload: str, name: str, threads: int, caches: Path) -> tuple[Contender, dict[str, float]]:
+def start(workload: Workload, name: str, settings: Settings, caches: Path) -> tuple[Contender, dict[str, float]]:
     """Start a contender twice: with an empty compilation cache, and with what the first start left there."""
     for variable in ("JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"):
-        os.environ[variable] = str(caches / workload / variable)
-    cold = Contender(workload, name, threads)
+        os.environ[variable] = str(caches / variable)
+    cold = Contender(workload, name, settings)
     cold.stop()
-    warm = Contender(workload, name, threads)
+    warm = Contender(workload, name, settings)
     return warm, {"cold": cold.first_step, "warm": warm.first_step}
 
 
-def compare(workload: str, rounds: int, seconds: float, threads: int, caches: Path) -> list[dict]:
+def compare(
+    title: str, workload: Workload, settings: Settings, caches: Path, args: argparse.Namespace
+) -> list[dict[str, Any]]:
     """Measure all contenders of a workload in turns; one record for each."""
-    contenders, startup = [], {}
-    bar = tqdm(total=len(CONTENDERS) * (2 + rounds), desc=workload, file=sys.stderr, dynamic_ncols=True)
+    names = [n for n in CONTENDERS if n in ("ganjax", "torch tuned", *args.contenders)]
+    names = [n for n in names if not (workload.second_order and n == "torch compiled")]
+    steps = -(-args.images // SAMPLES) if workload.sample else None
+    contenders: list[Contender] = []
+    startup, flops = {}, None
+    bar = tqdm(total=len(names) * (2 + args.rounds), desc=title, file=sys.stderr, dynamic_ncols=True)
     try:
-        for name in CONTENDERS:
+        for name in names:
             bar.set_postfix_str(f"start {name}")
             try:
-                contender, startup[name] = start(workload, name, threads, caches)
+                contender, startup[name] = start(workload, name, settings, caches)
             except RuntimeError as error:
                 if name != "torch compiled":
                     raise
-                tqdm.write(f"{workload}: {name} is left out: {str(error).splitlines()[0]}", file=sys.stderr)
+                tqdm.write(f"{title}: {name} is left out: {str(error).splitlines()[0]}", file=sys.stderr)
                 continue
             finally:
                 bar.update()
             contenders.append(contender)
             if contender.parameters != contenders[0].parameters:
                 raise RuntimeError(f"the networks differ: {[(c.name, c.parameters) for c in contenders]}")
+            flops = flops or contender.flops
         for contender in contenders:
             bar.set_postfix_str(f"warm up {contender.name}")
-            contender.warm_up(seconds)
+            contender.warm_up(args.seconds)
             bar.update()
-        for i in range(rounds):
+        for i in range(args.rounds):
             for contender in contenders:
                 bar.set_postfix_str(f"round {i + 1} {contender.name}")
-                contender.measure(seconds)
+                contender.measure(args.seconds, steps)
                 bar.update()
     finally:
         for contender in contenders:
@@ -207,9 +82,11 @@ def compare(workload: str, rounds: int, seconds: float, threads: int, caches: Pa
         bar.close()
     return [
         {
-            "workload": workload,
+            "workload": title,
             "contender": c.name,
             "parameters": c.parameters,
+            "flops": flops,
+            "images": workload.images,
             "steps_per_second": c.rates,
             "time_of_ganjax": median(a / b for a, b in zip(contenders[0].rates, c.rates, strict=True)),
             "megabytes": c.megabytes,
@@ -219,51 +96,195 @@ def compare(workload: str, rounds: int, seconds: float, threads: int, caches: Pa
     ]
 
 
-def table(records: list[dict]) -> str:
-    """The records in Markdown."""
+def table(records: list[dict[str, Any]], peak: float) -> str:
+    """The records in Markdown; `peak` is the best rate measured, in GFLOP/s."""
     lines = [
-        "| workload | contender | steps/s, median (range) | time / ganjax's | peak MB | first step, cold / warm s |",
-        "|---|---|---|---|---|---|",
+        "| workload | contender | steps/s, median (range) | images/s | time / ganjax's | GFLOP/s (of the best rate) "
+        "| peak MB | first step, cold / warm s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for r in records:
-        rates, begin = r["steps_per_second"], r["first_step"]
+        steps, begin = r["steps_per_second"], r["first_step"]
+        achieved = r["flops"] * median(steps) / 1e9
         lines.append(
-            f"| {r['workload']} | {r['contender']} | {median(rates):.1f} ({min(rates):.1f} to {max(rates):.1f}) | "
-            f"{r['time_of_ganjax']:.2f} | {r['megabytes']:.0f} | {begin['cold']:.1f} / {begin['warm']:.1f} |"
+            f"| {r['workload']} | {r['contender']} | {_number(median(steps))} ({_number(min(steps))} to "
+            f"{_number(max(steps))}) | {_number(r['images'] * median(steps))} | {r['time_of_ganjax']:.2f} | "
+            f"{_number(achieved)} ({achieved / peak:.0%}) | {r['megabytes']:.0f} | "
+            f"{begin['cold']:.1f} / {begin['warm']:.1f} |"
         )
     return "\n".join(lines)
 
 
-def main(workloads: tuple[str, ...] = tuple(WORKLOADS), doc: str = __doc__) -> None:
+def _number(value: float) -> str:
+    """Three digits or more."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def goals(records: list[dict[str, Any]], workloads: Mapping[str, Workload]) -> str:
+    """What was asked for and what was reached, as far as there are goals, in Markdown."""
+    lines = ["| workload | time of tuned PyTorch / ganjax's | goal | |", "|---|---|---|---|"]
+    for r in records:
+        goal = workloads[r["workload"]].goal
+        if goal and r["contender"] == "torch tuned":
+            reached = r["time_of_ganjax"]
+            lines.append(
+                f"| {r['workload']} | {reached:.2f} | {goal:g} | {'reached' if reached >= goal else 'missed'} |"
+            )
+    return "\n".join(lines)
+
+
+def devices() -> dict[str, str | None]:
+    """What each side finds: the name of its GPU, or None."""
+    import torch
+
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import jax
+
+    return {
+        "jax": jax.devices()[0].device_kind if jax.default_backend() == "gpu" else None,
+        "torch": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def processor(threads: int) -> str:
+    """The name of the CPU, its widest vectors, and how many cores are used."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    name = re.search(r"model name\s*: (.*)", text)
+    vectors = next((kind for kind in ("avx512f", "avx2") if kind in text), "no avx2")
+    return f"{name[1].strip() if name else 'CPU'}, {vectors}, {threads} core{'s' if threads > 1 else ''}"
+
+
+def save(report: dict[str, Any], markdown: str) -> Path:
+    """Keep the numbers and the tables in results/, named after date and device."""
+    device = re.sub(r"[^a-z0-9]+", "-", report["device"].lower()).strip("-")
+    path = RESULTS / f"{report['date']}-{device}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    path.with_suffix(".md").write_text(markdown + "\n")
+    return path
+
+
+def main(workloads: Mapping[str, Workload] = WORKLOADS, doc: str = __doc__) -> None:
     """Measure what the command line asks for, out of these workloads."""
     cores = len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(description=doc.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="times that every contender is measured (default 5)")
     parser.add_argument("--seconds", type=float, default=4, help="length of one measurement (default 4)")
-    parser.add_argument("--workloads", nargs="+", choices=workloads, default=list(workloads))
+    parser.add_argument(
+        "--images", type=int, default=10_000, help="drawn in one measurement of sampling (default 10000)"
+    )
+    parser.add_argument("--workloads", nargs="+", choices=list(workloads), default=list(workloads))
+    parser.add_argument(
+        "--contenders",
+        nargs="+",
+        choices=CONTENDERS,
+        default=list(CONTENDERS),
+        help="ganjax and torch tuned always run",
+    )
     parser.add_argument("--threads", type=int, default=cores, help="cores that a contender may use (default: all)")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "gpu"), default="auto", help="default: a GPU if both find one"
+    )
+    parser.add_argument("--precision", choices=("float32", "bf16"), default="float32", help="of the networks")
+    parser.add_argument("--largest-batch", action="store_true", help="search the largest batch that fits, too")
+    parser.add_argument("--memory", type=float, help="limit of a process in GB while that is searched")
     parser.add_argument("--json", type=Path, help="write the numbers here")
+    parser.add_argument("--save", action="store_true", help="keep numbers and tables in benchmarks/results")
     args = parser.parse_args()
     if find_spec("torch") is None:
         print(
             "error: PyTorch, the peer, is not installed; install it with pip install -e .[benchmark]", file=sys.stderr
         )
         sys.exit(2)
-    if not 1 <= args.threads <= cores or args.rounds < 1 or args.seconds <= 0:
-        parser.error(f"--threads must be 1 to {cores}, --rounds at least 1 and --seconds positive")
+    if not 1 <= args.threads <= cores or min(args.rounds, args.images) < 1 or args.seconds <= 0:
+        parser.error(f"--threads must be 1 to {cores}, --rounds and --images at least 1 and --seconds positive")
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
-    records = []
-    with tempfile.TemporaryDirectory() as caches:
-        for workload in args.workloads:
-            records += compare(workload, args.rounds, args.seconds, args.threads, Path(caches))
-    versions = {name: version(name) for name in ("jax", "jaxlib", "flax", "torch")}
-    print(", ".join(f"{name} {number}" for name, number in versions.items()), f"; threads: {args.threads}", sep="")
-    for workload in args.workloads:
-        counts = next(r["parameters"] for r in records if r["workload"] == workload)
-        print(f"{workload}: " + ", ".join(f"{player} {n:,} parameters" for player, n in counts.items()))
-    print("\n" + table(records))
+    gpus = {"jax": None, "torch": None} if args.device == "cpu" else in_child(devices, args.threads)
+    if args.device == "gpu" and None in gpus.values():
+        parser.error(f"--device gpu needs a GPU for both sides; found {gpus}")
+    gpu = None not in gpus.values()
+    settings = Settings(args.threads, "gpu" if gpu else "cpu", args.precision)
+    report = measure({name: workloads[name] for name in args.workloads}, settings, args)
+    report["device"] = f"{gpus['torch']}" if gpu else processor(args.threads)
+    markdown = tables(report, workloads)
+    print("\n" + markdown)
     if args.json:
-        args.json.write_text(json.dumps({"versions": versions, "threads": args.threads, "runs": records}, indent=2))
+        args.json.write_text(json.dumps(report, indent=2))
+    if args.save:
+        print(f"\n{save(report, markdown)}")
+    sys.exit(bool(report["failed"]))
+
+
+def measure(workloads: Mapping[str, Workload], settings: Settings, args: argparse.Namespace) -> dict[str, Any]:
+    """The whole report, as it is kept."""
+    found = {
+        **in_child(rates.of_jax, settings.threads, settings),
+        **in_child(rates.of_torch, settings.threads, settings),
+    }
+    records, batches, failed = [], [], {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for title, workload in workloads.items():
+            path = in_child(data_file, settings.threads, workload, folder)
+            try:
+                records += compare(title, workload, settings._replace(data=path), folder / title, args)
+            except RuntimeError as error:
+                failed[title] = str(error)
+                tqdm.write(f"{title} is left out: {error}", file=sys.stderr)
+                continue
+            if args.largest_batch and not workload.sample:
+                for side in ("ganjax", "torch tuned"):
+                    say = lambda line, who=f"{title}, {side}": tqdm.write(f"{who}: {line}", file=sys.stderr)  # noqa: E731
+                    batch, stopped = largest_batch(workload, side, settings, folder, args.memory, say)
+                    batches.append({"workload": title, "contender": side, "batch": batch, "stopped": stopped})
+    return {
+        "date": datetime.date.today().isoformat(),
+        "versions": {name: _version(name) for name in ("jax", "jaxlib", "flax", "torch")},
+        "settings": {
+            **{key: getattr(settings, key) for key in ("threads", "device", "precision")},
+            **{key: getattr(args, key) for key in ("rounds", "seconds", "images", "memory")},
+        },
+        "rates": found,
+        "runs": records,
+        "largest_batch": batches,
+        "failed": failed,
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def tables(report: dict[str, Any], workloads: Mapping[str, Workload]) -> str:
+    """The report in Markdown."""
+    settings, runs, peak = report["settings"], report["runs"], max(report["rates"].values())
+    versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
+    parts = [
+        f"{report['date']}, {report['device']}; {versions}; {settings['precision']}, {settings['rounds']} rounds of "
+        f"{settings['seconds']:g} s; {settings['images']:,} images drawn at a time.",
+        "Best rates measured: "
+        + ", ".join(f"{name} {_number(r)} GFLOP/s" for name, r in report["rates"].items())
+        + ".",
+        table(runs, peak),
+    ]
+    if any(workloads[r["workload"]].goal for r in runs) and settings["device"] == "cpu":
+        parts.append(goals(runs, workloads))
+    lines = ["| workload | GFLOP of a step | parameters |", "|---|---|---|"]
+    for r in runs:
+        if r["contender"] == "ganjax":
+            counts = ", ".join(f"{player} {n:,}" for player, n in r["parameters"].items())
+            lines.append(f"| {r['workload']} | {_number(r['flops'] / 1e9)} | {counts} |")
+    parts.append("\n".join(lines))
+    if report["largest_batch"]:
+        lines = ["| workload | contender | largest batch | what stopped the next |", "|---|---|---|---|"]
+        for b in report["largest_batch"]:
+            lines.append(f"| {b['workload']} | {b['contender']} | {b['batch']:,} | {b['stopped'].replace('|', '/')} |")
+        parts.append("\n".join(lines))
+    parts += [f"{title} is left out: {why}" for title, why in report["failed"].items()]
+    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,64 @@
+"""The ganjax side of every benchmark: it builds, as large as published, and does the work that is counted."""
+
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+import ours  # noqa: E402
+from workloads import OBJECTIVES, WORKLOADS, data_file  # noqa: E402
+
+from ganjax.training.flops import step_flops  # noqa: E402
+from ganjax.training.setup import state_shapes  # noqa: E402
+
+# (discriminator, generator): weights and biases layer by layer, as PyTorch counts the peer's. Those of sngan32 are the
+# layers of mimicry, torch_mimicry/nets/sngan/sngan_32.py, summed by hand.
+PARAMETERS = {
+    "toy8": (17_025, 18_946),
+    "mlp28": (533_505, 1_486_352),
+    "wgangp_mlp": (533_505, 1_486_352),
+    "dcgan28": (138_689, 759_681),
+    "dcgan32": (663_361, 1_068_931),
+    "sngan32_s": (264_769, 368_771),
+    "sngan32": (1_053_825, 4_276_739),
+    "wgangp_res_s": (264_769, 368_771),
+    "sample_dcgan": (663_361, 1_068_931),
+    "sample_sngan_s": (264_769, 368_771),
+    "wgan_gp28": (138_561, 759_681),
+    "r1_28": (138_561, 759_681),
+}
+
+
+@pytest.fixture(scope="module")
+def setup_of(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+
+    def make(name: str):
+        workload = (WORKLOADS | OBJECTIVES)[name]
+        return ours.build(workload, data_file(workload, folder, 4096))[0]
+
+    return make
+
+
+@pytest.mark.parametrize("name", WORKLOADS | OBJECTIVES)
+def test_networks_are_as_large_as_their_peers(name, setup_of):
+    params = state_shapes(setup_of(name)).params
+    sizes = {player: sum(leaf.size for leaf in jax.tree.leaves(params[player])) for player in params}
+    assert (sizes["discriminator"], sizes["generator"]) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", ["toy8", "mlp28", "wgangp_mlp"])
+def test_a_step_does_the_products_of_the_formula_and_no_more(name, setup_of):
+    """Those of `peer._flops`, whose table counts them."""
+    workload, setup = WORKLOADS[name], setup_of(name)
+    params = state_shapes(setup).params
+    kernels = {p: [leaf.size for leaf in jax.tree.leaves(params[p]) if leaf.ndim == 2] for p in params}
+    d, g = (2 * workload.batch * sum(kernels[player]) for player in ("discriminator", "generator"))
+    first = {p: 2 * workload.batch * params[p]["Dense_0"]["kernel"].size for p in params}
+    penalty = 4 * d if workload.penalty != "none" else 0
+    turn = g + 6 * d - 2 * first["discriminator"] + penalty
+    expected = workload.turns * turn + 3 * g - first["generator"] + 2 * d
+    assert step_flops(setup) == pytest.approx(expected, rel=1e-3)

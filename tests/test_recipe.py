@@ -119,7 +119,7 @@ def _networks(by_example):
 
 @pytest.mark.parametrize("penalised", [False, True])
 def test_one_pass_of_real_and_fake_is_two(penalised):
-    """Costs and gradients agree, with fewer calls of the network; under R1, which shares passes, there are as before."""
+    """Costs and gradients agree, with fewer convolutions; under R1, which shares passes, they are as before."""
     from ganjax.penalties import r1
 
     results, convolutions = [], []

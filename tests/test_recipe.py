@@ -185,3 +185,38 @@ def test_turns_in_a_row_are_the_turns_one_by_one():
         np.testing.assert_allclose(value, metrics[f"{player}/cost"], rtol=1e-5) if turn >= 4 else None
     chex.assert_trees_all_close(found.params, state.params, rtol=1e-5, atol=1e-6)
     chex.assert_trees_all_close(found.net_state, state.net_state, rtol=1e-5, atol=1e-6)
+
+
+def test_standing_statistics_are_the_mean_over_passes():
+    """By hand on a generator of one BatchNorm: mean and variance of what each pass feeds it, averaged."""
+    import flax.linen as nn
+
+    from ganjax.games.adversarial import sampler
+
+    class Plain(nn.Module):
+        @nn.compact
+        def __call__(self, z, *, train):
+            return nn.BatchNorm(use_running_average=not train, momentum=0.7, use_fast_variance=False)(z)
+
+    draw = sampler(Plain(), normal_prior(3))
+    variables = Plain().init(jax.random.key(0), jnp.zeros((2, 3)), train=True)
+    params, net_state = variables["params"], {"batch_stats": variables["batch_stats"]}
+    key = jax.random.key(5)
+    found = draw.standing(params, net_state, key, None, (4, 16))["batch_stats"]["BatchNorm_0"]
+    z = np.asarray(draw.latent(key, jnp.arange(64))).reshape(4, 16, 3)
+    np.testing.assert_allclose(found["mean"], z.mean(1).mean(0), atol=1e-6)
+    np.testing.assert_allclose(found["var"], z.var(1).mean(0), rtol=1e-5)
+    assert draw.standing(params, {}, key, None, (4, 16)) == {}
+
+
+def test_truncation_bounds_z():
+    from ganjax.games.adversarial import sampler, uniform_prior
+
+    draw = sampler(mlp.Generator((2,), (4,)), normal_prior(50))
+    index = jnp.arange(40)
+    assert jnp.abs(draw.latent(Keys.of(0).samples, index)).max() > 2
+    assert jnp.abs(draw.truncated(0.5).latent(Keys.of(0).samples, index)).max() <= 0.5
+    with pytest.raises(ConfigError, match="expected a positive threshold and a prior N"):
+        sampler(mlp.Generator((2,), (4,)), uniform_prior(3)).truncated(0.5)
+    with pytest.raises(ConfigError, match=r"truncation at -1\.0"):
+        draw.truncated(-1.0)

@@ -83,7 +83,7 @@ def alternating(
             if turns == 1:
                 state, last = one(state, jax.tree.map(lambda leaf: leaf[0], parts))
             else:  # one program for all turns in a row: they would each be compiled
-                state, seen = jax.lax.scan(one, state, parts)
+                state, seen = jax.lax.scan(one, state, parts, length=turns)
                 last = jax.tree.map(lambda values: values[-1], seen)
             metrics |= last
             taken += turns

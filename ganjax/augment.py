@@ -105,6 +105,16 @@ def _mirror(i: Array, size: int) -> Array:
 # --- random transforms -----------------------------------------------------------------------------------------------
 
 
+def _uniform(key: Key, size: int) -> Array:
+    """[size] from U(0, 1), never 0. All that an example needs at once: each draw takes a second to compile on a CPU."""
+    return jax.random.uniform(key, (size,), minval=1e-7)
+
+
+def _normal(u: Array) -> Array:
+    """N(0, 1) by the quantiles of U(0, 1)."""
+    return math.sqrt(2) * jax.lax.erf_inv(2 * u - 1)
+
+
 def diff_augment(key: Key, x: Array, p: Array | float = 1.0) -> Array:
     """DiffAugment, the policy "color,translation,cutout" (Zhao et al. 2020, section 4 and appendix).
 
@@ -120,13 +130,13 @@ def diff_augment(key: Key, x: Array, p: Array | float = 1.0) -> Array:
         [H, W, C].
     """
     h, w, _ = x.shape
-    choice_key, uniform_key, shift_key, centre_key = jax.random.split(key, 4)
-    chosen = jax.random.uniform(choice_key, (5,)) < jnp.asarray(p, jnp.float32)
-    u = jax.random.uniform(uniform_key, (3,), x.dtype)
+    random = _uniform(key, 12)
+    chosen, u = random[:5] < jnp.asarray(p, jnp.float32), random[5:8].astype(x.dtype)
     reach = jnp.array([int(n / 8 + 0.5) for n in (h, w)])
-    shift = jax.random.randint(shift_key, (2,), -reach, reach + 1)
+    shift = jnp.floor(random[8:10] * (2 * reach + 1)).astype(jnp.int32) - reach
     # An odd rectangle has a pixel in the middle, an even one a corner of pixels, of which there is one more.
-    centre = jax.random.randint(centre_key, (2,), 0, jnp.array([n + 1 - int(n / 2 + 0.5) % 2 for n in (h, w)]))
+    centres = jnp.array([n + 1 - int(n / 2 + 0.5) % 2 for n in (h, w)])
+    centre = jnp.floor(random[10:] * centres).astype(jnp.int32)
     x = jnp.where(chosen[0], brightness(x, u[0] - 0.5), x)
     x = jnp.where(chosen[1], saturation(x, 2 * u[1]), x)
     x = jnp.where(chosen[2], contrast(x, u[2] + 0.5, x.mean()), x)
@@ -161,23 +171,28 @@ def ada_augment(
         [H, W, C]; x itself with p = 0.
     """
     h, w, _ = x.shape
-    geometry_key, colour_key, centre_key, cut_key = jax.random.split(key, 4)
-    x = warp(x, ada_geometry(geometry_key, x.shape, p))
-    x = ada_colour(colour_key, x, colour * p)
-    centre, chosen = jax.random.uniform(centre_key, (2,)), jax.random.uniform(cut_key) < cut * p
+    random = _uniform(key, 31)
+    x = warp(x, ada_geometry(random[:18], x.shape, p))
+    x = ada_colour(random[18:28], x, colour * p)
+    chosen, centre = random[28] < cut * p, random[29:]
     rows, columns = (jnp.abs((jnp.arange(n) + 0.5) / n - c) < 0.25 for n, c in zip((h, w), centre, strict=True))
     return jnp.where((chosen & rows[:, None] & columns[None])[..., None], 0, x)
 
 
-def ada_geometry(key: Key, shape: tuple[int, ...], p: Array | float) -> Array:
-    """The affine map of one example, [3, 3] float32: from places of the output to places of the input."""
+def ada_geometry(random: Array, shape: tuple[int, ...], p: Array | float) -> Array:
+    """The affine map of one example, [3, 3] float32, from places of the output to places of the input.
+
+    Args:
+        random: [18] from U(0, 1): which transforms act, and what they draw.
+        shape: of the example.
+        p: probability of each.
+    """
     h, w = shape[:2]
     side = jnp.array([w, h], jnp.float32)
     p = jnp.clip(jnp.asarray(p, jnp.float32), 0, 1)
     either = 1 - jnp.sqrt(1 - p)  # of each of the two rotations: P(before or after) = p
-    choice_key, uniform_key, normal_key = jax.random.split(key, 3)
-    chosen = jax.random.uniform(choice_key, (8,)) < jnp.stack([p, p, p, p, either, p, either, p])
-    u, g = jax.random.uniform(uniform_key, (6,)), jax.random.normal(normal_key, (4,))
+    chosen = random[:8] < jnp.stack([p, p, p, p, either, p, either, p])
+    u, g = random[8:14], _normal(random[14:])
 
     def maybe(i: int, value: Array) -> Array:
         return jnp.where(chosen[i], value, 0)
@@ -210,11 +225,10 @@ def ada_geometry(key: Key, shape: tuple[int, ...], p: Array | float) -> Array:
     return reduce(partial(jnp.matmul, precision="highest"), maps)
 
 
-def ada_colour(key: Key, x: Array, p: Array | float) -> Array:
-    """The transforms of colour of one example."""
-    choice_key, uniform_key, normal_key = jax.random.split(key, 3)
-    chosen = jax.random.uniform(choice_key, (5,)) < jnp.asarray(p, jnp.float32)
-    u, g = jax.random.uniform(uniform_key, (2,), x.dtype), jax.random.normal(normal_key, (3,), x.dtype)
+def ada_colour(random: Array, x: Array, p: Array | float) -> Array:
+    """The transforms of colour of one example, [H, W, C], by [10] numbers from U(0, 1)."""
+    chosen = random[:5] < jnp.asarray(p, jnp.float32)
+    u, g = random[5:7].astype(x.dtype), _normal(random[7:]).astype(x.dtype)
 
     def maybe(i: int, value: Array) -> Array:
         return jnp.where(chosen[i], value, 0)

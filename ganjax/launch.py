@@ -250,8 +250,8 @@ class Profile:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sample:
-    """Draw from a trained generator and write a picture."""
+class Picture:
+    """What every command that draws from a trained generator can be told."""
 
     workdir: Path
     """The run directory."""
@@ -269,6 +269,21 @@ class Sample:
         require(self, "seed", 0 <= self.seed < 2**32, "0 to 4294967295")
         require(self, "out", self.out.suffix == ".png", "a name that ends in .png")
 
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sample(Picture):
+    """Draw from a trained generator and write a picture."""
+
+    truncation: float | None = None
+    """Redraw entries of z beyond this threshold (BigGAN): truer samples, less diverse ones."""
+    standing: int = 0
+    """Passes of 64 samples that BatchNorm's statistics are taken from anew, as BigGAN does; 0 takes those that were
+    averaged in training."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_drawing(self)
+
     def run(self, experiment: Experiment) -> None:
         config, _ = _config_of(experiment, self.workdir)
         self.out.parent.mkdir(parents=True, exist_ok=True)
@@ -276,9 +291,11 @@ class Sample:
         from ganjax import gallery
         from ganjax.training import Keys, draw, load_state
 
-        setup = _setup(experiment, config)
+        setup = _truncated(_setup(experiment, config), self.truncation)
         state, key = load_state(setup, self.workdir), Keys.of(self.seed).samples
-        gallery.picture(setup, draw(setup, state, key, self.count, weights=self.weights), self.out)
+        gallery.picture(
+            setup, draw(setup, state, key, self.count, weights=self.weights, standing=self.standing), self.out
+        )
         print(self.out)
 
 
@@ -306,6 +323,11 @@ class Evaluate:
     """The weights of fid or efficientnet_lite0, as scripts/convert_weights.py wrote them."""
     seed: int = 0
     """Seed of the latents."""
+    truncation: float | None = None
+    """Redraw entries of z beyond this threshold (BigGAN): truer samples, less diverse ones."""
+    standing: int = 0
+    """Passes of 64 samples that BatchNorm's statistics are taken from anew, as BigGAN does; 0 takes those that were
+    averaged in training."""
     quiet: bool = False
     """No progress bar."""
 
@@ -313,6 +335,7 @@ class Evaluate:
         for name in ("count", "reference_count"):
             require(self, name, getattr(self, name) is None or getattr(self, name) >= 1, "at least 1")
         require(self, "seed", 0 <= self.seed < 2**32, "0 to 4294967295")
+        _check_drawing(self)
 
     def run(self, experiment: Experiment) -> None:
         config, found = _config_of(experiment, self.workdir)
@@ -320,13 +343,13 @@ class Evaluate:
         from ganjax import evaluation, gallery
         from ganjax.training import load_state
 
-        setup = _setup(experiment, config)
+        setup = _truncated(_setup(experiment, config), self.truncation)
         check_continues(self.workdir, found, {**found, "data_digest": setup.dataset.digest})
         state = load_state(setup, self.workdir, best=self.which == "best")
         extractor = evaluation.chosen_extractor(
             self.extractor, setup.dataset, self.extractor_file, progress=not self.quiet
         )
-        protocol = {name: getattr(self, name) for name in ("weights", "count", "reference_count", "seed")}
+        protocol = {name: getattr(self, name) for name in ("weights", "count", "reference_count", "seed", "standing")}
         scores = evaluation.evaluate(setup, state, extractor, metrics=self.metrics, **protocol)
         receipt = evaluation.receipt_of(setup, extractor, found["config"], **protocol)
         step, weights = int(state.step), receipt.weights
@@ -406,7 +429,7 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Latent(Sample):
+class Latent(Picture):
     """Look into the latent space of a trained generator: write a picture, print its numbers."""
 
     what: Literal["interpolation", "arithmetic", "truncation", "projection"]
@@ -427,6 +450,20 @@ class Latent(Sample):
         setup = _setup(experiment, config)
         how: dict[str, Any] = {name: getattr(self, name) for name in ("count", "weights", "seed")}
         print("\n".join(explore(self.what, setup, load_state(setup, self.workdir), self.out, **how)))
+
+
+def _check_drawing(command: Any) -> None:
+    require(command, "truncation", command.truncation is None or command.truncation > 0, "a positive number")
+    require(command, "standing", 0 <= command.standing <= 10_000, "0 to 10000")
+
+
+def _truncated(setup: Any, threshold: float | None) -> Any:
+    """The setup with a truncated prior."""
+    if threshold is None:
+        return setup
+    if not hasattr(setup.sample, "truncated"):
+        raise ConfigError("this experiment's sampler has no prior to truncate; leave --truncation out")
+    return setup._replace(sample=setup.sample.truncated(threshold))
 
 
 def _config_of(experiment: Experiment, workdir: Path) -> tuple[Any, dict[str, Any]]:

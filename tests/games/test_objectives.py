@@ -132,7 +132,7 @@ def test_the_command_line_reaches_every_option():
     (penalty,) = found.pop("penalties")
     assert (penalty.weight, penalty.every) == (3.0, 4)
     both = {"discriminator": 0.2, "generator": 0.2}
-    assert found == {"packing": 2, "instance_noise": 0.1, "orthogonal": both}
+    assert found == {"packing": 2, "instance_noise": 0.1, "orthogonal": both, "accumulate": 1}
 
 
 def test_orthogonal_regularisation_is_each_players_own():

@@ -1,6 +1,9 @@
 """R3GAN: published counts, resampling and grouped convolutions against oracles, the initialisation."""
 
+import importlib.util
 import math
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +11,8 @@ import numpy as np
 import pytest
 from jax import lax
 
+from ganjax.core import Batch
+from ganjax.data import load
 from ganjax.errors import ConfigError, DataError
 from ganjax.models import r3gan
 
@@ -195,3 +200,48 @@ def test_bfloat16_computes_and_float32_remembers(small):
         assert y.dtype == jnp.bfloat16
         full = module.apply(trained(v), *inputs)
         np.testing.assert_allclose(y.astype(jnp.float32), full, atol=0.05 * float(jnp.abs(full).max()))
+
+
+# --- the recipe ---
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    path = Path(__file__).parent.parent.parent / "experiments" / "r3gan.py"
+    spec = importlib.util.spec_from_file_location("r3gan_recipe", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_schedules_are_half_a_cosine_of_the_images(recipe):
+    """Batches of 10 over 40 images: at 0, 1/4, 1/2 of the way, at the end and after it."""
+    at = recipe.half_cosine(2.0, 1.0, 40, 10)
+    np.testing.assert_allclose([at(k) for k in (0, 1, 2, 4, 9)], [2, 1.5 + math.sqrt(0.5) / 2, 1.5, 1, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "entries"),
+    [
+        ({}, {"turns", "augment"}),
+        ({"augment_probability": 0.0}, {"turns"}),
+        ({"augment_probability": 0.0, "gamma": 0.0, "final_gamma": 0.0}, set()),
+    ],
+    ids=["published", "without augmentation", "without penalties"],
+)
+def test_what_the_recipe_remembers(recipe, options, entries):
+    """Schedules of penalties count turns, that of the augmentation the images it has seen."""
+    data = load("digits")
+    config = recipe.Config(data="digits", width=16, blocks=1, latent=4, batch_size=4, **options)
+    setup = recipe.build(config, data, None)
+    batch = Batch(jnp.zeros((4, 8, 8, 1)), jnp.zeros(4, jnp.int32), jnp.arange(4))
+
+    def begin():
+        params, net_state = setup.game.init(jax.random.key(0), batch)
+        cost, outcome = setup.game.costs["discriminator"](params, net_state, batch, jax.random.key(1))
+        return net_state["discriminator"], outcome.net_state, setup.dynamics.init(params), cost
+
+    before, after, dynamics, cost = jax.eval_shape(begin)
+    assert set(before) == entries and jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, before)
+    assert cost.shape == () and "b2" in str(jax.tree.structure(dynamics))

@@ -1,0 +1,222 @@
+"""What the recipes share: every choice of their configuration makes a game that takes a step, and does what it says."""
+
+import re
+from dataclasses import fields, replace
+from functools import partial
+from typing import get_args, get_type_hints
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ganjax import recipe
+from ganjax.config import ConvolutionalConfig, ImageConfig
+from ganjax.core import Batch
+from ganjax.data import load
+from ganjax.errors import ConfigError
+from ganjax.games.adversarial import gan, normal_prior
+from ganjax.losses import LOSSES
+from ganjax.models import dcgan, mlp, resnet
+from ganjax.spectral import spectral_norm
+from ganjax.training import Keys, init_state, train_step
+from ganjax.training.setup import arrays, gather, initial_state
+
+SMALL = ConvolutionalConfig(data="digits", width=4, latent=4, batch_size=8)
+DIGITS = load("digits")
+
+
+def step(config, build=recipe.convolutional):
+    """A setup, its first state, and the state and metrics after one step."""
+    setup = build(config, DIGITS, None)
+    state = initial_state(setup, Keys.of(0).init)
+    index = jnp.arange(setup.examples)
+    batch = gather(arrays(setup, setup.examples), index, index)
+    new, metrics = jax.jit(train_step(setup.game, setup.dynamics, setup.averages))(state, batch, Keys.of(0).steps)
+    return setup, state, new, metrics
+
+
+CHOICES = [
+    *({"dynamics": name} for name in get_args(get_type_hints(ImageConfig)["dynamics"])),
+    *({"adjust": name} for name in ("consensus", "symplectic", "gradient_norm")),
+    *({"conditional": True, "conditioning": name} for name in ("projection", "concatenation", "auxiliary")),
+    {"conditional": True, "generator_conditioning": "concatenation"},
+    {"spectral_norm": "both", "augment": "diffaugment", "precision": "bfloat16"},
+    {"augment": "ada", "penalty": "r1", "discriminator_turns": 2, "decay_steps": 10},
+    {"average": "tail", "accumulate": 2, "loss": "wasserstein", "penalty": "gradient_penalty"},
+    {"average": "none", "packing": 2},
+]
+
+
+@pytest.mark.parametrize("changes", CHOICES, ids=lambda c: "-".join(map(str, c.values())))
+def test_every_choice_takes_a_step(changes):
+    setup, state, new, metrics = step(replace(SMALL, **changes))
+    assert metrics["finite"] == 1
+    for player in ("discriminator", "generator"):
+        moved = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), new.params[player], state.params[player])
+        assert max(jax.tree.leaves(moved)) > 0, f"{player} stood still"
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(new.params)), "parameters are float32"
+    labels = jnp.arange(8) % 10 if setup.labelled else None
+    x = setup.sample(new.params["generator"], new.net_state["generator"], Keys.of(0).samples, jnp.arange(8), labels)
+    assert x.shape == (8, 8, 8, 1) and jnp.isfinite(x).all()
+
+
+def test_the_conditioning_is_felt():
+    """Each form of conditioning changes what both networks say with the label."""
+    for changes in CHOICES:
+        if not changes.get("conditional"):
+            continue
+        setup, _, state, _ = step(replace(SMALL, **changes))
+        state = jax.tree.map(lambda leaf: leaf + 0.1 if leaf.dtype == jnp.float32 else leaf, state)
+        draw = partial(
+            setup.sample, state.params["generator"], state.net_state["generator"], Keys.of(0).samples, jnp.arange(4)
+        )
+        zeros, ones = jnp.zeros(4, jnp.int32), jnp.ones(4, jnp.int32)
+        assert jnp.abs(draw(zeros) - draw(ones)).max() > 1e-4
+        costs = [
+            setup.game.costs["discriminator"](
+                state.params, state.net_state, Batch(draw(zeros), label, jnp.arange(4)), Keys.of(0).steps
+            )[0]
+            for label in (zeros, ones)
+        ]
+        assert abs(costs[0] - costs[1]) > 1e-5
+
+
+def test_a_learning_rate_that_falls_counts_steps_of_the_generator():
+    """After half of 4 steps half of the rate is left, for both players, whose counts differ by their turns."""
+    config = replace(SMALL, decay_steps=4, discriminator_turns=3, learning_rate=0.5)
+    rate = recipe.learning_rate(config)
+    assert [float(rate(k)) for k in (0, 2, 4, 9)] == [0.5, 0.25, 0, 0]
+    _, _, last, _ = step(config)
+    by_player = last.dynamics_state.optimizers
+    counts = {player: int(optax.tree.get(by_player[player], "ScaleByScheduleState")[0]) for player in by_player}
+    assert counts == {"discriminator": 3, "generator": 1}
+    assert [float(recipe._of_turns(rate, 3, k)) for k in (0, 2, 3, 6, 12)] == [0.5, 0.5, 0.375, 0.25, 0]
+
+
+def test_every_field_is_explained():
+    assert {f.name for f in fields(ConvolutionalConfig)} > {f.name for f in fields(ImageConfig)}
+    for changes, sentence in [
+        (
+            {"dynamics": "optimistic", "discriminator_turns": 2},
+            "--discriminator-turns is 2, expected 1 with --dynamics",
+        ),
+        ({"remat": True}, "--remat is True, expected left out"),
+        ({"beta2": 1.0}, "--beta2 is 1.0, expected at least 0 and less than 1"),
+    ]:
+        with pytest.raises(ConfigError, match=re.escape(sentence)):
+            replace(SMALL, **changes)
+
+
+def _networks(by_example):
+    discriminator = resnet.Discriminator(width=4)
+    if not by_example:
+        object.__setattr__(discriminator, "by_example", False)
+    return resnet.Generator((8, 8, 1), width=4), discriminator
+
+
+@pytest.mark.parametrize("penalised", [False, True])
+def test_one_pass_of_real_and_fake_is_two(penalised):
+    """Costs and gradients agree, with fewer convolutions; under R1, which shares passes, they are as before."""
+    from ganjax.penalties import r1
+
+    results, convolutions = [], []
+    for by_example in (True, False):
+        game = gan(
+            *_networks(by_example),
+            LOSSES["hinge"],
+            prior=normal_prior(4),
+            spectral=spectral_norm(),
+            penalties=(r1(1.0),) if penalised else (),
+        )
+        x = jax.random.normal(jax.random.key(1), (6, 8, 8, 1))
+        batch = Batch(x, None, jnp.arange(6))
+        params, net_state = game.init(jax.random.key(0), batch)
+
+        def cost(own, params=params, net_state=net_state, game=game, batch=batch):
+            return game.costs["discriminator"]({**params, "discriminator": own}, net_state, batch, jax.random.key(2))[0]
+
+        results.append(jax.value_and_grad(cost)(params["discriminator"]))
+        text = str(jax.make_jaxpr(cost)(params["discriminator"]))
+        convolutions.append(text.count("conv_general_dilated["))
+    chex.assert_trees_all_close(*results, rtol=1e-5, atol=1e-6)
+    assert (convolutions[0] < convolutions[1]) != penalised
+
+
+def test_who_judges_each_example_by_itself_says_so():
+    assert resnet.Discriminator().by_example and mlp.Discriminator().by_example
+    assert dcgan.Discriminator(batch_norm=False).by_example
+    assert (
+        not dcgan.Discriminator(batch_norm=True).by_example and not dcgan.Discriminator(False, dropout=0.1).by_example
+    )
+    assert not mlp.Discriminator(minibatch="std").by_example and not mlp.Discriminator(dropout=0.1).by_example
+
+
+def test_turns_in_a_row_are_the_turns_one_by_one():
+    """Five turns of the discriminator in one program, against five of one turn each with the generator held."""
+    from dataclasses import replace as changed
+
+    from ganjax.dynamics import alternating
+
+    game = gan(*_networks(True), LOSSES["hinge"], prior=normal_prior(4), spectral=spectral_norm())
+    sgd = {"discriminator": optax.sgd(0.01), "generator": optax.sgd(0.01)}
+    x = jax.random.normal(jax.random.key(1), (24, 8, 8, 1))
+    batch, key = Batch(x, None, jnp.arange(24)), jax.random.key(2)
+    together = alternating(sgd, turns={"discriminator": 5})
+    start = init_state(game, together, jax.random.key(0), jax.tree.map(lambda leaf: leaf[:2], batch))
+    found, metrics = jax.jit(partial(together.step, game))(start, batch, key)
+    state = start
+    for turn in range(6):
+        part = jax.tree.map(lambda leaf, t=turn: leaf[4 * t : 4 * t + 4], batch)
+        player = "discriminator" if turn < 5 else "generator"
+
+        def cost(own, state=state, part=part, player=player):
+            return game.costs[player]({**state.params, player: own}, state.net_state, part, key)
+
+        (value, outcome), slope = jax.value_and_grad(cost, has_aux=True)(state.params[player])
+        moved = jax.tree.map(lambda p, g: p - 0.01 * g, state.params[player], slope)
+        state = changed(
+            state,
+            params={**state.params, player: moved},
+            net_state={**state.net_state, player: outcome.net_state},
+        )
+        np.testing.assert_allclose(value, metrics[f"{player}/cost"], rtol=1e-5) if turn >= 4 else None
+    chex.assert_trees_all_close(found.params, state.params, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(found.net_state, state.net_state, rtol=1e-5, atol=1e-6)
+
+
+def test_standing_statistics_are_the_mean_over_passes():
+    """By hand on a generator of one BatchNorm: mean and variance of what each pass feeds it, averaged."""
+    import flax.linen as nn
+
+    from ganjax.games.adversarial import sampler
+
+    class Plain(nn.Module):
+        @nn.compact
+        def __call__(self, z, *, train):
+            return nn.BatchNorm(use_running_average=not train, momentum=0.7, use_fast_variance=False)(z)
+
+    draw = sampler(Plain(), normal_prior(3))
+    variables = Plain().init(jax.random.key(0), jnp.zeros((2, 3)), train=True)
+    params, net_state = variables["params"], {"batch_stats": variables["batch_stats"]}
+    key = jax.random.key(5)
+    found = draw.standing(params, net_state, key, None, (4, 16))["batch_stats"]["BatchNorm_0"]
+    z = np.asarray(draw.latent(key, jnp.arange(64))).reshape(4, 16, 3)
+    np.testing.assert_allclose(found["mean"], z.mean(1).mean(0), atol=1e-6)
+    np.testing.assert_allclose(found["var"], z.var(1).mean(0), rtol=1e-5)
+    assert draw.standing(params, {}, key, None, (4, 16)) == {}
+
+
+def test_truncation_bounds_z():
+    from ganjax.games.adversarial import sampler, uniform_prior
+
+    draw = sampler(mlp.Generator((2,), (4,)), normal_prior(50))
+    index = jnp.arange(40)
+    assert jnp.abs(draw.latent(Keys.of(0).samples, index)).max() > 2
+    assert jnp.abs(draw.truncated(0.5).latent(Keys.of(0).samples, index)).max() <= 0.5
+    with pytest.raises(ConfigError, match="expected a positive threshold and a prior N"):
+        sampler(mlp.Generator((2,), (4,)), uniform_prior(3)).truncated(0.5)
+    with pytest.raises(ConfigError, match=r"truncation at -1\.0"):
+        draw.truncated(-1.0)

@@ -1,0 +1,49 @@
+"""A child process of test_recipes_on_devices.py: every recipe in its smoke size by SGD, on the devices that there are.
+
+python recipes_worker.py FOLDER FIRST LAST START [COORDINATOR COUNT ID] -- RECIPE...
+
+Trains each recipe in FOLDER/RECIPE until step LAST; from its own step 0 and with a stop at FIRST where START is "-",
+else from a copy of START/RECIPE. Writes the digest of each final state to FOLDER/RECIPE.digest.
+"""
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import optax
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
+
+from ganjax import launch, recipe
+from ganjax.training import Schedule, digest, parallel, train
+
+
+def main(folder: Path, first: int, last: int, start: str, cluster: list[str], names: list[str]) -> None:
+    jax.config.update("jax_compilation_cache_dir", None)
+    if cluster:
+        parallel.join(cluster[0], int(cluster[1]), int(cluster[2]))
+    # Adam divides by gradients that are almost 0: there rounding would decide.
+    recipe.optax.adam = lambda learning_rate, b1=0.9, b2=0.999: optax.sgd(1e-3)
+    for name in names:
+        experiment = __import__(name).EXPERIMENT
+        config = replace(experiment.config, **{**experiment.smoke, "batch_size": 16})
+        setup, workdir = launch._setup(experiment, config), folder / name
+        for steps in (first, last) if start == "-" else (last,):
+            if start != "-" and parallel.is_primary():
+                shutil.copytree(Path(start) / f"{name}.first", workdir)
+            if start != "-":
+                parallel.any_process(False)  # everybody waits for the copy
+            schedule = Schedule(steps, log_every=1, sample_every=1000, checkpoint_every=1000, chunk=10)
+            state, _ = train(setup, workdir, seed=0, schedule=schedule, progress=False)
+            if steps == first:
+                shutil.copytree(workdir, folder / f"{name}.first")
+        if parallel.is_primary():
+            (folder / f"{name}.digest").write_text(digest(state))
+
+
+if __name__ == "__main__":
+    split = sys.argv.index("--")
+    folder, first, last, start, *cluster = sys.argv[1:split]
+    main(Path(folder), int(first), int(last), start, cluster, sys.argv[split + 1 :])

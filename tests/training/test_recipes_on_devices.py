@@ -1,0 +1,77 @@
+"""Every recipe loses the same on one device, on several, and on two processes, and continues from each other's states.
+
+All start from the checkpoint that one device made at step 10 and take 50 steps more by SGD.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WORKER = Path(__file__).parent / "recipes_worker.py"
+RECIPES = ["biggan", "conditional_mnist", "dcgan_cifar", "r3gan", "sngan", "stacked_mnist", "wgan_gp"]
+FIRST, LAST = 10, 60
+# Compiling is most of the work here, and speed none of the point.
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
+
+def _start(devices, folder, start, *cluster):
+    folder.mkdir(exist_ok=True)
+    flags = f"--xla_force_host_platform_device_count={devices} {QUICK}"
+    environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, WORKER, folder, FIRST, LAST, start, *cluster, "--", *RECIPES]
+    return subprocess.Popen(
+        list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def _finish(*workers):
+    for worker in workers:
+        try:
+            output, _ = worker.communicate(timeout=1500)
+        finally:
+            for other in workers if worker.returncode else ():
+                other.kill()
+        assert worker.returncode == 0, output
+
+
+def _costs(folder, name):
+    """[steps, players] after the common checkpoint."""
+    records = map(json.loads, (folder / name / "metrics.jsonl").read_text().splitlines())
+    return np.array([[r["discriminator/cost"], r["generator/cost"]] for r in records if r["step"] > FIRST])
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one") / "runs"
+    _finish(_start(1, folder, "-"))
+    return folder
+
+
+def _compare(folder, one):
+    for name in RECIPES:
+        got, expected = _costs(folder, name), _costs(one, name)
+        assert got.shape == expected.shape == (LAST - FIRST, 2)
+        assert np.abs(np.diff(expected, axis=0)).max() > 1e-4, f"{name} stands still"
+        error = np.abs(got - expected).max(0) / np.abs(expected).max(0)
+        assert error.max() < 1e-5, f"{name}: {error}"
+
+
+@pytest.mark.parametrize("devices", [8] if os.environ.get("GANJAX_DEVICES") != "full" else [2, 4, 8])
+def test_devices(devices, one, tmp_path):
+    _finish(_start(devices, tmp_path / "runs", one))
+    _compare(tmp_path / "runs", one)
+
+
+def test_two_processes_of_two_devices(one, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    _finish(*(_start(2, tmp_path / "runs", one, address, 2, i) for i in range(2)))
+    _compare(tmp_path / "runs", one)

@@ -68,7 +68,7 @@ def draw(
     """
     if setup.sample is None:
         raise ConfigError("this experiment has no generator to sample from")
-    params, net_state = weights_of(setup, state, player, weights)
+    params, net_state = jax.device_put(weights_of(setup, state, player, weights))
     sample = jax.jit(setup.sample)
     if standing:
         statistics = getattr(setup.sample, "standing", None)

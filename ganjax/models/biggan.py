@@ -102,7 +102,7 @@ class Generator(nn.Module):
 
         x_BxHxWxC = nn.Dense(
             height * width // 4**n * base * self.width, kernel_init=init, dtype=self.dtype, name="base"
-        )(z).reshape(len(z), height // 2**n, width // 2**n, base * self.width)
+        )(z).reshape(z.shape[0], height // 2**n, width // 2**n, base * self.width)
         block = nn.remat(UpBlock) if self.remat else UpBlock
         for i, (multiple, part) in enumerate(zip(widths, parts, strict=True)):
             x_BxHxWxC = block(

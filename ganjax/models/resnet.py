@@ -101,7 +101,7 @@ class Generator(nn.Module):
         n = len(widths)
         x_BxHxWxC = nn.Dense(
             height * width // 4**n * base * self.width, kernel_init=XAVIER, dtype=self.dtype, name="base"
-        )(z).reshape(len(z), height // 2**n, width // 2**n, base * self.width)
+        )(z).reshape(z.shape[0], height // 2**n, width // 2**n, base * self.width)
         block = nn.remat(UpBlock) if self.remat else UpBlock
         for i, multiple in enumerate(widths):
             x_BxHxWxC = block(multiple * self.width, norm, dtype=self.dtype, name=f"block_{i}")(x_BxHxWxC)

@@ -60,7 +60,7 @@ class Generator(nn.Module):
         sizes = [(-(-height // k), -(-width // k)) for k in (8, 4, 2, 1)]
         (h, w), *larger = sizes
         x_BxHxWxC = nn.Dense(h * w * 8 * self.width, kernel_init=_init, dtype=self.dtype, name="base")(z)
-        x_BxHxWxC = jax.nn.relu(norm(x_BxHxWxC.reshape(len(z), h, w, -1)))
+        x_BxHxWxC = jax.nn.relu(norm(x_BxHxWxC.reshape(z.shape[0], h, w, -1)))
         for multiple, (h, w) in zip((4, 2, 1), larger, strict=True):
             x_BxHxWxC = ConvTranspose(
                 multiple * self.width, (4, 4), (2, 2), "SAME", use_bias=False, kernel_init=_init, dtype=self.dtype

@@ -12,8 +12,8 @@ mimicry (Lee and Town 2020), whose parameter counts these networks have at 32, 4
 nearest neighbours as in the paper; mimicry interpolates.
 Expected: FID 16.77 +- .04 and IS 7.97 (mimicry, unconditional, 50,000 samples against 50,000 training images); 10.84
 and 8.25 with projection; 21.7 in the paper, 10,000 samples against 5,000.
-Time: benchmarks/README.md has steps per second on a CPU, where the full size needs weeks; no accelerator was at hand.
-What we measured: the small run above. The full setting has not been run.
+Time: not measured; no accelerator was at hand.
+What we measured: the smoke size alone; neither command above has been run in full.
 """
 
 from dataclasses import dataclass

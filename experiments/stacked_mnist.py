@@ -9,7 +9,7 @@ Settings: PacGAN's: 128,000 stacks, packing 2, batch 64, Adam 2e-4 (.5, .999), z
 channel named by a classifier of digits. The networks are those of dcgan.py, without BatchNorm in the discriminator.
 Expected: 1,000 modes and KL .06 +- .003 with packing 2, 78.9 +- 6.5 modes and 4.50 without (PacGAN, 10 runs, its own
 networks); 1,000 and .029 (R3GAN, 20.7 million parameters).
-Time: about 8 hours on 2 CPU cores at full length; no accelerator was at hand.
+Time: not measured; no accelerator was at hand.
 What we measured: the smoke size alone; the full setting has not been run.
 """
 

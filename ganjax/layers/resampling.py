@@ -6,8 +6,7 @@ one convolution with another kernel: the same function and the same parameters w
     mean of 2x2 after 3x3     one 4x4 convolution of stride 2, with the mean of the kernel's four shifts
     3x3 after doubling        four 2x2 convolutions of the small map, one for each parity of the output's position
 
-On two cores forward and both gradients take half the time of the pair (benchmarks/README.md). A kernel of 1x1 commutes
-with both, so a shortcut is computed on the small side.
+A kernel of 1x1 commutes with both, so a shortcut is computed on the small side.
 """
 
 from typing import Any

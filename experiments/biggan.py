@@ -20,14 +20,14 @@ What we measured: the smoke size alone; the full setting has not been run.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from ganjax import launch, recipe
+from ganjax import launch
 from ganjax.config import ImageConfig, Loss, require
-from ganjax.data import Dataset
-from ganjax.models import biggan
-from ganjax.spectral import spectral_norm
-from ganjax.training import Setup
+
+if TYPE_CHECKING:
+    from ganjax.data import Dataset
+    from ganjax.training import Setup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +72,12 @@ class Config(ImageConfig):
         require(self, "attention", self.attention >= 0, "at least 0")
 
 
-def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
+def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
     """Two residual networks; the generator's tables of classes are not normalised, as in the authors' code."""
+    from ganjax import recipe
+    from ganjax.models import biggan
+    from ganjax.spectral import spectral_norm
+
     doublings = len(biggan.layout(dataset.shape).generator) - 1
     if config.hierarchical:
         require(config, "latent", config.latent % (doublings + 1) == 0, f"a multiple of {doublings + 1}")

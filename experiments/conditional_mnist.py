@@ -17,12 +17,14 @@ in the classifier's features 9.1 (floor 0.4). With features summed over position
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from ganjax import launch, recipe
+from ganjax import launch
 from ganjax.config import ConvolutionalConfig
-from ganjax.data import Dataset
-from ganjax.training import Setup
+
+if TYPE_CHECKING:
+    from ganjax.data import Dataset
+    from ganjax.training import Setup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +45,10 @@ class Config(ConvolutionalConfig):
     """BatchNorm in the discriminator, or none, as every penalty on single examples needs."""
 
 
-def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
+def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
     """Two convolutional networks with labels."""
+    from ganjax import recipe
+
     return recipe.convolutional(config, dataset, axis_name)
 
 

@@ -11,21 +11,14 @@ Any image size whose height and width are divisible by 4: --data digits, --data 
 """
 
 from dataclasses import dataclass
-from typing import Literal
-
-import jax.numpy as jnp
-import optax
+from typing import TYPE_CHECKING, Literal
 
 from ganjax import launch
 from ganjax.config import GanConfig, require
-from ganjax.data import Dataset
-from ganjax.dynamics import alternating, ema
-from ganjax.games.adversarial import gan, normal_prior, options, sampler
-from ganjax.losses import LOSSES
-from ganjax.models import dcgan
-from ganjax.operators import norms_of_convolutions
-from ganjax.spectral import spectral_norm
-from ganjax.training import Averaged, Setup
+
+if TYPE_CHECKING:
+    from ganjax.data import Dataset
+    from ganjax.training import Setup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +43,19 @@ class Config(GanConfig):
         require(self, "discriminator_norm", self.penalty == "none" or self.discriminator_norm == "none", needed)
 
 
-def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
+def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
     """Two convolutional networks in alternating play."""
+    import jax.numpy as jnp
+    import optax
+
+    from ganjax.dynamics import alternating, ema
+    from ganjax.games.adversarial import gan, normal_prior, options, sampler
+    from ganjax.losses import LOSSES
+    from ganjax.models import dcgan
+    from ganjax.operators import norms_of_convolutions
+    from ganjax.spectral import spectral_norm
+    from ganjax.training import Averaged, Setup
+
     dcgan.check_image_shape(dataset.shape)
     classes = (dataset.classes or 0) if config.conditional else 0
     generator = dcgan.Generator(dataset.shape, width=config.width, num_classes=classes, axis_name=axis_name)

@@ -26,21 +26,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
-import optax
-
-from ganjax import launch, recipe
-from ganjax.augment import scheduled
+from ganjax import launch
 from ganjax.config import ImageConfig, Loss, PenaltyName, require
-from ganjax.core import Array
-from ganjax.data import Dataset
-from ganjax.dynamics import alternating
-from ganjax.games.adversarial import options
-from ganjax.models import r3gan
-from ganjax.penalties import r1, r2
-from ganjax.training import Setup
+
+if TYPE_CHECKING:
+    from ganjax.core import Array
+    from ganjax.data import Dataset
+    from ganjax.training import Setup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,18 +93,28 @@ class Config(ImageConfig):
         require(self, "dynamics", simple, "alternating, one turn each, no --adjust: Adam's decay has a schedule here")
 
 
-def half_cosine(first: float, last: float, images: int, batch: int = 1) -> Callable[[Any], Array]:
+def half_cosine(first: float, last: float, images: int, batch: int = 1) -> Callable[[Any], "Array"]:
     """`last + (first - last) (1 + cos(pi t)) / 2`, with t the share of `images` that `count` batches are, 1 at most."""
+    import jax.numpy as jnp
 
-    def at(count: Any) -> Array:
+    def at(count: Any) -> "Array":
         share = jnp.minimum(jnp.asarray(count, jnp.float32) * batch / images, 1.0)
         return last + (first - last) * (1 + jnp.cos(jnp.pi * share)) / 2
 
     return at
 
 
-def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
+def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
     """Two residual networks without normalisation, R1 and R2, everything on its schedule."""
+    import optax
+
+    from ganjax import recipe
+    from ganjax.augment import scheduled
+    from ganjax.dynamics import alternating
+    from ganjax.games.adversarial import options
+    from ganjax.models import r3gan
+    from ganjax.penalties import r1, r2
+
     r3gan.stages(dataset.shape, config.width)
     over = partial(half_cosine, images=config.burn_in, batch=config.batch_size)
     adam = optax.inject_hyperparams(optax.adam)(

@@ -18,13 +18,14 @@ What we measured: the smoke size alone; neither command above has been run in fu
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from ganjax import launch, recipe
+from ganjax import launch
 from ganjax.config import ImageConfig, Loss, require
-from ganjax.data import Dataset
-from ganjax.models import resnet, sndcgan
-from ganjax.training import Setup
+
+if TYPE_CHECKING:
+    from ganjax.data import Dataset
+    from ganjax.training import Setup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +67,11 @@ class Config(ImageConfig):
         require(self, "remat", self.network == "resnet" or not self.remat, "left out with --network sndcgan")
 
 
-def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
+def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
     """Two residual networks, or two plain ones."""
+    from ganjax import recipe
+    from ganjax.models import resnet, sndcgan
+
     if config.network == "sndcgan":
         sndcgan.check_image_shape(dataset.shape)
         width = config.width or 64

@@ -14,11 +14,14 @@ What we measured: the smoke size alone; the full setting has not been run.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ganjax import launch, recipe
+from ganjax import launch
 from ganjax.config import ConvolutionalConfig
-from ganjax.data import Dataset
-from ganjax.training import Setup
+
+if TYPE_CHECKING:
+    from ganjax.data import Dataset
+    from ganjax.training import Setup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +36,10 @@ class Config(ConvolutionalConfig):
     """Examples that the discriminator judges at once (PacGAN)."""
 
 
-def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
+def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
     """Two convolutional networks, the discriminator on packs."""
+    from ganjax import recipe
+
     return recipe.convolutional(config, dataset, axis_name)
 
 

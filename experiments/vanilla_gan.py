@@ -10,19 +10,14 @@ Points work as well: --data ring shows which of eight modes the generator finds.
 """
 
 from dataclasses import dataclass
-from typing import Literal
-
-import jax.numpy as jnp
-import optax
+from typing import TYPE_CHECKING, Literal
 
 from ganjax import launch
 from ganjax.config import GanConfig, require
-from ganjax.data import Dataset
-from ganjax.dynamics import alternating, ema, simultaneous
-from ganjax.games.adversarial import gan, normal_prior, options, sampler
-from ganjax.losses import LOSSES
-from ganjax.models import mlp
-from ganjax.training import Averaged, Setup
+
+if TYPE_CHECKING:
+    from ganjax.data import Dataset
+    from ganjax.training import Setup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +41,17 @@ class Config(GanConfig):
             require(self, "discriminator_turns", self.discriminator_turns == 1, "1 in simultaneous play")
 
 
-def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
+def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
     """Two perceptrons, one loss, one update rule."""
+    import jax.numpy as jnp
+    import optax
+
+    from ganjax.dynamics import alternating, ema, simultaneous
+    from ganjax.games.adversarial import gan, normal_prior, options, sampler
+    from ganjax.losses import LOSSES
+    from ganjax.models import mlp
+    from ganjax.training import Averaged, Setup
+
     output = mlp.identity if len(dataset.shape) == 1 else jnp.tanh
     classes = (dataset.classes or 0) if config.conditional else 0
     generator = mlp.Generator(dataset.shape, config.generator_hidden, output=output, num_classes=classes)
@@ -61,7 +65,15 @@ def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
     else:
         dynamics = simultaneous(optimizers, axis_name=axis_name)
     return Setup(
-        game=gan(generator, discriminator, LOSSES[config.loss], prior=prior, axis_name=axis_name, **options(config)),
+        game=gan(
+            generator,
+            discriminator,
+            LOSSES[config.loss],
+            prior=prior,
+            one_pass=config.play == "alternating",
+            axis_name=axis_name,
+            **options(config),
+        ),
         dynamics=dynamics,
         dataset=dataset,
         batch_size=config.batch_size,

@@ -17,12 +17,14 @@ What we measured: the smoke size alone; neither command above has been run in fu
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
-from ganjax import launch, recipe
+from ganjax import launch
 from ganjax.config import ImageConfig, Loss, PenaltyName, require
-from ganjax.data import Dataset
-from ganjax.models import resnet
-from ganjax.training import Setup
+
+if TYPE_CHECKING:
+    from ganjax.data import Dataset
+    from ganjax.training import Setup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +60,11 @@ class Config(ImageConfig):
             require(self, name, getattr(self, name) >= 1, "at least 1")
 
 
-def build(config: Config, dataset: Dataset, axis_name: str | None) -> Setup:
+def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
     """Two residual networks, the critic without any normalisation."""
+    from ganjax import recipe
+    from ganjax.models import resnet
+
     resnet.layout(dataset.shape)
     return recipe.build(
         config,

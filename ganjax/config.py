@@ -164,6 +164,9 @@ class GanConfig(TrainConfig):
             require(self, name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
 
 
+IN_TURN = ("alternating", "lookahead", "unrolled")  # the dynamics in which one player's turn follows the other's
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageConfig(GanConfig):
     """What every recipe for images can be told; `ganjax.recipe` puts it together."""
@@ -207,7 +210,7 @@ class ImageConfig(GanConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        alone = self.discriminator_turns == 1 or self.dynamics in ("alternating", "lookahead", "unrolled")
+        alone = self.discriminator_turns == 1 or self.dynamics in IN_TURN
         require(self, "discriminator_turns", alone, f"1 with --dynamics {self.dynamics}, where all move at once")
         require(self, "adjust_weight", self.adjust_weight >= 0, "a number that is not negative")
         require(self, "beta2", 0 <= self.beta2 < 1, "at least 0 and less than 1")

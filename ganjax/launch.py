@@ -28,7 +28,8 @@ CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 class Experiment(NamedTuple):
     """One claim of the literature, ready to run.
 
-    An experiment that trains has `build`; one that computes has `compute`, which returns the lines to print.
+    An experiment that trains has `build`, which imports what needs JAX itself: so a wrong option is answered in half a
+    second. One that computes has `compute`, which returns the lines to print.
     """
 
     name: str

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ganjax.augment import AUGMENTATIONS
-from ganjax.config import ConvolutionalConfig, ImageConfig
+from ganjax.config import IN_TURN, ConvolutionalConfig, ImageConfig
 from ganjax.core import Dynamics
 from ganjax.data import Dataset
 from ganjax.dynamics import (
@@ -74,6 +74,7 @@ def build(
         "generator_spectral": normalise if config.spectral_norm == "both" else None,
         "auxiliary": auxiliary,
         "augment": None if config.augment == "none" else AUGMENTATIONS[config.augment],
+        "one_pass": config.dynamics in IN_TURN,
         **options(config),
         **more,
     }

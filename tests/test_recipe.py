@@ -110,26 +110,21 @@ def test_every_field_is_explained():
             replace(SMALL, **changes)
 
 
-def _networks(by_example):
-    discriminator = resnet.Discriminator(width=4)
-    if not by_example:
-        object.__setattr__(discriminator, "by_example", False)
-    return resnet.Generator((8, 8, 1), width=4), discriminator
-
-
 @pytest.mark.parametrize("penalised", [False, True])
 def test_one_pass_of_real_and_fake_is_two(penalised):
     """Costs and gradients agree, with fewer convolutions; under R1, which shares passes, they are as before."""
     from ganjax.penalties import r1
 
     results, convolutions = [], []
-    for by_example in (True, False):
+    for one_pass in (True, False):
         game = gan(
-            *_networks(by_example),
+            resnet.Generator((8, 8, 1), width=4),
+            resnet.Discriminator(width=4),
             LOSSES["hinge"],
             prior=normal_prior(4),
             spectral=spectral_norm(),
             penalties=(r1(1.0),) if penalised else (),
+            one_pass=one_pass,
         )
         x = jax.random.normal(jax.random.key(1), (6, 8, 8, 1))
         batch = Batch(x, None, jnp.arange(6))

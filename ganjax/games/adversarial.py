@@ -139,6 +139,7 @@ def gan(
     augment: Augmentation | None = None,
     orthogonal: Mapping[str, float] = MappingProxyType({}),
     accumulate: int = 1,
+    one_pass: bool = True,
     axis_name: str | None = None,
 ) -> Game:
     """A generative adversarial network from two Flax modules, a loss, and whatever is added to it.
@@ -178,6 +179,8 @@ def gan(
             2019).
         accumulate: micro-batches in which each cost is evaluated, one after another; `dynamics.field.View` says what it
             changes. Each must be a multiple of `packing`.
+        one_pass: allow the pass over real and fake examples together. False where both players move at once: then the
+            generator's pass over the fakes is the discriminator's, and computed once.
         axis_name: the mapped axis that shares the batch, if any; the pool and dropout need it.
 
     Returns:
@@ -190,7 +193,8 @@ def gan(
     g, d = network(generator, generator_spectral), network(discriminator, spectral)
     exact = network(_in_full_precision(discriminator), spectral)
     counts_turns = callable(instance_noise) or any(p.every > 1 or callable(p.weight) for p in penalties)
-    in_one_pass = getattr(discriminator, "by_example", False) and not any(p.on_examples for p in penalties)
+    by_example = getattr(discriminator, "by_example", False)
+    in_one_pass = one_pass and by_example and not any(p.on_examples for p in penalties)
     if fakes_kept and accumulate > 1:
         raise ValueError("gan: the pool of fakes_kept moves with the whole batch; expected accumulate of 1")
 

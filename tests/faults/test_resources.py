@@ -19,8 +19,7 @@ from ganjax.core import Game, Outcome
 from ganjax.data import Dataset
 from ganjax.dynamics import alternating
 from ganjax.errors import CheckpointError, OutOfMemoryError
-from ganjax.training import Schedule, Setup, digest, latest_step, load_state, train
-from ganjax.training import loop as loops
+from ganjax.training import Schedule, Setup, digest, feed, latest_step, load_state, train
 
 # Networks whose arrays are larger than anything else that a run writes.
 LARGE = ("--generator-hidden", 256, 256, "--log-every", 100)
@@ -124,7 +123,7 @@ def test_a_batch_too_large_for_the_memory(tmp_path, monkeypatch):
         for what in ("device", "host"):
             with row.case(what), monkeypatch.context() as patch:
                 if what == "host":
-                    patch.setattr(loops, "arrays", short)
+                    patch.setattr(feed, "arrays", short)
                 of = toy.setup(wrap=huge) if what == "device" else toy.setup()
                 with pytest.raises(OutOfMemoryError, match=r"too small for turns of 4 examples .*lower --batch-size"):
                     toy.run(workdir, 10, of=of)

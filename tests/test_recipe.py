@@ -155,7 +155,8 @@ def test_turns_in_a_row_are_the_turns_one_by_one():
 
     from ganjax.dynamics import alternating
 
-    game = gan(*_networks(True), LOSSES["hinge"], prior=normal_prior(4), spectral=spectral_norm())
+    networks = resnet.Generator((8, 8, 1), width=4), resnet.Discriminator(width=4)
+    game = gan(*networks, LOSSES["hinge"], prior=normal_prior(4), spectral=spectral_norm())
     sgd = {"discriminator": optax.sgd(0.01), "generator": optax.sgd(0.01)}
     x = jax.random.normal(jax.random.key(1), (24, 8, 8, 1))
     batch, key = Batch(x, None, jnp.arange(24)), jax.random.key(2)

@@ -1,6 +1,6 @@
 """The residual blocks of SNGAN, SAGAN and BigGAN (Gulrajani et al. 2017; Miyato et al. 2018, appendix B.4)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 
 from ganjax.core import Array
+from ganjax.layers.attention import SelfAttention
 from ganjax.layers.convolution import Conv
 from ganjax.layers.resampling import Conv3x3, double, mean_pool
 
@@ -62,3 +63,34 @@ class DownBlock(nn.Module):
                 small
             )
         return h + small
+
+
+def stacked(
+    block: Any,
+    x: Array,
+    each: Sequence[Mapping[str, Any]],
+    *,
+    attention: int,
+    remat: bool,
+    attention_init: Any = XAVIER,
+    dtype: Any = None,
+    **options: Any,
+) -> Array:
+    """One block after another. Called inside a module, which then owns them as block_0, block_1 and so on.
+
+    Args:
+        block: `UpBlock` or `DownBlock`.
+        x: [B, H, W, C].
+        each: the arguments of each block of its own.
+        attention: side of the map behind whose block self-attention is (Zhang et al. 2019); 0 for none.
+        remat: compute the blocks again in the backward pass rather than keep them.
+        attention_init: kernels of the self-attention.
+        dtype: what all of them compute in.
+        options: arguments of all blocks.
+    """
+    make = nn.remat(block) if remat else block
+    for i, own in enumerate(each):
+        x = make(**own, **options, dtype=dtype, name=f"block_{i}")(x)
+        if attention in x.shape[1:3]:
+            x = SelfAttention(kernel_init=attention_init, dtype=dtype)(x)
+    return x

@@ -25,12 +25,11 @@ import jax.numpy as jnp
 
 from ganjax.core import Array, Judgement
 from ganjax.errors import ConfigError
-from ganjax.layers.attention import SelfAttention
+from ganjax.layers.heads import check_labels, judgement, projection
 from ganjax.layers.normalisation import BatchNorm, ConditionalBatchNorm
 from ganjax.layers.resampling import Conv3x3
-from ganjax.layers.residual import DownBlock, UpBlock
+from ganjax.layers.residual import DownBlock, UpBlock, stacked
 from ganjax.models import resnet
-from ganjax.models.mlp import check_labels
 from ganjax.models.resnet import Size
 
 Initialisation = Literal["orthogonal", "normal"]
@@ -103,18 +102,9 @@ class Generator(nn.Module):
         x_BxHxWxC = nn.Dense(
             height * width // 4**n * base * self.width, kernel_init=init, dtype=self.dtype, name="base"
         )(z).reshape(z.shape[0], height // 2**n, width // 2**n, base * self.width)
-        block = nn.remat(UpBlock) if self.remat else UpBlock
-        for i, (multiple, part) in enumerate(zip(widths, parts, strict=True)):
-            x_BxHxWxC = block(
-                multiple * self.width,
-                norm(part),
-                kernel_init=init,
-                shortcut_init=init,
-                dtype=self.dtype,
-                name=f"block_{i}",
-            )(x_BxHxWxC)
-            if self.attention in x_BxHxWxC.shape[1:3]:
-                x_BxHxWxC = SelfAttention(kernel_init=init, dtype=self.dtype)(x_BxHxWxC)
+        pairs = zip(widths, parts, strict=True)
+        each = [{"features": multiple * self.width, "norm": norm(part)} for multiple, part in pairs]
+        x_BxHxWxC = stacked(UpBlock, x_BxHxWxC, each, **_how(self, init))
         x_BxHxWxC = jax.nn.relu(plain()(x_BxHxWxC))
         return jnp.tanh(Conv3x3(channels, kernel_init=init, dtype=self.dtype, name="image")(x_BxHxWxC))
 
@@ -134,6 +124,12 @@ class Generator(nn.Module):
             )
         first, *others = jnp.split(z, blocks + 1, -1)
         return [first, *([part] for part in others)]
+
+
+def _how(network: Any, init: Any) -> dict[str, Any]:
+    """What all blocks of a network have in common."""
+    inits = dict.fromkeys(("kernel_init", "shortcut_init", "attention_init"), init)
+    return {**inits, "attention": network.attention, "remat": network.remat, "dtype": network.dtype}
 
 
 class Discriminator(nn.Module):
@@ -159,28 +155,9 @@ class Discriminator(nn.Module):
         check_labels(labels, self.num_classes)
         size = layout(x.shape[1:])
         init = INITIALISATIONS[self.initialisation]
-        block = nn.remat(DownBlock) if self.remat else DownBlock
-        h_BxHxWxC = x
-        for i, multiple in enumerate(size.discriminator):
-            h_BxHxWxC = block(
-                multiple * self.width,
-                resample="down" if i < size.halvings else "none",
-                hidden=multiple * self.width,
-                first=i == 0,
-                folded=self.folded,
-                kernel_init=init,
-                shortcut_init=init,
-                dtype=self.dtype,
-                name=f"block_{i}",
-            )(h_BxHxWxC)
-            if self.attention in h_BxHxWxC.shape[1:3]:
-                h_BxHxWxC = SelfAttention(kernel_init=init, dtype=self.dtype)(h_BxHxWxC)
+        each = [{**block, "hidden": block["features"]} for block in size.down(self.width)]
+        h_BxHxWxC = stacked(DownBlock, x, each, folded=self.folded, **_how(self, init))
         h_BxC = jax.nn.relu(h_BxHxWxC).sum((1, 2))
         logits_B = nn.Dense(1, kernel_init=init, dtype=self.dtype, name="logit")(h_BxC)[:, 0]
-        if self.num_classes:
-            table = nn.Embed(self.num_classes, h_BxC.shape[-1], embedding_init=init, dtype=self.dtype, name="classes")
-            logits_B += (table(labels) * h_BxC).sum(-1)
-        if self.heads is None:
-            return logits_B
-        head = {name: nn.Dense(size, dtype=self.dtype, name=f"head_{name}") for name, size in self.heads.items()}
-        return Judgement(logits_B, h_BxC, {name: layer(h_BxC) for name, layer in head.items()})
+        logits_B += projection(h_BxC, labels, self.num_classes, embedding_init=init, dtype=self.dtype, name="classes")
+        return judgement(logits_B, h_BxC, self.heads, self.dtype)

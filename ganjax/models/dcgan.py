@@ -17,8 +17,9 @@ from ganjax.core import Array, Judgement
 from ganjax.errors import DataError
 from ganjax.layers.convolution import Conv, ConvTranspose
 from ganjax.layers.dropout import Dropout
+from ganjax.layers.heads import check_labels, judgement, projection
 from ganjax.layers.normalisation import BatchNorm, ConditionalBatchNorm
-from ganjax.models.mlp import check_labels, leaky_relu
+from ganjax.models.mlp import leaky_relu
 
 _kernel_init = nn.initializers.normal(0.02)
 
@@ -140,12 +141,6 @@ class Discriminator(nn.Module):
         logits_B = Conv(
             1, kernel_size=h_BxHxWxC.shape[1:3], padding="VALID", kernel_init=_kernel_init, dtype=self.dtype
         )(h_BxHxWxC).reshape(-1)
-        if self.num_classes:
-            h_BxF = h_BxHxWxC.reshape(len(x), -1)
-            table = nn.Embed(self.num_classes, h_BxF.shape[-1], embedding_init=_kernel_init, dtype=self.dtype)
-            logits_B += (table(labels) * h_BxF).sum(axis=-1)
-        if self.heads is None:
-            return logits_B
         h_BxF = h_BxHxWxC.reshape(len(x), -1)
-        head = {name: nn.Dense(size, dtype=self.dtype, name=f"head_{name}") for name, size in self.heads.items()}
-        return Judgement(logits_B, h_BxF, {name: layer(h_BxF) for name, layer in head.items()})
+        logits_B += projection(h_BxF, labels, self.num_classes, embedding_init=_kernel_init, dtype=self.dtype)
+        return judgement(logits_B, h_BxF, self.heads, self.dtype)

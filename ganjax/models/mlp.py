@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from ganjax.core import Array, Judgement, Key
-from ganjax.errors import ConfigError
 from ganjax.layers.dropout import Dropout
+from ganjax.layers.heads import check_labels, judgement, projection
 from ganjax.layers.minibatch import Maxout, MinibatchDiscrimination, MinibatchStandardDeviation
 from ganjax.layers.normalisation import BatchNorm
 
@@ -23,15 +23,6 @@ leaky_relu = partial(nn.leaky_relu, negative_slope=0.2)
 def identity(x: Array) -> Array:
     """The output activation for points, which have no bounds."""
     return x
-
-
-def check_labels(labels: Array | None, num_classes: int) -> None:
-    """Raises `ConfigError` where a conditional model is called without labels."""
-    if num_classes and labels is None:
-        raise ConfigError(
-            f"labels: got None, expected int32 [B], because num_classes={num_classes}. Pass labels, "
-            "or set num_classes=0 for an unconditional model."
-        )
 
 
 def dense(features: int, inputs: int, initialisation: Initialisation, **options: Any) -> nn.Dense:
@@ -127,10 +118,5 @@ class Discriminator(nn.Module):
         elif self.minibatch == "std":
             h_BxF = MinibatchStandardDeviation(group=self.group)(h_BxF)
         logits_B = affine(1, h_BxF.shape[-1])(h_BxF)[:, 0]
-        if self.num_classes:
-            label_BxF = nn.Embed(self.num_classes, h_BxF.shape[-1], dtype=self.dtype)(labels)
-            logits_B += (label_BxF * h_BxF).sum(axis=-1)
-        if self.heads is None:
-            return logits_B
-        head = {name: nn.Dense(size, dtype=self.dtype, name=f"head_{name}") for name, size in self.heads.items()}
-        return Judgement(logits_B, h_BxF, {name: layer(h_BxF) for name, layer in head.items()})
+        logits_B += projection(h_BxF, labels, self.num_classes, dtype=self.dtype)
+        return judgement(logits_B, h_BxF, self.heads, self.dtype)

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from ganjax.core import Array, Judgement
 from ganjax.errors import ConfigError, DataError
 from ganjax.layers.convolution import conv_general_dilated, use_trio
-from ganjax.models.mlp import check_labels
+from ganjax.layers.heads import check_labels, judgement, projection
 
 _GAIN = math.sqrt(2 / (1 + 0.2**2))  # keeps the second moment through LeakyReLU(0.2)
 _PLANAR = ("NHWC", "HWIO", "NHWC")
@@ -226,16 +226,15 @@ class Discriminator(nn.Module):
         basis = self.param("basis", nn.initializers.normal(area**-0.5), h_BxHxWxC.shape[1:])
         h_BxC = jnp.einsum("bhwc,hwc->bc", h_BxHxWxC, basis.astype(h_BxHxWxC.dtype))
         outputs = self.width if self.num_classes else 1
-        logits_B = nn.Dense(outputs, use_bias=False, kernel_init=fan_in(), dtype=self.dtype, name="logit")(h_BxC)
+        last_BxF = nn.Dense(outputs, use_bias=False, kernel_init=fan_in(), dtype=self.dtype, name="logit")(h_BxC)
         if self.num_classes:
             init = fan_in(outputs**-0.5)
-            table = nn.Embed(self.num_classes, outputs, embedding_init=init, dtype=self.dtype, name="classes")
-            logits_B = logits_B * table(labels)
-        logits_B = logits_B.sum(-1)
-        if self.heads is None:
-            return logits_B
-        head = {name: nn.Dense(size, dtype=self.dtype, name=f"head_{name}") for name, size in self.heads.items()}
-        return Judgement(logits_B, h_BxC, {name: layer(h_BxC) for name, layer in head.items()})
+            logits_B = projection(
+                last_BxF, labels, self.num_classes, embedding_init=init, dtype=self.dtype, name="classes"
+            )
+        else:
+            logits_B = last_BxF[:, 0]
+        return judgement(logits_B, h_BxC, self.heads, self.dtype)
 
 
 def _block(network: Any) -> Any:

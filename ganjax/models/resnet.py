@@ -22,11 +22,10 @@ import jax.numpy as jnp
 
 from ganjax.core import Array, Judgement
 from ganjax.errors import DataError
-from ganjax.layers.attention import SelfAttention
+from ganjax.layers.heads import check_labels, judgement, projection
 from ganjax.layers.normalisation import BatchNorm, ConditionalBatchNorm
 from ganjax.layers.resampling import Conv3x3
-from ganjax.layers.residual import XAVIER, DownBlock, UpBlock
-from ganjax.models.mlp import check_labels
+from ganjax.layers.residual import XAVIER, DownBlock, UpBlock, stacked
 
 
 class Size(NamedTuple):
@@ -35,6 +34,13 @@ class Size(NamedTuple):
     generator: tuple[int, ...]  # the base map, then each doubling
     discriminator: tuple[int, ...]  # each block
     halvings: int  # how many of the discriminator's blocks halve; the first ones
+
+    def down(self, width: int) -> list[dict[str, Any]]:
+        """The arguments of each of the discriminator's blocks."""
+        return [
+            {"features": multiple * width, "resample": "down" if i < self.halvings else "none", "first": i == 0}
+            for i, multiple in enumerate(self.discriminator)
+        ]
 
 
 SIZES = {
@@ -102,11 +108,9 @@ class Generator(nn.Module):
         x_BxHxWxC = nn.Dense(
             height * width // 4**n * base * self.width, kernel_init=XAVIER, dtype=self.dtype, name="base"
         )(z).reshape(z.shape[0], height // 2**n, width // 2**n, base * self.width)
-        block = nn.remat(UpBlock) if self.remat else UpBlock
-        for i, multiple in enumerate(widths):
-            x_BxHxWxC = block(multiple * self.width, norm, dtype=self.dtype, name=f"block_{i}")(x_BxHxWxC)
-            if self.attention in x_BxHxWxC.shape[1:3]:
-                x_BxHxWxC = SelfAttention(kernel_init=XAVIER, dtype=self.dtype)(x_BxHxWxC)
+        each = [{"features": multiple * self.width, "norm": norm} for multiple in widths]
+        how: dict[str, Any] = {"attention": self.attention, "remat": self.remat, "dtype": self.dtype}
+        x_BxHxWxC = stacked(UpBlock, x_BxHxWxC, each, **how)
         x_BxHxWxC = jax.nn.relu(plain()(x_BxHxWxC))
         return jnp.tanh(Conv3x3(channels, kernel_init=XAVIER, dtype=self.dtype, name="image")(x_BxHxWxC))
 
@@ -133,26 +137,9 @@ class Discriminator(nn.Module):
         """[B, H, W, C] images and [B] int32 labels to logits [B], or to a `Judgement` if there are heads."""
         check_labels(labels, self.num_classes)
         size = layout(x.shape[1:])
-        block = nn.remat(DownBlock) if self.remat else DownBlock
-        h_BxHxWxC = x
-        for i, multiple in enumerate(size.discriminator):
-            h_BxHxWxC = block(
-                multiple * self.width,
-                resample="down" if i < size.halvings else "none",
-                first=i == 0,
-                folded=self.folded,
-                dtype=self.dtype,
-                name=f"block_{i}",
-            )(h_BxHxWxC)
-            if self.attention in h_BxHxWxC.shape[1:3]:
-                h_BxHxWxC = SelfAttention(kernel_init=XAVIER, dtype=self.dtype)(h_BxHxWxC)
-        h_BxHxWxC = jax.nn.relu(h_BxHxWxC)
+        how: dict[str, Any] = {"attention": self.attention, "remat": self.remat, "dtype": self.dtype}
+        h_BxHxWxC = jax.nn.relu(stacked(DownBlock, x, size.down(self.width), folded=self.folded, **how))
         h_BxC = h_BxHxWxC.sum((1, 2)) if self.pooling == "sum" else h_BxHxWxC.mean((1, 2))
         logits_B = nn.Dense(1, kernel_init=XAVIER, dtype=self.dtype, name="logit")(h_BxC)[:, 0]
-        if self.num_classes:
-            table = nn.Embed(self.num_classes, h_BxC.shape[-1], embedding_init=XAVIER, dtype=self.dtype, name="classes")
-            logits_B += (table(labels) * h_BxC).sum(-1)
-        if self.heads is None:
-            return logits_B
-        head = {name: nn.Dense(size, dtype=self.dtype, name=f"head_{name}") for name, size in self.heads.items()}
-        return Judgement(logits_B, h_BxC, {name: layer(h_BxC) for name, layer in head.items()})
+        logits_B += projection(h_BxC, labels, self.num_classes, embedding_init=XAVIER, dtype=self.dtype, name="classes")
+        return judgement(logits_B, h_BxC, self.heads, self.dtype)

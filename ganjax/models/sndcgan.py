@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from ganjax.core import Array, Judgement
 from ganjax.errors import DataError
 from ganjax.layers.convolution import Conv, ConvTranspose
+from ganjax.layers.heads import check_labels, judgement, projection
 from ganjax.layers.normalisation import BatchNorm, ConditionalBatchNorm
-from ganjax.models.mlp import check_labels
 
 _init = nn.initializers.normal(0.02)
 
@@ -96,11 +96,7 @@ class Discriminator(nn.Module):
             h_BxHxWxC = nn.leaky_relu(h_BxHxWxC, 0.1)
         h_BxF = h_BxHxWxC.reshape(len(x), -1)
         logits_B = nn.Dense(1, kernel_init=_init, dtype=self.dtype, name="logit")(h_BxF)[:, 0]
-        if self.num_classes:
-            h_BxC = h_BxHxWxC.sum((1, 2))
-            table = nn.Embed(self.num_classes, h_BxC.shape[-1], embedding_init=_init, dtype=self.dtype, name="classes")
-            logits_B += (table(labels) * h_BxC).sum(-1)
-        if self.heads is None:
-            return logits_B
-        head = {name: nn.Dense(size, dtype=self.dtype, name=f"head_{name}") for name, size in self.heads.items()}
-        return Judgement(logits_B, h_BxF, {name: layer(h_BxF) for name, layer in head.items()})
+        logits_B += projection(
+            h_BxHxWxC.sum((1, 2)), labels, self.num_classes, embedding_init=_init, dtype=self.dtype, name="classes"
+        )
+        return judgement(logits_B, h_BxF, self.heads, self.dtype)

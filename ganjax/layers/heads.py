@@ -1,0 +1,52 @@
+"""The end of a discriminator: what the class adds to its logits, and further heads."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ganjax.core import Array, Judgement
+from ganjax.errors import ConfigError
+
+
+def check_labels(labels: Array | None, num_classes: int) -> None:
+    """Raises `ConfigError` where a conditional model is called without labels."""
+    if num_classes and labels is None:
+        raise ConfigError(
+            f"labels: got None, expected int32 [B], because num_classes={num_classes}. Pass labels, "
+            "or set num_classes=0 for an unconditional model."
+        )
+
+
+def projection(features: Array, labels: Array | None, num_classes: int, **table: Any) -> Array:
+    """`<e(y), h>`, what a projection discriminator adds to its logits (Miyato & Koyama 2018, equation 3).
+
+    Called inside a module, which then owns the table of the vectors `e(y)`.
+
+    Args:
+        features: h, [B, F].
+        labels: y, [B] int32.
+        num_classes: rows of the table; 0 adds nothing.
+        table: options of `nn.Embed`.
+    """
+    if not num_classes:
+        return jnp.zeros(len(features), features.dtype)
+    return (nn.Embed(num_classes, features.shape[-1], **table)(labels) * features).sum(-1)
+
+
+def judgement(logits: Array, features: Array, heads: Mapping[str, int] | None, dtype: Any) -> Array | Judgement:
+    """What a discriminator returns: logits [B], with heads a `Judgement` with an affine map of the features for each.
+
+    Called inside a module, which then owns the maps.
+
+    Args:
+        logits: [B].
+        features: [B, F].
+        heads: name -> size; with any mapping, even {}, the result is a `Judgement`.
+        dtype: of the maps.
+    """
+    if heads is None:
+        return logits
+    layers = {name: nn.Dense(size, dtype=dtype, name=f"head_{name}") for name, size in heads.items()}
+    return Judgement(logits, features, {name: layer(features) for name, layer in layers.items()})

@@ -20,7 +20,8 @@ The price: `jax.custom_vjp` knows reverse mode only. Hessian-vector products are
 On other backends the stock form is used; `use_trio` is the switch.
 """
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ from ganjax.core import Array
 Size = tuple[int, ...]  # one number for each of the two spatial axes
 Padding = Sequence[tuple[int, int]]  # (low, high) for each; negative ones crop
 
+_WIDE = 16  # channels from which a strided input-gradient is faster phase by phase than over a dilated map
 _CANONICAL = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))  # NHWC, HWIO, NHWC
 
 
@@ -146,9 +148,35 @@ def input_gradient(w: Array, y: Array, geometry: Geometry) -> Array:
     """
     if geometry.one_window:
         return jnp.einsum("hwco,nijo->nhwc", w, y)
+    if geometry.strides != (1, 1) and w.shape[2] >= _WIDE and all(map(operator.ge, geometry.w_size, geometry.strides)):
+        return _by_phase(w, y, geometry)
     axes = zip(geometry.w_size, geometry.padding, strict=True)
     padding = [(k - 1 - low, k - 1 - high) for k, (low, high) in axes]
     return _conv(y, w[::-1, ::-1].swapaxes(2, 3), (1, 1), padding, lhs_dilation=geometry.strides)
+
+
+def _by_phase(w: Array, y: Array, geometry: Geometry) -> Array:
+    """The strided `input_gradient` without the zeros of a dilated `y`: one convolution for each phase of the stride.
+
+    `x[s i + r]` depends on the taps `k = r + low - s t` of the kernel alone, and is the sum of `y[i + t] w[k]` over t.
+    """
+    rows, columns = (list(phases) for phases in map(_phases, *geometry))
+    maps = [
+        jnp.stack([_conv(y, w[k, l][::-1, ::-1].swapaxes(2, 3), (1, 1), (p, q)) for l, q in columns], 3)
+        for k, p in rows
+    ]  # each [N, H / s, W / s, s, C]
+    x = jnp.stack(maps, 2)
+    (n, h, s, w_, t, c), (height, width) = x.shape, geometry.x_size
+    return x.reshape(n, h * s, w_ * t, c)[:, :height, :width]
+
+
+def _phases(stride: int, padding: tuple[int, int], n: int, kernel: int, p: int) -> Iterator[tuple[slice, tuple]]:
+    """The taps of the kernel in each phase of one axis, and the padding of `y` [p] for `n / stride` outputs."""
+    count = -(-n // stride)
+    for r in range(stride):
+        first, taps = (r + padding[0]) % stride, range((r + padding[0]) % stride, kernel, stride)
+        low = len(taps) - 1 - (r + padding[0]) // stride
+        yield slice(first, None, stride), (low, count - 1 + len(taps) - low - p)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

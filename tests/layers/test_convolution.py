@@ -66,19 +66,26 @@ def derivatives(f, x, w):
     return jax.jit(lambda x, w: (f(x, w), first(x, w), jax.grad(slope, (0, 1))(x, w)))(x, w)
 
 
+@pytest.mark.parametrize("wide", [1, 16])
 @pytest.mark.parametrize(("size", "kernel", "strides", "padding"), CASES)
-def test_value_and_derivatives_of_two_orders_equal_autodiff_of_lax(float64, size, kernel, strides, padding):
+def test_value_and_derivatives_of_two_orders_equal_autodiff_of_lax(
+    float64, size, kernel, strides, padding, wide, monkeypatch
+):
+    """However many channels count as wide enough for a strided input-gradient by phases."""
+    monkeypatch.setattr(trio, "_WIDE", wide)
     x, w = data(size, kernel, 2, 3)
     fast, stock = pair(strides, padding)
     close(derivatives(fast, x, w), derivatives(stock, x, w))
 
 
+@pytest.mark.parametrize("wide", [1, 16])
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 2), (0, 3))])
 @pytest.mark.parametrize(
     ("size", "kernel", "strides"),
     [((4, 4), (4, 4), (2, 2)), ((1, 1), (4, 3), (1, 1)), ((3, 5), (3, 3), (2, 3)), ((3, 4), (1, 2), (2, 3))],
 )
-def test_transposed_convolution_equals_autodiff_of_lax(float64, size, kernel, strides, padding):
+def test_transposed_convolution_equals_autodiff_of_lax(float64, size, kernel, strides, padding, wide, monkeypatch):
+    monkeypatch.setattr(trio, "_WIDE", wide)
     x, w = data(size, kernel, 2, 3)
     stock = derivatives(lambda x, w: lax.conv_transpose(x, w, strides, padding), x, w)
     close(derivatives(lambda x, w: conv_transpose(x, w, strides, padding), x, w), stock)

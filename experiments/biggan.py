@@ -100,7 +100,7 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
             axis_name=axis_name,
             **shared,
         ),
-        discriminator=partial(biggan.Discriminator, folded=config.penalty == "none", **shared),
+        discriminator=partial(biggan.Discriminator, **shared),
         generator_spectral=kernels if config.spectral_norm == "both" else None,
     )
 

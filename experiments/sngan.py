@@ -100,7 +100,6 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
             resnet.Discriminator,
             width=config.discriminator_width or widths[1],
             attention=config.attention,
-            folded=config.penalty == "none",
             remat=config.remat,
         ),
     )

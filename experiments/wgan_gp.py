@@ -75,7 +75,6 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
             resnet.Discriminator,
             width=config.discriminator_width,
             pooling="mean",
-            folded=config.penalty == "none",
             remat=config.remat,
         ),
     )

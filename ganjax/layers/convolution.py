@@ -274,7 +274,7 @@ def conv_general_dilated(
 
 
 def conv_transpose(lhs: Array, rhs: Array, strides: Sequence[int], padding: str | Padding) -> Array:
-    """`jax.lax.conv_transpose` of two spatial axes by the trio.
+    """`jax.lax.conv_transpose` of two spatial axes, by the trio where that is faster.
 
     Args:
         lhs: [N, P, Q, I] input.
@@ -285,6 +285,8 @@ def conv_transpose(lhs: Array, rhs: Array, strides: Sequence[int], padding: str 
     Returns:
         [N, H, W, O].
     """
+    if not use_trio():
+        return lax.conv_transpose(lhs, rhs, strides, padding)
     sizes = lhs.shape[1:3], rhs.shape[:2], tuple(strides)
     if isinstance(padding, str):
         padding = [_transposed_padding(k, s, padding) for k, s in zip(*sizes[1:], strict=True)]

@@ -3,8 +3,8 @@
 A mean over 2x2 pixels after a convolution, and nearest-neighbour doubling before one, are linear maps, so each pair is
 one convolution with another kernel: the same function and the same parameters with 2.25 times fewer multiplications.
 
-    mean of 2x2 after 3x3     one 4x4 convolution of stride 2, with the mean of the kernel's four shifts
-    3x3 after doubling        four 2x2 convolutions of the small map, one for each parity of the output's position
+    mean of 2x2 after 3x3     a 4x4 convolution of stride 2, with the mean of the kernel's four shifts
+    3x3 after doubling        a transposed 4x4 convolution of stride 2, with their sum
 
 A kernel of 1x1 commutes with both, so a shortcut is computed on the small side.
 """
@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ganjax.core import Array
-from ganjax.layers.convolution import conv_general_dilated, conv_transpose, use_trio
+from ganjax.layers.convolution import conv_general_dilated, conv_transpose
 
 _PLANAR = ("NHWC", "HWIO", "NHWC")
 
@@ -49,22 +49,8 @@ def conv_then_pool(x: Array, kernel: Array) -> Array:
 
 
 def double_then_conv(x: Array, kernel: Array) -> Array:
-    """`conv(double(x), kernel)` for a 3x3 kernel, on the small map.
-
-    On a CPU as four convolutions, elsewhere as one transposed 4x4 convolution of stride 2: the same sums.
-    """
-    if not use_trio():
-        return conv_transpose(x, _shifts(kernel), (2, 2), "SAME")
-    n, h, w, _ = x.shape
-    # An output in an even row sees the rows (i - 1, i) of x, in an odd row (i, i + 1); columns likewise.
-    rows = (jnp.stack([kernel[0], kernel[1] + kernel[2]]), jnp.stack([kernel[0] + kernel[1], kernel[2]]))
-    phases = [
-        conv(x, jnp.stack(columns, axis=1), ((1 - i, i), (1 - j, j)))
-        for i, k in enumerate(rows)
-        for j, columns in enumerate(((k[:, 0], k[:, 1] + k[:, 2]), (k[:, 0] + k[:, 1], k[:, 2])))
-    ]
-    y = jnp.stack(phases).reshape(2, 2, n, h, w, -1)
-    return y.transpose(2, 3, 0, 4, 1, 5).reshape(n, 2 * h, 2 * w, -1)
+    """`conv(double(x), kernel)` for a 3x3 kernel, as one transposed convolution of the small map."""
+    return conv_transpose(x, _shifts(kernel), (2, 2), "SAME")
 
 
 def _shifts(kernel: Array) -> Array:
@@ -76,11 +62,10 @@ def _shifts(kernel: Array) -> Array:
 
 
 class Conv3x3(nn.Module):
-    """A 3x3 convolution with what resamples beside it; parameters as of `flax.linen.Conv`, whatever `resample` is."""
+    """A 3x3 convolution and the resampling beside it, as one; always with the parameters of `flax.linen.Conv`."""
 
     features: int
     resample: str = "none"  # none; up: doubled before; down: pooled after
-    folded: bool = True  # as one convolution; where second derivatives are taken, apart is faster for down
     use_bias: bool = True
     kernel_init: Any = nn.initializers.lecun_normal()
     dtype: Any = None
@@ -92,9 +77,9 @@ class Conv3x3(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         if self.resample == "up":
-            y = double_then_conv(x, kernel) if self.folded else conv(double(x), kernel)
+            y = double_then_conv(x, kernel)
         elif self.resample == "down":
-            y = conv_then_pool(x, kernel) if self.folded else mean_pool(conv(x, kernel))
+            y = conv_then_pool(x, kernel)
         else:
             y = conv(x, kernel)
         return y if bias is None else y + bias.reshape(1, 1, 1, -1)

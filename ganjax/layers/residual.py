@@ -45,7 +45,6 @@ class DownBlock(nn.Module):
     resample: str = "down"  # or none
     hidden: int | None = None  # channels between the convolutions; those of the input by default
     first: bool = False  # the block on the image itself: no ReLU before it, hidden = features
-    folded: bool = True  # see Conv3x3
     kernel_init: Any = KERNEL
     shortcut_init: Any = SHORTCUT
     dtype: Any = None
@@ -56,7 +55,7 @@ class DownBlock(nn.Module):
         conv = partial(Conv3x3, kernel_init=self.kernel_init, dtype=self.dtype)
         hidden = self.hidden or (self.features if self.first else x.shape[-1])
         h = conv(hidden, name="conv_0")(x if self.first else jax.nn.relu(x))
-        h = conv(self.features, resample=self.resample, folded=self.folded, name="conv_1")(jax.nn.relu(h))
+        h = conv(self.features, resample=self.resample, name="conv_1")(jax.nn.relu(h))
         small = mean_pool(x) if self.resample == "down" else x
         if self.resample != "none" or x.shape[-1] != self.features:
             small = Conv(self.features, (1, 1), kernel_init=self.shortcut_init, dtype=self.dtype, name="shortcut")(

@@ -142,7 +142,6 @@ class Discriminator(nn.Module):
     num_classes: int = 0
     attention: int = 0  # side of the map behind whose block self-attention is; 0 for none
     initialisation: Initialisation = "orthogonal"
-    folded: bool = True  # pooling as part of the convolution; False is faster under gradient penalties
     remat: bool = False  # recompute blocks in the backward pass rather than keep them
     heads: Mapping[str, int] | None = None  # name -> size; with any mapping, even {}, it returns a `Judgement`
     dtype: Any = None
@@ -156,7 +155,7 @@ class Discriminator(nn.Module):
         size = layout(x.shape[1:])
         init = INITIALISATIONS[self.initialisation]
         each = [{**block, "hidden": block["features"]} for block in size.down(self.width)]
-        h_BxHxWxC = stacked(DownBlock, x, each, folded=self.folded, **_how(self, init))
+        h_BxHxWxC = stacked(DownBlock, x, each, **_how(self, init))
         h_BxC = jax.nn.relu(h_BxHxWxC).sum((1, 2))
         logits_B = nn.Dense(1, kernel_init=init, dtype=self.dtype, name="logit")(h_BxC)[:, 0]
         logits_B += projection(h_BxC, labels, self.num_classes, embedding_init=init, dtype=self.dtype, name="classes")

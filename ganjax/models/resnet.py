@@ -125,7 +125,6 @@ class Discriminator(nn.Module):
     num_classes: int = 0
     pooling: Literal["sum", "mean"] = "sum"  # over positions: sum in SNGAN, mean in WGAN-GP
     attention: int = 0  # side of the map behind whose block self-attention is; 0 for none
-    folded: bool = True  # pooling as part of the convolution; False is faster under gradient penalties
     remat: bool = False  # recompute blocks in the backward pass rather than keep them
     heads: Mapping[str, int] | None = None  # name -> size; with any mapping, even {}, it returns a `Judgement`
     dtype: Any = None
@@ -138,7 +137,7 @@ class Discriminator(nn.Module):
         check_labels(labels, self.num_classes)
         size = layout(x.shape[1:])
         how: dict[str, Any] = {"attention": self.attention, "remat": self.remat, "dtype": self.dtype}
-        h_BxHxWxC = jax.nn.relu(stacked(DownBlock, x, size.down(self.width), folded=self.folded, **how))
+        h_BxHxWxC = jax.nn.relu(stacked(DownBlock, x, size.down(self.width), **how))
         h_BxC = h_BxHxWxC.sum((1, 2)) if self.pooling == "sum" else h_BxHxWxC.mean((1, 2))
         logits_B = nn.Dense(1, kernel_init=XAVIER, dtype=self.dtype, name="logit")(h_BxC)[:, 0]
         logits_B += projection(h_BxC, labels, self.num_classes, embedding_init=XAVIER, dtype=self.dtype, name="classes")

@@ -33,7 +33,7 @@ class Child(NamedTuple):
 
     parameters: dict[str, int]  # of each player
     run: Callable[[int], float]  # steps -> a number that must be finite; returns when all is computed
-    flops: int | None  # floating-point operations of one step, where this side has counted them
+    flops: Callable[[], int | None]  # floating-point operations of one step, where this side counts them
     peak: Callable[[], float | None]  # bytes of the accelerator's memory at most; None on a CPU
 
 
@@ -61,7 +61,8 @@ def _contend(workload: Workload, name: str, settings: Settings, connection: Conn
     """Build, take the first step, then what is asked for, until None is."""
     child = create(workload, name, settings)
     child.run(1)
-    connection.send((child.parameters, child.flops))
+    connection.send(child.parameters)
+    connection.send(child.flops())
     while (steps := connection.recv()) is not None:
         start = time.perf_counter()
         cost = child.run(steps)
@@ -123,8 +124,9 @@ class Contender:
         start = time.perf_counter()
         self._process = Process(_contend, settings.threads, (workload, name, settings))
         self.name, self.rates, self.megabytes, self._per_step = name, [], math.nan, math.nan
-        self.parameters, self.flops = self._process.receive()
+        self.parameters = self._process.receive()
         self.first_step = time.perf_counter() - start
+        self.flops = self._process.receive()
 
     def _run(self, steps: int) -> float:
         self._process.send(steps)

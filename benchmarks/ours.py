@@ -39,7 +39,7 @@ def create(workload: Workload, settings: Settings) -> Child:
 
     from ganjax.training import setup as training
 
-    if settings.device == "gpu" and settings.precision == "float32":
+    if settings.device == "gpu":
         jax.config.update("jax_default_matmul_precision", "float32")  # no TF32, as in PyTorch
     keys = training.Keys.of(0)
     state = jax.device_get(training.initial_state(setup, keys.init))
@@ -49,7 +49,7 @@ def create(workload: Workload, settings: Settings) -> Child:
     def peak() -> float | None:
         return None if settings.device == "cpu" else jax.local_devices()[0].memory_stats()["peak_bytes_in_use"]
 
-    return Child(parameters, run, None, peak)
+    return Child(parameters, run, lambda: None, peak)
 
 
 def _training(setup, state, keys, length: int) -> Callable[[int], float]:

@@ -14,6 +14,7 @@ Sampling is eager without gradients, tuned in inference mode and channels-last, 
 import contextlib
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import peer_networks
@@ -51,7 +52,7 @@ def create(workload: Workload, settings: Settings, variant: str) -> Child:
     if settings.precision == "bf16":
         precision = lambda: torch.autocast(device.type, torch.bfloat16)  # noqa: E731
     make = _sampling if workload.sample else _training
-    flops = _flops(workload, generator, discriminator, device)
+    flops = partial(_flops, workload, generator, discriminator, device)
     run = make(workload, settings, variant, device, precision, generator, discriminator)
     players = {"discriminator": discriminator, "generator": generator}
     parameters = {name: sum(p.numel() for p in module.parameters()) for name, module in players.items()}
@@ -63,7 +64,7 @@ def create(workload: Workload, settings: Settings, variant: str) -> Child:
         return last.item()
 
     def peak() -> float | None:
-        return torch.cuda.max_memory_reserved() if device.type == "cuda" else None
+        return torch.cuda.max_memory_allocated() if device.type == "cuda" else None
 
     return Child(parameters, timed, flops, peak)
 

@@ -1,7 +1,7 @@
 """Training and sampling speed of ganjax and of PyTorch: the same networks and the same work, interleaved in one run.
 
     python benchmarks/speed.py --rounds 5 --seconds 4 --workloads mlp28 dcgan32 [--save]
-    python benchmarks/speed.py --precision bf16 --largest-batch          # on a GPU, which is used where there is one
+    python benchmarks/speed.py --workloads dcgan32 sngan32 --precision bf16 --largest-batch                # on a GPU
 
 Each contender lives in a process of its own, which idles while the others are measured. README.md, beside this file,
 says what a step is and what the columns mean; workloads.py lists the workloads.
@@ -228,15 +228,13 @@ def measure(workloads: Mapping[str, Workload], settings: Settings, args: argpars
             path = in_child(data_file, settings.threads, workload, folder)
             try:
                 records += compare(title, workload, settings._replace(data=path), folder / title, args)
-            except RuntimeError as error:
-                failed[title] = str(error)
-                tqdm.write(f"{title} is left out: {error}", file=sys.stderr)
-                continue
-            if args.largest_batch and not workload.sample:
-                for side in ("ganjax", "torch tuned"):
+                for side in ("ganjax", "torch tuned") if args.largest_batch and not workload.sample else ():
                     say = lambda line, who=f"{title}, {side}": tqdm.write(f"{who}: {line}", file=sys.stderr)  # noqa: E731
                     batch, stopped = largest_batch(workload, side, settings, folder, args.memory, say)
                     batches.append({"workload": title, "contender": side, "batch": batch, "stopped": stopped})
+            except RuntimeError as error:
+                failed[title] = str(error)
+                tqdm.write(f"{title} is left out: {error}", file=sys.stderr)
     return {
         "date": datetime.date.today().isoformat(),
         "versions": {name: _version(name) for name in ("jax", "jaxlib", "flax", "torch")},

@@ -76,9 +76,10 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
     """Two residual networks; the generator's tables of classes are not normalised, as in the authors' code."""
     from ganjax import recipe
     from ganjax.models import biggan
-    from ganjax.spectral import spectral_norm
 
-    doublings = len(biggan.layout(dataset.shape).generator) - 1
+    size = biggan.layout(dataset.shape)
+    doublings, sides = len(size.generator) - 1, size.attention_sides(dataset.shape[0])
+    require(config, "attention", config.attention in (0, *sides), f"0 or one of {sides} for these images")
     if config.hierarchical:
         require(config, "latent", config.latent % (doublings + 1) == 0, f"a multiple of {doublings + 1}")
     shared: dict[str, Any] = {
@@ -87,7 +88,6 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
         "initialisation": config.initialisation,
         "remat": config.remat,
     }
-    kernels = spectral_norm(select=lambda path, leaf: path[-1] == "kernel" and leaf.ndim >= 2)
     return recipe.build(
         config,
         dataset,
@@ -101,7 +101,6 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
             **shared,
         ),
         discriminator=partial(biggan.Discriminator, **shared),
-        generator_spectral=kernels if config.spectral_norm == "both" else None,
     )
 
 

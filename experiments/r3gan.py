@@ -89,8 +89,8 @@ class Config(ImageConfig):
         require(self, "final_beta2", 0 <= self.final_beta2 < 1, "at least 0 and less than 1")
         require(self, "augment_probability", 0 <= self.augment_probability <= 1, "0 to 1")
         require(self, "decay_steps", self.decay_steps == 0, "0: the learning rate follows --burn-in")
-        simple = self.dynamics == "alternating" and self.adjust == "none" and self.discriminator_turns == 1
-        require(self, "dynamics", simple, "alternating, one turn each, no --adjust: Adam's decay has a schedule here")
+        require(self, "discriminator_turns", self.discriminator_turns == 1, "1: the schedules count batches")
+        require(self, "dynamics", self.dynamics != "competitive", "another: its steps have no schedule")
 
 
 def half_cosine(first: float, last: float, images: int, batch: int = 1) -> Callable[[Any], "Array"]:
@@ -110,7 +110,6 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
 
     from ganjax import recipe
     from ganjax.augment import scheduled
-    from ganjax.dynamics import alternating
     from ganjax.games.adversarial import options
     from ganjax.models import r3gan
     from ganjax.penalties import r1, r2
@@ -129,15 +128,15 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
         rise = half_cosine(0.0, config.augment_probability, config.burn_in)
         more["augment"] = scheduled(rise, colour=0.5, cut=1.0)
     shared: dict[str, Any] = {"width": config.width, "blocks": config.blocks, "remat": config.remat}
-    setup = recipe.build(
+    return recipe.build(
         config,
         dataset,
         axis_name,
         generator=partial(r3gan.Generator, dataset.shape, **shared),
         discriminator=partial(r3gan.Discriminator, **shared),
+        optimizers={"discriminator": adam, "generator": adam},
         **more,
     )
-    return setup._replace(dynamics=alternating({"discriminator": adam, "generator": adam}, axis_name=axis_name))
 
 
 SMOKE = {

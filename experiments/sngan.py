@@ -82,7 +82,8 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
             generator=partial(sndcgan.Generator, dataset.shape, width=width, axis_name=axis_name),
             discriminator=partial(sndcgan.Discriminator, width=config.discriminator_width or 64),
         )
-    resnet.layout(dataset.shape)
+    sides = resnet.layout(dataset.shape).attention_sides(dataset.shape[0])
+    require(config, "attention", config.attention in (0, *sides), f"0 or one of {sides} for these images")
     widths = resnet.WIDTHS.get(max(dataset.shape[:2]), (64, 64))
     return recipe.build(
         config,

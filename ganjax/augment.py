@@ -243,16 +243,12 @@ def ada_colour(random: Array, x: Array, p: Array | float) -> Array:
 # --- with memory -----------------------------------------------------------------------------------------------------
 
 
-TRANSFORMS = ("blitting", "geometry", "colour")  # of ADA
-
-
 class Augmentation(NamedTuple):
     """How a discriminator's inputs are augmented, and what that remembers; `update` follows each of its turns."""
 
-    transforms: tuple[str, ...]  # what is done; () for nothing
     init: Callable[[], PyTree]
     apply: Callable[[PyTree, Key, Array], Array]  # (state, key of the example, x [H, W, C]) -> [H, W, C]
-    update: Callable[[PyTree, Array, str | None], PyTree]  # (state, real_logits [B, ...], axis_name) -> state
+    update: Callable[..., PyTree]  # (state, real_logits [B, ...], axis_name, images of a logit) -> state
 
 
 class Strength(NamedTuple):
@@ -269,7 +265,8 @@ def ada(*, target: float = 0.6, images: int = 500_000, interval: int = 4) -> Aug
         r_t = mean sign(D(x_real)),    p <- clip(p + sign(r_t - target) n / images, 0, 1)
 
     after every `interval` turns of the discriminator, whose n real examples r_t is taken over (Karras et al. 2020,
-    section 3.1, equation 1). r_t is 1 where all of the training set is told from fakes, 0 where nothing is known.
+    section 3.1, equation 1). r_t is 1 where all of the training set is told from fakes, 0 where nothing is known. With
+    micro-batches p moves by the mean of what each of them says.
 
     Args:
         target: of r_t.
@@ -277,9 +274,9 @@ def ada(*, target: float = 0.6, images: int = 500_000, interval: int = 4) -> Aug
         interval: turns between two moves.
     """
 
-    def update(state: Strength, real_logits: Array, axis_name: str | None) -> Strength:
-        size = len(real_logits)
-        signs = jnp.sign(real_logits.astype(jnp.float32)).reshape(size, -1).mean(-1).sum()
+    def update(state: Strength, real_logits: Array, axis_name: str | None, images_each: int = 1) -> Strength:
+        size = len(real_logits) * images_each
+        signs = jnp.sign(real_logits.astype(jnp.float32)).mean() * size
         if axis_name is not None:
             signs, size = jax.lax.psum(signs, axis_name), size * jax.lax.axis_size(axis_name)
         signs, seen = state.signs + jax.lax.stop_gradient(signs), state.seen + size
@@ -289,7 +286,7 @@ def ada(*, target: float = 0.6, images: int = 500_000, interval: int = 4) -> Aug
             jnp.where(due, jnp.clip(state.p + move, 0, 1), state.p), jnp.where(due, 0, signs), jnp.where(due, 0, seen)
         )
 
-    return Augmentation(TRANSFORMS, _zero, lambda state, key, x: ada_augment(key, x, state.p), update)
+    return Augmentation(_zero, lambda state, key, x: ada_augment(key, x, state.p), update)
 
 
 def scheduled(p: Callable[[Array], Array | float], *, colour: float = 1.0, cut: float = 0.0) -> Augmentation:
@@ -304,27 +301,26 @@ def scheduled(p: Callable[[Array], Array | float], *, colour: float = 1.0, cut: 
     def apply(state: Strength, key: Key, x: Array) -> Array:
         return ada_augment(key, x, state.p, colour=colour, cut=cut)
 
-    def update(state: Strength, real_logits: Array, axis_name: str | None) -> Strength:
-        size = len(real_logits) * (1 if axis_name is None else jax.lax.axis_size(axis_name))
+    def update(state: Strength, real_logits: Array, axis_name: str | None, images_each: int = 1) -> Strength:
+        size = len(real_logits) * images_each * (1 if axis_name is None else jax.lax.axis_size(axis_name))
         seen = state.seen + size
         return state._replace(p=jnp.asarray(p(seen), jnp.float32), seen=seen)
 
     def init() -> Strength:
         return _zero()._replace(p=jnp.asarray(p(jnp.zeros((), jnp.int32)), jnp.float32))
 
-    return Augmentation(TRANSFORMS + (("cutout",) if cut else ()), init, apply, update)
+    return Augmentation(init, apply, update)
 
 
 def _zero() -> Strength:
     return Strength(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32))
 
 
-def _stateless(transforms: tuple[str, ...], apply: Callable[[Key, Array], Array]) -> Augmentation:
-    return Augmentation(transforms, lambda: (), lambda state, key, x: apply(key, x), lambda state, logits, axis: state)
+def _stateless(apply: Callable[[Key, Array], Array]) -> Augmentation:
+    return Augmentation(lambda: (), lambda state, key, x: apply(key, x), lambda state, *_: state)
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
-    "none": _stateless((), lambda key, x: x),
-    "diffaugment": _stateless(("colour", "translation", "cutout"), partial(diff_augment, p=1.0)),
+    "diffaugment": _stateless(partial(diff_augment, p=1.0)),
     "ada": ada(),
 }

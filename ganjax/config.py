@@ -62,7 +62,8 @@ class TrainConfig:
     seed: int = 0
     """Seed of the initialisation, the order of the data and all noise."""
     data: str = "fashion_mnist"
-    """fashion_mnist, digits, ring, grid, swiss_roll, tfds:NAME, a path to an .npz file or a folder of images."""
+    """fashion_mnist, digits, ring, grid, swiss_roll, tfds:NAME, stacked:NAME, a path to an .npz file or a folder of
+    images."""
     data_dir: str | None = None
     """Where TFDS keeps its prepared data sets; by default, where TFDS looks."""
     batch_size: int = 64
@@ -135,7 +136,7 @@ class GanConfig(TrainConfig):
     instance_noise: float = 0.0
     """Standard deviation of Gaussian noise on everything that the discriminator sees."""
     orthogonal: float = 0.0
-    """Weight of orthogonal regularisation of both networks' kernels; 1e-4 in BigGAN."""
+    """Weight of orthogonal regularisation of the generator's kernels; 1e-4 in BigGAN."""
     accumulate: int = 1
     """Micro-batches in which a turn's batch is evaluated, one after another, to need the memory of one."""
     conditional: bool = False
@@ -164,7 +165,12 @@ class GanConfig(TrainConfig):
             require(self, name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
 
 
-IN_TURN = ("alternating", "lookahead", "unrolled")  # the dynamics in which one player's turn follows the other's
+IN_TURN = (
+    "alternating",
+    "lookahead",
+    "unrolled",
+    "against_average",
+)  # the dynamics in which one player's turn follows the other's
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -186,12 +192,16 @@ class ImageConfig(GanConfig):
         "extragradient",
         "past_extragradient",
         "optimistic",
+        "runge_kutta",
         "lookahead",
         "unrolled",
+        "opponent_lookahead",
+        "lola",
+        "against_average",
         "competitive",
     ] = "alternating"
     """How the players move; competitive play has steps of its own instead of Adam."""
-    adjust: Literal["none", "consensus", "symplectic", "gradient_norm"] = "none"
+    adjust: Literal["none", "consensus", "symplectic", "gradient_norm", "historical_averaging"] = "none"
     """A term added to the vector field."""
     adjust_weight: float = 0.1
     """Its weight."""
@@ -212,6 +222,8 @@ class ImageConfig(GanConfig):
         super().__post_init__()
         alone = self.discriminator_turns == 1 or self.dynamics in IN_TURN
         require(self, "discriminator_turns", alone, f"1 with --dynamics {self.dynamics}, where all move at once")
+        constant = self.dynamics != "competitive" or not self.decay_steps
+        require(self, "decay_steps", constant, "0 with --dynamics competitive, whose steps are constant")
         require(self, "adjust_weight", self.adjust_weight >= 0, "a number that is not negative")
         require(self, "beta2", 0 <= self.beta2 < 1, "at least 0 and less than 1")
         for name in ("decay_steps", "average_start"):

@@ -45,6 +45,7 @@ class Game(NamedTuple):
     init: Callable[[Key, PyTree], tuple[dict, dict]]  # (key, batch) -> (params, net_state), keyed by player
     costs: Mapping[str, Cost]  # keyed by player, in the order of play
     parts: int = 1  # micro-batches in which a batch is evaluated, one after another; see `dynamics.field.View`
+    group: int = 1  # examples that are judged together, of which a micro-batch is a multiple
 
     @property
     def players(self) -> tuple[str, ...]:

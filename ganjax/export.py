@@ -9,7 +9,7 @@
 
 The programs are StableHLO for CPU, CUDA and TPU with the weights in them. JAX reads them for about half a year after
 it wrote them; the weights last. On a CPU the generator is traced with the trio of `layers.convolution`: its forward
-half is one canonical convolution or matrix product for each layer, which is valid and as good on every platform.
+half is convolutions in the canonical layout and matrix products, which are valid on every platform.
 """
 
 import contextlib
@@ -416,7 +416,7 @@ def _readme(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
         f"{config['prior']['distribution']}"
         + (f"; `labels` [b] int32, 0 to {labels['classes'] - 1}" if labels else "")
         + f". Output `x` [b, {', '.join(map(str, output['shape']))}] float32"
-        + (" in [-1, 1]." if output["range"] else "."),
+        + (", black at -1 and white at 1; clip what is beyond." if output["range"] else "."),
         "It runs on CPU, CUDA and TPU and needs jax and numpy (`pip install jax flatbuffers`); run in this folder:",
     ]
     end = (

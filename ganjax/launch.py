@@ -292,7 +292,7 @@ class Sample(Picture):
         from ganjax import gallery
         from ganjax.training import Keys, draw, load_state
 
-        setup = _truncated(_setup(experiment, config), self.truncation)
+        setup = _truncated(_setup(experiment, config, shared=False), self.truncation)
         state, key = load_state(setup, self.workdir), Keys.of(self.seed).samples
         gallery.picture(
             setup, draw(setup, state, key, self.count, weights=self.weights, standing=self.standing), self.out
@@ -311,8 +311,8 @@ class Evaluate:
     which: Literal["last", "best"] = "last"
     """The newest checkpoint, or the best one by the judge of a run with --judge-every; the receipt says which."""
     metrics: tuple[str, ...] = ()
-    """Some of frechet, kernel, classifier_score, precision_recall, density_coverage, modes, sliced_wasserstein,
-    duplicates, memorisation; by default, all that fit the data and the extractor."""
+    """Some of frechet, kernel, classifier_score, agreement, precision_recall, density_coverage, modes,
+    sliced_wasserstein, duplicates, memorisation; by default, all that fit the data and the extractor."""
     count: int = 10_000
     """How many samples; scores of different counts cannot be compared."""
     reference_count: int | None = None
@@ -344,7 +344,7 @@ class Evaluate:
         from ganjax import evaluation, gallery
         from ganjax.training import load_state
 
-        setup = _truncated(_setup(experiment, config), self.truncation)
+        setup = _truncated(_setup(experiment, config, shared=False), self.truncation)
         check_continues(self.workdir, found, {**found, "data_digest": setup.dataset.digest})
         state = load_state(setup, self.workdir, best=self.which == "best")
         extractor = evaluation.chosen_extractor(
@@ -354,7 +354,8 @@ class Evaluate:
         scores = evaluation.evaluate(setup, state, extractor, metrics=self.metrics, **protocol)
         receipt = evaluation.receipt_of(setup, extractor, found["config"], **protocol)
         step, weights = int(state.step), receipt.weights
-        path = evaluation.score_path(self.workdir, step, weights, extractor.name)
+        drawn: dict[str, Any] = {"truncation": self.truncation, "standing": self.standing or None}
+        path = evaluation.score_path(self.workdir, step, weights, extractor.name, **drawn)
         evaluation.write(path, evaluation.Record(step, weights, self.which, scores, receipt))
         print(
             f"step {step} ({self.which}), {weights} weights: {self.count} samples against {receipt.reference_count} "
@@ -384,7 +385,7 @@ class Export:
         from ganjax.training import load_state
 
         export.check_free(self.out)
-        setup = _setup(experiment, config)
+        setup = _setup(experiment, config, shared=False)
         check_continues(self.workdir, found, {**found, "data_digest": setup.dataset.digest})
         state = load_state(setup, self.workdir, best=self.which == "best")
         receipt = export.export(
@@ -448,7 +449,7 @@ class Latent(Picture):
         from ganjax.explore import explore
         from ganjax.training import load_state
 
-        setup = _setup(experiment, config)
+        setup = _setup(experiment, config, shared=False)
         how: dict[str, Any] = {name: getattr(self, name) for name in ("count", "weights", "seed")}
         print("\n".join(explore(self.what, setup, load_state(setup, self.workdir), self.out, **how)))
 
@@ -490,11 +491,12 @@ def _prepare_jax() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def _setup(experiment: Experiment, config: TrainConfig):
+def _setup(experiment: Experiment, config: TrainConfig, *, shared: bool = True):
+    """What the experiment trains, or, not shared by the devices, what a command draws from."""
     from ganjax.data import load
     from ganjax.training import parallel
 
-    return experiment.build(config, load(config.data, config.data_dir), parallel.axis_name())
+    return experiment.build(config, load(config.data, config.data_dir), parallel.axis_name() if shared else None)
 
 
 def _describe(experiment: Experiment, config: Any, data_digest: str = "") -> dict[str, Any]:

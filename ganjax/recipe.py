@@ -10,25 +10,31 @@ import optax
 
 from ganjax.augment import AUGMENTATIONS
 from ganjax.config import IN_TURN, ConvolutionalConfig, ImageConfig
-from ganjax.core import Dynamics
+from ganjax.core import Array, Dynamics
 from ganjax.data import Dataset
 from ganjax.dynamics import (
     Average,
+    against_average,
     alternating,
     competitive,
     consensus,
     ema,
     extragradient,
     gradient_norm,
+    historical_averaging,
+    lola,
     lookahead,
+    opponent_lookahead,
     optimistic,
     past_extragradient,
+    runge_kutta,
     simultaneous,
     symplectic,
     tail_average,
     unrolled,
 )
-from ganjax.games.adversarial import Prior, gan, normal_prior, options, sampler
+from ganjax.dynamics.rule import Optimizers
+from ganjax.games.adversarial import gan, normal_prior, options, sampler
 from ganjax.layers.conditioning import ConcatenatedImage, ConcatenatedLatent
 from ganjax.losses import LOSSES, Auxiliary, auxiliary_classifier
 from ganjax.models import dcgan
@@ -45,9 +51,7 @@ def build(
     *,
     generator: Make,
     discriminator: Make,
-    prior: Prior | None = None,
-    average: Average | None = None,
-    rate: optax.Schedule | float | None = None,
+    optimizers: Optimizers | None = None,
     **more: Any,
 ) -> Setup:
     """The game of two networks as the configuration says, and how it is played.
@@ -58,20 +62,18 @@ def build(
         axis_name: the mapped axis that shares the batch, if any.
         generator: called with `num_classes` and `dtype`.
         discriminator: called with `num_classes` and `dtype`, with `heads` for an auxiliary classifier.
-        prior: of z; `N(0, I)` of `config.latent` entries by default.
-        average: of the generator, instead of what the configuration says.
-        rate: Adam's learning rate, instead of what the configuration says.
+        optimizers: of both players, instead of Adam as the configuration says.
         more: further arguments of `gan`, which win over the configuration.
     """
     classes = (dataset.classes or 0) if config.conditional else 0
-    prior = prior or normal_prior(config.latent)
+    prior = normal_prior(config.latent)
     g = conditional_generator(config, generator, classes)
     d, auxiliary = conditional_discriminator(config, discriminator, classes)
-    normalise = spectral_norm()
-    kept = average or averages(config)
+    kept = averages(config)
     arguments: dict[str, Any] = {
-        "spectral": None if config.spectral_norm == "none" else normalise,
-        "generator_spectral": normalise if config.spectral_norm == "both" else None,
+        "spectral": None if config.spectral_norm == "none" else spectral_norm(),
+        # Without the tables of conditional BatchNorm, which begin at zero.
+        "generator_spectral": spectral_norm(select=_is_kernel) if config.spectral_norm == "both" else None,
         "auxiliary": auxiliary,
         "augment": None if config.augment == "none" else AUGMENTATIONS[config.augment],
         "one_pass": config.dynamics in IN_TURN,
@@ -80,7 +82,7 @@ def build(
     }
     return Setup(
         game=gan(g, d, LOSSES[config.loss], prior=prior, axis_name=axis_name, **arguments),
-        dynamics=dynamics(config, axis_name, rate),
+        dynamics=dynamics(config, axis_name, optimizers),
         dataset=dataset,
         batch_size=config.batch_size,
         averages={} if kept is None else {config.average: Averaged("generator", kept)},
@@ -106,6 +108,10 @@ def convolutional(config: ConvolutionalConfig, dataset: Dataset, axis_name: str 
             axis_name=axis_name,
         ),
     )
+
+
+def _is_kernel(path: tuple[str, ...], leaf: Array) -> bool:
+    return path[-1] == "kernel" and leaf.ndim >= 2
 
 
 def dtype_of(config: ImageConfig) -> Any:
@@ -149,20 +155,27 @@ def learning_rate(config: ImageConfig) -> optax.Schedule | float:
     return optax.linear_schedule(config.learning_rate, 0.0, config.decay_steps)
 
 
-def dynamics(config: ImageConfig, axis_name: str | None, rate: optax.Schedule | float | None = None) -> Dynamics:
-    """How the players move. A schedule counts generator steps; the discriminator's updates are turns of one step."""
-    rate = learning_rate(config) if rate is None else rate
-    turns = {"discriminator": config.discriminator_turns}
+def adam(config: ImageConfig) -> Optimizers:
+    """Adam of both players. A schedule counts steps, of which each takes so many updates of a player."""
+    rate, looks = learning_rate(config), 2 if config.dynamics == "extragradient" else 1
     optimizers = {}
-    for player in ("discriminator", "generator"):
-        own = partial(_of_turns, rate, turns.get(player, 1)) if callable(rate) else rate
+    for player, turns in (("discriminator", config.discriminator_turns), ("generator", 1)):
+        own = partial(_of_turns, rate, turns * looks) if callable(rate) else rate
         optimizers[player] = optax.adam(own, b1=config.beta1, b2=config.beta2)
-    weight = config.adjust_weight
+    return optimizers
+
+
+def dynamics(config: ImageConfig, axis_name: str | None, optimizers: Optimizers | None = None) -> Dynamics:
+    """How the players move, by Adam or by these optimisers."""
+    optimizers = adam(config) if optimizers is None else optimizers
+    turns = {"discriminator": config.discriminator_turns}
+    weight, step = config.adjust_weight, config.learning_rate
     adjustments = {
         "none": lambda: None,
         "consensus": lambda: consensus(weight),
         "symplectic": lambda: symplectic(weight),
         "gradient_norm": lambda: gradient_norm(weight),
+        "historical_averaging": lambda: historical_averaging(weight),
     }
     how: dict[str, Any] = {"adjust": adjustments[config.adjust](), "axis_name": axis_name}
     alternate = partial(alternating, optimizers, turns=turns, **how)
@@ -172,11 +185,15 @@ def dynamics(config: ImageConfig, axis_name: str | None, rate: optax.Schedule | 
         "extragradient": lambda: extragradient(optimizers, **how),
         "past_extragradient": lambda: past_extragradient(optimizers, **how),
         "optimistic": lambda: optimistic(optimizers, **how),
+        "runge_kutta": lambda: runge_kutta(optimizers, step=step, **how),
         "lookahead": lambda: lookahead(alternate(), k=5, alpha=0.5),
-        "unrolled": lambda: unrolled(
-            alternate(), player="generator", steps=5, step=config.learning_rate, axis_name=axis_name
+        "unrolled": lambda: unrolled(alternate(), player="generator", steps=5, step=step, axis_name=axis_name),
+        "opponent_lookahead": lambda: opponent_lookahead(
+            simultaneous(optimizers, **how), step=step, axis_name=axis_name
         ),
-        "competitive": lambda: competitive(config.learning_rate, tolerance=1e-3, iterations=5, **how),
+        "lola": lambda: lola(simultaneous(optimizers, **how), step=step, axis_name=axis_name),
+        "against_average": lambda: against_average(alternate()),
+        "competitive": lambda: competitive(step, tolerance=1e-3, iterations=5, **how),
     }
     return rules[config.dynamics]()
 

@@ -20,7 +20,11 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
 COUNTS = tuple(2**k for k in range(11))
-SHAPES = {"mnist": ((28, 28, 1), 10), "cifar10": ((32, 32, 3), 10), "stl10": ((96, 96, 3), 10)}  # of sets that are far
+SHAPES = {  # of sets that are far
+    "tfds:mnist": ((28, 28, 1), 10),
+    "tfds:cifar10": ((32, 32, 3), 10),
+    "stacked:tfds:mnist": ((28, 28, 3), 1000),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +122,7 @@ def data_of(config: Any) -> Any:
     try:
         return load(config.data, config.data_dir)
     except GanjaxError:
-        shape, classes = SHAPES[config.data.removeprefix("tfds:")]
+        shape, classes = SHAPES[config.data]
         x = np.stack([np.zeros(shape, np.uint8), np.ones(shape, np.uint8)])
         return Dataset(x, np.full(2, classes - 1, np.int32), name=config.data)
 

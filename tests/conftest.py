@@ -1,9 +1,4 @@
-"""What all tests share: strict JAX settings, float64 on request, one compilation cache for child processes.
-
-Nearly all the time of the suite is XLA's compiler, so the code that it emits is optimised less: the programs and their
-fusions are those that users run, and a file of tests takes about three fifths of the time. Matrix products and
-convolutions are calls into the same libraries. JAX_DISABLE_MOST_OPTIMIZATIONS=0 runs the tests with all optimisations.
-"""
+"""What all tests share: strict JAX settings, float64 on request, one compilation cache for child processes."""
 
 import os
 from pathlib import Path
@@ -11,11 +6,24 @@ from pathlib import Path
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 _CACHE = Path(__file__).parent.parent / ".cache" / "jax"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+# Where mathematics is compared and nearly all the time is the compiler's: there it optimises less, which takes three
+# fifths of the time. Whatever promises equal bits, resumes, streams or shares is compiled as users run it.
+QUICK = {"contracts", "dynamics", "games", "layers", "models", "test_augment.py", "test_recipe.py"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiler(request):
+    if request.path.relative_to(Path(__file__).parent).parts[0] not in QUICK:
+        yield
+        return
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(autouse=True)

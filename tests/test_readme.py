@@ -1,8 +1,14 @@
 """What the README shows is run."""
 
+import importlib.util
 import json
 import re
+import shlex
+import sys
 from pathlib import Path
+
+from ganjax.config import parse
+from ganjax.launch import _commands
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -32,6 +38,19 @@ def test_files_and_experiments_that_are_named_exist():
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {
         path.stem for path in (ROOT / "experiments").glob("*.py")
     }
+
+
+def test_every_command_that_is_shown_is_understood():
+    """Up to the point where it would start: options, their values, and what does not go together."""
+    shown = re.sub(r"\\\n\s*", "", README + (ROOT / "docs" / "scaling.md").read_text())
+    commands = re.findall(r"^ +(?:srun )?python experiments/(\w+)\.py ([a-z]+ [^\n#]*)", shown, re.MULTILINE)
+    assert len(commands) > 15
+    for name, words in commands:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look their module up
+        spec.loader.exec_module(module)
+        parse(_commands(module.EXPERIMENT, "--smoke" in words), shlex.split(words), prog=name, description="")
 
 
 def test_every_make_target_that_is_named_exists():

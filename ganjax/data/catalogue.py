@@ -42,7 +42,7 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
     if name in KNOWN:
         return KNOWN[name]()
     if name.startswith("stacked:"):
-        return stacked(load(name.removeprefix("stacked:"), data_dir))
+        return stacked(load(name.removeprefix("stacked:"), data_dir, on_bad=on_bad, lazy=lazy))
     if name.startswith("tfds:"):
         return load_tfds(name.removeprefix("tfds:"), data_dir, lazy=lazy)
     try:

@@ -58,11 +58,11 @@ def evaluate(
     """
     dataset = setup.dataset
     chosen = names_of(tuple(metrics), dataset, classes(extractor, dataset.x_train))
-    real = real_examples(dataset, extractor, count, reference_size(dataset, count, reference_count))
-    x = draw(setup, state, Keys.of(seed).samples, count, weights=weights, standing=standing)
     labels = drawn_labels(setup, count)
     if "agreement" in metrics and labels is None:
         raise ConfigError("the metric agreement needs a conditional generator; leave it out of --metrics")
+    real = real_examples(dataset, extractor, count, reference_size(dataset, count, reference_count))
+    x = draw(setup, state, Keys.of(seed).samples, count, weights=weights, standing=standing)
     return score(Scene(Examples(x, extractor), *real, dataset, extractor, labels), chosen)
 
 

@@ -77,15 +77,25 @@ MUST_AGREE = (
 OUGHT_TO_AGREE = ("device", "jax", "ganjax")
 
 
-def score_path(workdir: Path, step: int, weights: str, extractor: str) -> Path:
-    """Where the scores of a step lie, one file for each extractor.
+def score_path(
+    workdir: Path,
+    step: int,
+    weights: str,
+    extractor: str,
+    *,
+    truncation: float | None = None,
+    standing: int | None = None,
+) -> Path:
+    """Where the scores of a step lie, one file for each extractor and each way to draw.
 
     Raises:
         ConfigError: the weights or the extractor have a name that leads elsewhere.
     """
     check_name("average", weights)
     check_name("extractor", extractor)
-    return workdir / "scores" / f"{step:08d}-{weights}-{extractor}.json"
+    ways = (("truncation", truncation), ("standing", standing))
+    drawn = "".join(f"-{name}-{value}" for name, value in ways if value is not None)
+    return workdir / "scores" / f"{step:08d}-{weights}-{extractor}{drawn}.json"
 
 
 def write(path: Path, record: Record) -> None:
@@ -127,9 +137,11 @@ _CHECKS: dict[Any, Callable[[Any], bool]] = {
 
 
 def _typed(cls: Any, found: Mapping[str, Any], where: str) -> Any:
-    """An instance of the dataclass, each field of its type."""
+    """An instance of the dataclass, each field of its type; one that was added later may be missing."""
     values = dict(found)
     for field in dataclasses.fields(cls):
+        if field.name not in found and field.default is not dataclasses.MISSING:
+            continue
         value, number = found[field.name], field.type in (float, float | None)
         fits = value is None or type(value) in (int, float) if number else _CHECKS[field.type](value)
         if not fits:

@@ -155,7 +155,8 @@ def gan(
     share it. Dropout and noise are as random in the generator's turn as in the discriminator's.
 
     A discriminator that says `by_example = True`, because nothing in it mixes examples, sees real and fake ones in one
-    pass of its own turn; not under penalties on the real or fake examples themselves, whose passes are shared instead.
+    pass of its own turn; not under penalties on the real or fake examples themselves, whose passes are shared instead
+    (but in a narrower `dtype`, where penalties have passes of their own).
     Networks may compute in a narrower `dtype`: logits, losses, penalties and statistics are in float32 all the same.
 
     Args:
@@ -174,13 +175,13 @@ def gan(
         fakes_kept: size of a pool of earlier fakes; the discriminator sees half of its fakes from there (Shrivastava
             et al. 2017).
         augment: changes all that the discriminator sees, real and fake, in both players' turns (Zhao et al. 2020;
-            Karras et al. 2020); penalties are on what it sees.
+            Karras et al. 2020). Penalties are on the gradient in the images before it, as in the authors' code.
         orthogonal: player -> weight of `orthogonal_regularisation` of its kernels, without their lengths (Brock et al.
             2019).
         accumulate: micro-batches in which each cost is evaluated, one after another; `dynamics.field.View` says what it
             changes. Each must be a multiple of `packing`.
-        one_pass: allow the pass over real and fake examples together. False where both players move at once: then the
-            generator's pass over the fakes is the discriminator's, and computed once.
+        one_pass: allow the pass over real and fake examples together. False where both players move at once: then,
+            without spectral normalisation, the generator's pass over the fakes is the discriminator's, computed once.
         axis_name: the mapped axis that shares the batch, if any; the pool and dropout need it.
 
     Returns:
@@ -191,10 +192,12 @@ def gan(
             do not: BatchNorm makes an example's logit depend on the others, and the penalty is on each by itself.
     """
     g, d = network(generator, generator_spectral), network(discriminator, spectral)
-    exact = network(_in_full_precision(discriminator), spectral)
+    exact_module = _in_full_precision(discriminator)
+    exact = network(exact_module, spectral)
     counts_turns = callable(instance_noise) or any(p.every > 1 or callable(p.weight) for p in penalties)
     by_example = getattr(discriminator, "by_example", False)
-    in_one_pass = one_pass and by_example and not any(p.on_examples for p in penalties)
+    shared = any(p.on_examples for p in penalties) and exact_module is discriminator
+    in_one_pass = one_pass and by_example and not shared
     if fakes_kept and accumulate > 1:
         raise ValueError("gan: the pool of fakes_kept moves with the whole batch; expected accumulate of 1")
 
@@ -237,20 +240,25 @@ def gan(
         if fakes_kept and player == DISCRIMINATOR:
             d_state, x_fake = _replay(d_state, jax.lax.stop_gradient(x_fake), batch.position, key, axis_name)
         std = instance_noise(d_state[_TURNS]) if callable(instance_noise) else instance_noise
-        x_real, x_fake = (
-            _pack(_augmented(_noisy(x, std, keys[:, k]), augment, d_state, keys[:, k]), packing)
-            for x, k in ((batch.x, 1), (x_fake, 2))
-        )  # what the discriminator sees
+        x_real, x_fake = (_pack(_noisy(x, std, keys[:, k]), packing) for x, k in ((batch.x, 1), (x_fake, 2)))
+
+        def shown(x: Array, k: int) -> Array:
+            """What the discriminator sees of packs, by the k-th key of each example."""
+            if augment is None:
+                return x
+            return _pack(_augmented(_unpack(x, packing), augment, d_state, keys[:, k]), packing)
+
+        seen_real, seen_fake = shown(x_real, 1), shown(x_fake, 2)
         if in_one_pass and player == DISCRIMINATOR:
-            both, labels = _joined((x_real, batch.label), (x_fake, batch.label))
+            both, labels = _joined((seen_real, batch.label), (seen_fake, batch.label))
             judged, d_state = d.apply(d_weights, d_state, both, labels, train=True, keys=real_keys)
             real, fake = _halves(judged)
         else:
-            real, d_state = d.apply(d_weights, d_state, x_real, batch.label, train=True, keys=real_keys)
-            fake, d_state = d.apply(d_weights, d_state, x_fake, batch.label, train=True, keys=fake_keys)
+            real, d_state = d.apply(d_weights, d_state, seen_real, batch.label, train=True, keys=real_keys)
+            fake, d_state = d.apply(d_weights, d_state, seen_fake, batch.label, train=True, keys=fake_keys)
 
         def critic(x: Array) -> Array:
-            output, _ = exact.apply(d_weights, d_state, x, batch.label, train=True, keys=real_keys)
+            output, _ = exact.apply(d_weights, d_state, shown(x, 1), batch.label, train=True, keys=real_keys)
             return _judgement(output).logits
 
         pair = (_judgement(real), _judgement(fake))
@@ -281,7 +289,8 @@ def gan(
         if counts_turns:
             d_state = {**d_state, _TURNS: d_state[_TURNS] + 1}
         if augment is not None:
-            d_state = {**d_state, _AUGMENT: augment.update(d_state[_AUGMENT], seen.real.logits, axis_name)}
+            new = augment.update(d_state[_AUGMENT], seen.real.logits, axis_name, packing * accumulate)
+            d_state = {**d_state, _AUGMENT: new}
         return cost, Outcome(jax.lax.stop_gradient(d_state), metrics)
 
     def generator_cost(params: PerPlayer, net_state: PerPlayer, batch: Batch, key: Key):
@@ -297,7 +306,7 @@ def gan(
         cost += regularisation(params, GENERATOR)
         return cost, Outcome(seen.g_state, metrics)
 
-    return Game(init, {DISCRIMINATOR: discriminator_cost, GENERATOR: generator_cost}, accumulate)
+    return Game(init, {DISCRIMINATOR: discriminator_cost, GENERATOR: generator_cost}, accumulate, packing)
 
 
 def options(config: GanConfig) -> dict[str, Any]:
@@ -309,7 +318,7 @@ def options(config: GanConfig) -> dict[str, Any]:
         "penalties": penalties,
         "packing": config.packing,
         "instance_noise": config.instance_noise,
-        "orthogonal": dict.fromkeys((DISCRIMINATOR, GENERATOR), config.orthogonal),
+        "orthogonal": {GENERATOR: config.orthogonal},
         "accumulate": config.accumulate,
     }
 
@@ -320,7 +329,7 @@ class _Scene(NamedTuple):
     real: Judgement
     fake: Judgement
     z: Array
-    x_real: Array  # as the discriminator saw them: noisy, packed
+    x_real: Array  # noisy and packed, before augmentation
     x_fake: Array
     keys: Array  # one for each thing judged
     critic: Callable[[Array], Array]  # x -> logits in full precision
@@ -358,10 +367,8 @@ def _halves(both: PyTree) -> tuple[PyTree, PyTree]:
     return jax.tree.map(lambda leaf: leaf[:half], both), jax.tree.map(lambda leaf: leaf[half:], both)
 
 
-def _augmented(x: Array, augment: Augmentation | None, d_state: PyTree, keys: Array) -> Array:
+def _augmented(x: Array, augment: Augmentation, d_state: PyTree, keys: Array) -> Array:
     """Each example changed at random, with what is drawn for it from its own key."""
-    if augment is None:
-        return x
     change = lambda key, one: augment.apply(d_state[_AUGMENT], jax.random.fold_in(key, _NOISE), one)  # noqa: E731
     return jax.vmap(change)(keys, x)
 
@@ -376,6 +383,11 @@ def _pack(x: Array, packing: int) -> Array:
     if len(x) % packing:
         raise ValueError(f"gan: a batch of {len(x)} cannot be packed by {packing}; expected a multiple")
     return jnp.concatenate(jnp.split(x, packing), axis=-1)
+
+
+def _unpack(x: Array, packing: int) -> Array:
+    """The inverse of `_pack`."""
+    return x if packing == 1 else jnp.concatenate(jnp.split(x, packing, axis=-1))
 
 
 def _lazily(penalty: Penalty, turns: Array, seen: _Scene) -> Array:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ganjax.core import Array
+from ganjax.errors import ConfigError
 from ganjax.layers.convolution import Conv
 
 
@@ -26,7 +27,10 @@ class SelfAttention(nn.Module):
         """[B, H, W, C] to [B, H, W, C]; even sides and at least 8 channels."""
         b, h, w, c = x.shape
         if h % 2 or w % 2 or c < 8:
-            raise ValueError(f"SelfAttention: x has shape {x.shape}, expected even sides and at least 8 channels")
+            raise ConfigError(
+                f"SelfAttention: x has shape {x.shape}, expected even sides and at least 8 channels; widen the "
+                "network, or choose another --attention"
+            )
         layer = partial(
             Conv, kernel_size=(1, 1), use_bias=False, kernel_init=self.kernel_init, dtype=self.dtype
         )  # fmt: skip

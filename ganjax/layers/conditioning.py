@@ -23,7 +23,7 @@ class ConcatenatedLatent(nn.Module):
         """[B, Z] latents and [B] int32 labels to examples."""
         vectors = nn.Embed(self.num_classes, self.embedding, dtype=self.dtype, name="classes")(labels)
         generator = self.make(dtype=self.dtype, name="generator")
-        return generator(jnp.concatenate([z, vectors.astype(z.dtype)], -1), train=train)
+        return generator(jnp.concatenate([z, vectors.astype(z.dtype)], -1), **_mode(generator, train))
 
 
 class ConcatenatedImage(nn.Module):
@@ -41,5 +41,9 @@ class ConcatenatedImage(nn.Module):
         maps = nn.Embed(self.num_classes, size, dtype=self.dtype, name="classes")(labels)
         planes = maps.reshape(*x.shape[:3], 1).astype(x.dtype)
         discriminator = self.make(dtype=self.dtype, name="discriminator")
-        how = {"train": train} if "train" in inspect.signature(type(discriminator).__call__).parameters else {}
-        return discriminator(jnp.concatenate([x, planes], -1), **how)
+        return discriminator(jnp.concatenate([x, planes], -1), **_mode(discriminator, train))
+
+
+def _mode(module: nn.Module, train: bool) -> dict[str, bool]:
+    """The keyword `train` for a module that takes it."""
+    return {"train": train} if "train" in inspect.signature(type(module).__call__).parameters else {}

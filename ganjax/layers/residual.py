@@ -81,7 +81,7 @@ def stacked(
         block: `UpBlock` or `DownBlock`.
         x: [B, H, W, C].
         each: the arguments of each block of its own.
-        attention: side of the map behind whose block self-attention is (Zhang et al. 2019); 0 for none.
+        attention: side of the map behind whose first block self-attention is (Zhang et al. 2019); 0 for none.
         remat: compute the blocks again in the backward pass rather than keep them.
         attention_init: kernels of the self-attention.
         dtype: what all of them compute in.
@@ -90,6 +90,6 @@ def stacked(
     make = nn.remat(block) if remat else block
     for i, own in enumerate(each):
         x = make(**own, **options, dtype=dtype, name=f"block_{i}")(x)
-        if attention in x.shape[1:3]:
-            x = SelfAttention(kernel_init=attention_init, dtype=dtype)(x)
+        if attention and x.shape[1] == attention:
+            x, attention = SelfAttention(kernel_init=attention_init, dtype=dtype)(x), 0
     return x

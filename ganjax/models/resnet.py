@@ -42,6 +42,13 @@ class Size(NamedTuple):
             for i, multiple in enumerate(self.discriminator)
         ]
 
+    def attention_sides(self, side: int) -> list[int]:
+        """The even sides of maps behind blocks of both networks, for images of that side."""
+        doublings = len(self.generator) - 1
+        up = {side >> i for i in range(doublings)}
+        down = {side >> min(i + 1, self.halvings) for i in range(len(self.discriminator))}
+        return sorted(n for n in up & down if n % 2 == 0)
+
 
 SIZES = {
     32: Size((1, 1, 1, 1), (1, 1, 1, 1), 2),

@@ -91,8 +91,8 @@ def any_process(condition: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.int32(condition)).any())
 
 
-def check_batch(batch_size: int, parts: int = 1) -> None:
-    """Raise `ConfigError` unless the devices can share the batch evenly, and each divide it into its micro-batches."""
+def check_batch(batch_size: int, parts: int = 1, group: int = 1) -> None:
+    """Raise `ConfigError` unless the devices share the batch evenly, and each cuts it into micro-batches of groups."""
     if batch_size % jax.device_count():
         raise ConfigError(
             f"a batch of {batch_size} examples per step cannot be shared by {jax.device_count()} devices; "
@@ -103,6 +103,11 @@ def check_batch(batch_size: int, parts: int = 1) -> None:
         raise ConfigError(
             f"the {share} examples of a device cannot be divided into {parts} micro-batches; use a multiple of "
             f"{jax.device_count() * parts} for --batch-size, or another --accumulate"
+        )
+    if share % (parts * group):
+        raise ConfigError(
+            f"the {share // parts} examples that a device judges at a time cannot be divided into packs of {group}; "
+            f"use a multiple of {jax.device_count() * parts * group} for --batch-size, or another --packing"
         )
 
 

@@ -54,7 +54,7 @@ class Keys(NamedTuple):
 
 def check(setup: Setup) -> None:
     """Raise before anything is written if the data or the devices do not fit the batch."""
-    parallel.check_batch(setup.batch_size, setup.game.parts)
+    parallel.check_batch(setup.batch_size, setup.game.parts, setup.game.group)
     size = len(setup.dataset.x_train)
     if size < setup.examples:
         raise DataError(

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ganjax.errors import ConfigError
 from ganjax.layers.attention import SelfAttention
 
 B, H, W, C = 2, 4, 6, 16
@@ -87,5 +88,5 @@ def _equations(jaxpr):
 
 @pytest.mark.parametrize("shape", [(1, 3, 4, 16), (1, 4, 5, 16), (1, 4, 4, 7)])
 def test_what_cannot_be_pooled_or_divided_is_an_error(shape):
-    with pytest.raises(ValueError, match=r"SelfAttention: x has shape .*even sides and at least 8 channels"):
+    with pytest.raises(ConfigError, match=r"SelfAttention: x has shape .*even sides and at least 8 channels"):
         SelfAttention().init(jax.random.key(0), jnp.ones(shape))

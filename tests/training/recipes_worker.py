@@ -3,7 +3,7 @@
 python recipes_worker.py FOLDER FIRST LAST START [COORDINATOR COUNT ID] -- RECIPE...
 
 Trains each recipe in FOLDER/RECIPE until step LAST; from its own step 0 and with a stop at FIRST where START is "-",
-else from a copy of START/RECIPE. Writes the digest of each final state to FOLDER/RECIPE.digest.
+else from a copy of START/RECIPE. In the first case both players' parameters must move.
 """
 
 import shutil
@@ -17,7 +17,7 @@ import optax
 sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 
 from ganjax import launch, recipe
-from ganjax.training import Schedule, digest, parallel, train
+from ganjax.training import Schedule, parallel, train
 
 
 def main(folder: Path, first: int, last: int, start: str, cluster: list[str], names: list[str]) -> None:
@@ -39,8 +39,10 @@ def main(folder: Path, first: int, last: int, start: str, cluster: list[str], na
             state, _ = train(setup, workdir, seed=0, schedule=schedule, progress=False)
             if steps == first:
                 shutil.copytree(workdir, folder / f"{name}.first")
-        if parallel.is_primary():
-            (folder / f"{name}.digest").write_text(digest(state))
+                begun = jax.device_get(state.params)
+        if start == "-":
+            moved = jax.tree.map(lambda a, b: float(abs(a - b).max()), begun, jax.device_get(state.params))
+            assert min(max(jax.tree.leaves(moved[player])) for player in moved) > 1e-5, f"{name} stands still: {moved}"
 
 
 if __name__ == "__main__":

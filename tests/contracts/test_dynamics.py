@@ -1,5 +1,6 @@
 """One contract over all update rules and games: a new rule or game is added to a table and tested by it."""
 
+from functools import cache
 from itertools import product
 
 import chex
@@ -158,14 +159,22 @@ ADJUSTMENTS = {
 }
 
 
-def _make(game_name, dynamics_name, adjust="none", optimizer=optax.adam):
+@cache
+def _begun(game_name, seed=0):
+    """A game, its batch, and a first state for a dynamics; the game's part is computed once."""
     game, batch = (GAMES | MORE_GAMES)[game_name]()
+    begun = _jit(game.init)(jax.random.key(seed), batch)
+    same = game._replace(init=lambda *_: begun)
+    return game, batch, lambda dynamics, averages=None: init_state(same, dynamics, None, batch, averages)
+
+
+def _make(game_name, dynamics_name, adjust="none", optimizer=optax.adam):
+    game, batch, start = _begun(game_name)
     optimizers = {p: optimizer(RATE) for p in game.players}
     dynamics = DYNAMICS[dynamics_name](optimizers, adjust=ADJUSTMENTS[adjust])
     first, last = game.players[0], game.players[-1]
     averages = {"ema": Averaged(last, ema(0.9)), "tail": Averaged(first, tail_average(1))}
-    state = _jit(lambda key: init_state(game, dynamics, key, batch, averages))(jax.random.key(0))
-    return train_step(game, dynamics, averages), state, batch
+    return train_step(game, dynamics, averages), start(dynamics, averages), batch
 
 
 # Every rule with every adjustment on a nonlinear game of two numbers; on the others every rule with none and with two,
@@ -233,15 +242,14 @@ def _with_a_stake_in_the_opponents(game):
 @pytest.mark.parametrize("dynamics_name", [d for d in DYNAMICS if d not in ("lola", "unrolled")])
 def test_nobody_moves_by_what_another_pays(dynamics_name, game_name, adjust):
     """Gradients are of the own cost in the own parameters. LOLA and unrolling alone mean to steer the opponent."""
-    game, batch = GAMES[game_name]()
+    game, batch, start = _begun(game_name, seed=5)
     dynamics = DYNAMICS[dynamics_name]({p: optax.sgd(RATE) for p in game.players}, adjust=ADJUSTMENTS[adjust])
 
-    def play(game, key):
-        step, state = train_step(game, dynamics), init_state(game, dynamics, key, batch)
+    def play(game):
+        step, state, key = _jit(train_step(game, dynamics)), start(dynamics), jax.random.key(5)
         return step(step(state, batch, key)[0], batch, key)[0].params
 
-    key = jax.random.key(5)
-    plain, staked = (_jit(lambda key, g=g: play(g, key))(key) for g in (game, _with_a_stake_in_the_opponents(game)))
+    plain, staked = play(game), play(_with_a_stake_in_the_opponents(game))
     chex.assert_trees_all_close(plain, staked, rtol=1e-4, atol=1e-6)
 
 
@@ -251,11 +259,11 @@ SHARED = [(d, "none") for d in DYNAMICS] + [("simultaneous", a) for a in ADJUSTM
 @pytest.mark.parametrize("dynamics_name, adjust", SHARED)
 def test_devices_that_share_a_batch_take_the_step_of_one(dynamics_name, adjust):
     """Two devices, each with every other example; `vmap` with a named axis knows the collectives of `pmap`."""
-    game, batch = GAMES["gan"]()
+    game, batch, start = _begun("gan", seed=5)
     make, optimizers = DYNAMICS[dynamics_name], {p: optax.sgd(RATE) for p in game.players}
     alone, shared = (make(optimizers, adjust=ADJUSTMENTS[adjust], axis_name=axis) for axis in (None, "data"))
     key = jax.random.key(5)
-    state = init_state(game, alone, key, batch)
+    state = start(alone)
     expected, _ = _jit(train_step(game, alone))(state, batch, key)
     dealt = jax.tree.map(lambda leaf: jnp.stack([leaf[0::2], leaf[1::2]]), batch)
     step = jax.vmap(train_step(game, shared, axis_name="data"), in_axes=(None, 0, None), axis_name="data")

@@ -6,10 +6,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from scipy import ndimage
 
 from ganjax import augment
-from ganjax.augment import AUGMENTATIONS, ada, ada_augment, ada_colour, ada_geometry, diff_augment, scheduled
+from ganjax.augment import (
+    AUGMENTATIONS,
+    Augmentation,
+    ada,
+    ada_augment,
+    ada_colour,
+    ada_geometry,
+    diff_augment,
+    scheduled,
+)
+from ganjax.core import Batch
+from ganjax.dynamics.field import vector_field
+from ganjax.games.adversarial import gan, normal_prior
+from ganjax.losses import LOSSES
+from ganjax.models import mlp
+from ganjax.penalties import r1
 
 SHAPES = [(6, 8, 3), (5, 7, 1), (8, 8, 4)]
 
@@ -227,14 +243,13 @@ def test_adas_cutout_is_half_of_each_side():
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_every_augmentation_keeps_the_contract(name):
-    """The state's type does not change, the example's shape neither, and only "none" claims to do nothing."""
+    """The state's type does not change, the example's shape neither."""
     how = AUGMENTATIONS[name]
     state = how.init()
     after = jax.jit(lambda s: how.update(s, jnp.ones((4, 2)), None))(state)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
     y = how.apply(state, jax.random.key(0), image((8, 8, 3)))
     assert y.shape == (8, 8, 3) and y.dtype == jnp.float32
-    assert bool(how.transforms) == (name != "none")
     assert (np.asarray(y) != image((8, 8, 3))).any() == (name == "diffaugment")  # ADA begins with p = 0
 
 
@@ -280,3 +295,42 @@ def test_a_schedule_follows_the_images_seen():
         seen.append(float(state.p))
         state = how.update(state, jnp.zeros(8), None)
     np.testing.assert_allclose(seen, [0, 0.25, 0.5, 0.55], rtol=1e-6)
+
+
+# --- in the game ---
+
+
+class _Linear(nn.Module):
+    """`D(x) = <w, x>`, whose gradient in x is w."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(1, use_bias=False)(x.reshape(len(x), -1))[:, 0]
+
+
+def _game(augment, **more):
+    generator = mlp.Generator((2, 2, 1), (4,))
+    game = gan(generator, _Linear(), LOSSES["non_saturating"], prior=normal_prior(2), augment=augment, **more)
+    batch = Batch(jax.random.normal(jax.random.key(1), (8, 2, 2, 1)), None, jnp.arange(8))
+    params, net_state = game.init(jax.random.key(0), batch)
+    return game, params, net_state, batch
+
+
+@pytest.mark.parametrize("packing", [1, 2])
+def test_a_penalty_is_on_the_gradient_in_the_image_before_the_augmentation(packing):
+    """What doubles x doubles the slope: R1 with gamma 1 is |2 w|^2 / 2 (Karras et al. 2020; Huang et al. 2024)."""
+    twice = Augmentation(lambda: (), lambda state, key, x: 2 * x, lambda state, *_: state)
+    game, params, net_state, batch = _game(twice, penalties=(r1(1.0),), packing=packing)
+    _, outcome = game.costs["discriminator"](params, net_state, batch, jax.random.key(2))
+    (w,) = jax.tree.leaves(params["discriminator"])
+    np.testing.assert_allclose(outcome.metrics["penalty"], 2 * jnp.square(w).sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("accumulate, packing", [(1, 1), (2, 1), (1, 2), (2, 2)])
+def test_a_turn_counts_its_images_once(accumulate, packing):
+    """Eight, whatever a logit stands for and however many of them are evaluated at a time."""
+    how = scheduled(lambda seen: seen / 100)
+    game, params, net_state, batch = _game(how, accumulate=accumulate, packing=packing)
+    state = vector_field(game, params, net_state, batch, jax.random.key(2)).net_state["discriminator"]["augment"]
+    assert int(state.seen) == 8
+    np.testing.assert_allclose(state.p, 0.08, rtol=1e-6)

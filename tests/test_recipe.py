@@ -1,8 +1,11 @@
 """What the recipes share: every choice of their configuration makes a game that takes a step, and does what it says."""
 
+import importlib.util
 import re
+import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import chex
@@ -15,17 +18,18 @@ import pytest
 from ganjax import recipe
 from ganjax.config import ConvolutionalConfig, ImageConfig
 from ganjax.core import Batch
-from ganjax.data import load
+from ganjax.data import Dataset, load
 from ganjax.errors import ConfigError
 from ganjax.games.adversarial import gan, normal_prior
 from ganjax.losses import LOSSES
-from ganjax.models import dcgan, mlp, resnet
+from ganjax.models import dcgan, mlp, r3gan, resnet
 from ganjax.spectral import spectral_norm
 from ganjax.training import Keys, init_state, train_step
-from ganjax.training.setup import arrays, gather, initial_state
+from ganjax.training.setup import arrays, gather, initial_state, state_shapes
 
 SMALL = ConvolutionalConfig(data="digits", width=4, latent=4, batch_size=8)
 DIGITS = load("digits")
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 
 def step(config, build=recipe.convolutional):
@@ -225,3 +229,39 @@ def test_truncation_bounds_z():
         sampler(mlp.Generator((2,), (4,)), uniform_prior(3)).truncated(0.5)
     with pytest.raises(ConfigError, match=r"truncation at -1\.0"):
         draw.truncated(-1.0)
+
+
+def test_class_tables_that_begin_at_zero_are_not_normalised():
+    setup = recipe.convolutional(replace(SMALL, conditional=True, spectral_norm="both"), DIGITS, None)
+    state = init_state(setup.game, setup.dynamics, Keys.of(0).init, _first(setup))
+    normalised = {player: str(jax.tree_util.tree_structure(s["spectral"])) for player, s in state.net_state.items()}
+    assert "embedding" in normalised["discriminator"] and "embedding" not in normalised["generator"]
+
+
+def _first(setup):
+    index = jnp.arange(setup.examples)
+    return gather(arrays(setup, setup.examples), index, index)
+
+
+def test_a_generator_that_takes_no_mode_takes_concatenated_labels():
+    config = replace(SMALL, conditional=True, generator_conditioning="concatenation")
+    make = partial(r3gan.Generator, (8, 8, 1), width=16, blocks=1)
+    generator = recipe.conditional_generator(config, make, 10)
+    z, labels = jnp.ones((2, 4)), jnp.array([0, 1])
+    x, _ = jax.jit(partial(generator.init_with_output, train=True))(jax.random.key(0), z, labels)
+    assert x.shape == (2, 8, 8, 1)
+
+
+@pytest.mark.parametrize("name", ["sngan", "biggan"])
+def test_attention_stands_behind_a_map_of_both_networks_or_is_refused(name):
+    spec = importlib.util.spec_from_file_location(name, EXPERIMENTS / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = replace(module.Config(), **{**module.SMOKE, "latent": 128})
+    data = Dataset(np.arange(6144, dtype=np.uint8).reshape(2, 32, 32, 3), np.arange(2, dtype=np.int32))
+    with pytest.raises(ConfigError, match=r"--attention is 12, expected 0 or one of \[8, 16\]"):
+        module.build(replace(config, attention=12), data, None)
+    for side in (8, 16):
+        shapes = state_shapes(module.build(replace(config, attention=side, width=8), data, None))
+        for player in ("discriminator", "generator"):
+            assert sum("SelfAttention" in layer for layer in shapes.params[player]) == 1

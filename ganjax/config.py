@@ -136,7 +136,7 @@ class GanConfig(TrainConfig):
     instance_noise: float = 0.0
     """Standard deviation of Gaussian noise on everything that the discriminator sees."""
     orthogonal: float = 0.0
-    """Weight of orthogonal regularisation of the generator's kernels; 1e-4 in BigGAN."""
+    """Weight of orthogonal regularisation of both networks' kernels; 1e-4 in BigGAN."""
     accumulate: int = 1
     """Micro-batches in which a turn's batch is evaluated, one after another, to need the memory of one."""
     conditional: bool = False

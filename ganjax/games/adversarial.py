@@ -318,7 +318,7 @@ def options(config: GanConfig) -> dict[str, Any]:
         "penalties": penalties,
         "packing": config.packing,
         "instance_noise": config.instance_noise,
-        "orthogonal": {GENERATOR: config.orthogonal},
+        "orthogonal": dict.fromkeys((DISCRIMINATOR, GENERATOR), config.orthogonal),
         "accumulate": config.accumulate,
     }
 

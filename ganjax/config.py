@@ -165,12 +165,8 @@ class GanConfig(TrainConfig):
             require(self, name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
 
 
-IN_TURN = (
-    "alternating",
-    "lookahead",
-    "unrolled",
-    "against_average",
-)  # the dynamics in which one player's turn follows the other's
+# The dynamics in which one player's turn follows the other's.
+IN_TURN = ("alternating", "lookahead", "unrolled", "against_average")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -126,7 +126,7 @@ def test_two_writers(tmp_path):
             first.communicate()
             with row.case(f"{trial}, after the kill"):
                 assert (run.workdir / "lock").exists()
-                code, _, err = Run(run.workdir, steps=max(run.steps()) + 10, every=500).finish()
+                code, _, err = Run(run.workdir, steps=max(run.steps(), default=0) + 10, every=500).finish()
                 assert code == 0 and not (run.workdir / "lock").exists(), err
 
 

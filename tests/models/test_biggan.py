@@ -131,6 +131,7 @@ def test_z_is_split_over_the_blocks(small):
     """Its first half reaches the base map alone, its second half the block's BatchNorms alone."""
     g, gv, _, _, z, _, labels = small
 
+    @jax.jit
     def inside(z):
         _, found = g.apply(gv, z, labels, train=False, capture_intermediates=True, mutable=["intermediates"])
         found = flatten_dict(found["intermediates"])
@@ -215,12 +216,14 @@ def test_bfloat16_computes_and_float32_remembers(small):
 def test_a_logit_depends_on_its_own_example_alone(small):
     *_, d, dv, _, x, labels = small
     assert d.by_example
-    np.testing.assert_allclose(d.apply(dv, x, labels)[1:2], d.apply(dv, x[1:2], labels[1:2]), rtol=1e-4, atol=1e-5)
+    judge = jax.jit(d.apply)
+    np.testing.assert_allclose(judge(dv, x, labels)[1:2], judge(dv, x[1:2], labels[1:2]), rtol=1e-4, atol=1e-5)
 
 
 def test_the_projection_is_the_inner_product_with_the_features(small):
     *_, d, dv, _, x, _ = small
     table = dv["params"]["classes"]["embedding"]
-    features = d.clone(heads={}).apply(dv, x, jnp.zeros(4, jnp.int32)).features
-    difference = d.apply(dv, x, jnp.full(4, 2)) - d.apply(dv, x, jnp.zeros(4, jnp.int32))
+    features = jax.jit(d.clone(heads={}).apply)(dv, x, jnp.zeros(4, jnp.int32)).features
+    judge = jax.jit(d.apply)
+    difference = judge(dv, x, jnp.full(4, 2)) - judge(dv, x, jnp.zeros(4, jnp.int32))
     np.testing.assert_allclose(difference, features @ (table[2] - table[0]), rtol=1e-3, atol=1e-5)

@@ -1,7 +1,7 @@
 """Shapes, parameter counts and published guidelines of the first models."""
 
-import functools
 import itertools
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def count(tree):
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-@functools.lru_cache
+@lru_cache
 def dcgan_variables(shape):
     g, d = dcgan.Generator(shape=shape, width=W), dcgan.Discriminator(width=W)
     z, x = jnp.ones((B, Z)), jnp.ones((B, *shape))
@@ -97,8 +97,8 @@ def test_the_networks_check_the_image_themselves():
 def test_mlp_shapes_and_parameter_counts(shape, output):
     key, hidden, size = jax.random.key(0), (16, 12), int(np.prod(shape))
     g, d = mlp.Generator(shape=shape, hidden=hidden, output=output), mlp.Discriminator(hidden=hidden)
-    x, g_variables = g.init_with_output(key, jnp.ones((B, Z)), train=True)
-    logits, d_variables = d.init_with_output(key, x, train=True)
+    x, g_variables = jax.eval_shape(lambda: g.init_with_output(key, jnp.ones((B, Z)), train=True))
+    logits, d_variables = jax.eval_shape(lambda: d.init_with_output(key, jnp.ones(x.shape), train=True))
     assert (x.shape, logits.shape) == ((B, *shape), (B,))
 
     def dense(*widths):
@@ -112,9 +112,8 @@ def test_mlp_shapes_and_parameter_counts(shape, output):
 def test_images_lie_in_the_range_of_tanh(name):
     g, _ = MODELS[name]
     z = 100 * jax.random.normal(jax.random.key(1), (64, Z))
-    x, variables = g.init_with_output(jax.random.key(0), z, train=True)
-    large = jax.tree.map(lambda w: 20 * w, variables)
-    x = g.apply(large, z, train=True, mutable=["batch_stats"])[0]
+    large = jax.tree.map(lambda w: 20 * w, init(g, z))
+    x = jax.jit(partial(g.apply, train=True, mutable=["batch_stats"]))(large, z)[0]
     assert -1 <= x.min() < -0.9 and 0.9 < x.max() <= 1
 
 
@@ -130,12 +129,12 @@ def test_labels_change_the_output_of_conditional_models_only(name, player):
     zeros, ones = jnp.zeros(B, jnp.int32), jnp.ones(B, jnp.int32)
 
     plain = init(module, inputs)
-    np.testing.assert_array_equal(
-        module.apply(plain, inputs, train=False), module.apply(plain, inputs, ones, train=False)
-    )
+    judge = jax.jit(partial(module.apply, train=False))
+    np.testing.assert_array_equal(judge(plain, inputs), judge(plain, inputs, ones))
     conditional = module.clone(num_classes=3)
     variables = init(conditional, inputs, zeros)
-    a, b = (conditional.apply(variables, inputs, y, train=False) for y in (zeros, ones))
+    judge = jax.jit(partial(conditional.apply, train=False))
+    a, b = (judge(variables, inputs, y) for y in (zeros, ones))
     assert a.shape == b.shape and (jnp.abs(a - b).reshape(B, -1).max(axis=1) > 0).all()
     with pytest.raises(ConfigError, match=r"labels: got None"):
         conditional.apply(variables, inputs, train=False)
@@ -153,8 +152,10 @@ def test_labels_change_the_output_of_conditional_models_only(name, player):
 def test_statistics_move_in_training_only(module, shape):
     inputs = jax.random.normal(jax.random.key(2), shape)
     variables = init(module, inputs)
-    kept = module.apply(variables, inputs, train=False, mutable=["batch_stats"])[1]
-    moved = module.apply(variables, inputs, train=True, mutable=["batch_stats"])[1]
+    kept, moved = (
+        jax.jit(partial(module.apply, train=train, mutable=["batch_stats"]))(variables, inputs)[1]
+        for train in (False, True)
+    )
     jax.tree.map(np.testing.assert_array_equal, kept["batch_stats"], variables["batch_stats"])
     for path, after in flatten_dict(moved["batch_stats"]).items():
         assert (after != flatten_dict(variables["batch_stats"])[path]).any(), path
@@ -165,7 +166,8 @@ def test_dtype_is_the_dtype_of_the_computation_and_not_of_the_parameters(name):
     for module, shape in zip(MODELS[name], ((B, Z), (B, 8, 8, 1)), strict=True):
         half = module.clone(dtype=jnp.bfloat16)
         variables = init(half, jnp.ones(shape))
-        assert half.apply(variables, jnp.ones(shape), train=False).dtype == jnp.bfloat16
+        half = jax.eval_shape(partial(half.apply, train=False), variables, jnp.ones(shape))
+        assert half.dtype == jnp.bfloat16
         assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
 
 
@@ -187,9 +189,9 @@ def test_statistics_are_of_the_global_batch(name):
         x, new = module.apply(variables, z, train=True, mutable=["batch_stats"])
         return x, new["batch_stats"]
 
-    x, stats = apply(g, z)
+    x, stats = jax.jit(partial(apply, g))(z)
     shared = g.clone(axis_name="data")
-    xs, split = jax.vmap(lambda z: apply(shared, z), axis_name="data")(z.reshape(8, 4, Z))
+    xs, split = jax.jit(jax.vmap(partial(apply, shared), axis_name="data"))(z.reshape(8, 4, Z))
     np.testing.assert_allclose(xs.reshape(x.shape), x, atol=2e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, rtol=1e-6, atol=1e-7), split, stats)
 
@@ -208,8 +210,7 @@ def test_statistics_are_of_the_global_batch(name):
 def test_heads(make, x, features):
     """A head is an affine map of the features; without heads nothing but the logits comes back."""
     plain, headed = make(), make(heads={"class": 3, "code": 2})
-    variables = headed.init(jax.random.key(0), x, train=False)
-    judgement = headed.apply(variables, x, train=False)
+    judgement, variables = jax.jit(partial(headed.init_with_output, train=False))(jax.random.key(0), x)
     assert judgement.features.shape == (3, features)
     for name, size in (("class", 3), ("code", 2)):
         dense = variables["params"][f"head_{name}"]
@@ -218,9 +219,10 @@ def test_heads(make, x, features):
         )
         assert judgement.heads[name].shape == (3, size)
     bare = {k: v for k, v in variables["params"].items() if not k.startswith("head_")}
-    logits = plain.apply({**variables, "params": bare}, x, train=False)
+    logits, empty = (
+        jax.jit(partial(m.apply, train=False))({**variables, "params": bare}, x) for m in (plain, make(heads={}))
+    )
     np.testing.assert_array_equal(logits, judgement.logits)
-    empty = make(heads={}).apply({**variables, "params": bare}, x, train=False)
     assert empty.heads == {} and empty.features.shape == (3, features)
 
 
@@ -229,16 +231,16 @@ def test_heads(make, x, features):
 )
 def test_dropout_is_random_in_training_alone(module):
     x = jax.random.normal(jax.random.key(1), (3, 8, 8, 1))
-    variables = module.init({"params": jax.random.key(0)}, x, train=True)
-    logits = [module.apply(variables, x, train=True, rngs={SHARED: jax.random.key(k)}) for k in range(2)]
+    variables = jax.jit(partial(module.init, train=True))({"params": jax.random.key(0)}, x)
+    judge = jax.jit(lambda key: module.apply(variables, x, train=True, rngs={SHARED: key}))
+    logits = [judge(jax.random.key(k)) for k in range(2)]
     assert abs(logits[0] - logits[1]).max() > 1e-3 * abs(logits[0]).max()
-    module.apply(variables, x, train=False)  # needs no key
+    jax.eval_shape(partial(module.apply, train=False), variables, x)  # needs no key
 
 
 def test_a_discriminator_without_batch_norm_has_no_statistics():
-    variables = dcgan.Discriminator(width=2, batch_norm=False).init(
-        jax.random.key(0), jnp.ones((2, 8, 8, 1)), train=True
-    )
+    d = dcgan.Discriminator(width=2, batch_norm=False)
+    variables = jax.eval_shape(lambda: d.init(jax.random.key(0), jnp.ones((2, 8, 8, 1)), train=True))
     assert set(variables) == {"params"}
     assert variables["params"]["Conv_1"]["bias"].shape == (4,)
 
@@ -246,9 +248,11 @@ def test_a_discriminator_without_batch_norm_has_no_statistics():
 def test_layers_of_the_perceptron():
     """Shapes by hand: maxout has five times the columns, minibatch layers widen what the logit sees."""
     x = jnp.ones((4, 3))
-    shapes = lambda **o: jax.tree.map(  # noqa: E731
-        jnp.shape, mlp.Discriminator((6,), **o).init(jax.random.key(0), x, train=True)["params"]
-    )
+
+    def shapes(**options):
+        d = mlp.Discriminator((6,), **options)
+        return jax.tree.map(jnp.shape, jax.eval_shape(lambda: d.init(jax.random.key(0), x, train=True)["params"]))
+
     assert shapes(maxout=5)["Maxout_0"]["Dense_0"]["kernel"] == (3, 30)
     assert shapes(minibatch="std")["Dense_1"]["kernel"] == (7, 1)
     assert shapes(minibatch="discrimination")["Dense_1"]["kernel"] == (6 + 32, 1)
@@ -256,14 +260,11 @@ def test_layers_of_the_perceptron():
 
 def test_uniform_initialisation_is_that_of_pytorch():
     """Kernel and bias from U(-1, 1) / sqrt(inputs)."""
-    params = mlp.Discriminator((400,), initialisation="uniform").init(jax.random.key(0), jnp.ones((1, 4)), train=True)
-    dense = params["params"]["Dense_0"]
+    dense = init(mlp.Discriminator((400,), initialisation="uniform"), jnp.ones((1, 4)))["params"]["Dense_0"]
     for leaf in (dense["kernel"], dense["bias"]):
         assert 0.49 < abs(leaf).max() <= 0.5
         np.testing.assert_allclose(leaf.std(), 0.5 / np.sqrt(3), rtol=0.07)
-    generator = mlp.Generator((2,), (400,), initialisation="uniform").init(
-        jax.random.key(0), jnp.ones((1, 4)), train=True
-    )
+    generator = init(mlp.Generator((2,), (400,), initialisation="uniform"), jnp.ones((1, 4)))
     assert 0.49 < abs(generator["params"]["Dense_0"]["bias"]).max() <= 0.5
 
 

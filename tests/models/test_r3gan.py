@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -123,8 +124,8 @@ def test_grouped_convolution_is_that_of_xla(trio, groups, monkeypatch):
 
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, atol=1e-10),
-            all_of(lambda x, w: r3gan.grouped_conv(x, w, groups)),
-            all_of(stock),
+            jax.jit(lambda: all_of(lambda x, w: r3gan.grouped_conv(x, w, groups)))(),
+            jax.jit(lambda: all_of(stock))(),
         )
 
 
@@ -164,7 +165,7 @@ def test_a_block_is_the_identity_at_first(small):
 def trained(variables):
     """With every parameter away from zero, as after some steps."""
     move = lambda p: p + 0.05 * jax.random.normal(jax.random.key(p.size), p.shape)  # noqa: E731
-    return jax.tree.map(move, variables)
+    return jax.jit(partial(jax.tree.map, move))(variables)
 
 
 def test_penalties_are_differentiable_and_rematerialisation_changes_nothing(small):
@@ -183,12 +184,13 @@ def test_penalties_are_differentiable_and_rematerialisation_changes_nothing(smal
 
 def test_labels_change_both_networks(small):
     g, gv, d, dv, z, x, labels = small
-    assert (g.apply(gv, z, labels) != g.apply(gv, z, (labels + 1) % 3)).any((1, 2, 3)).all()
-    assert (d.apply(dv, x, labels) != d.apply(dv, x, (labels + 1) % 3)).all()
+    draw, judge = jax.jit(g.apply), jax.jit(d.apply)
+    assert (draw(gv, z, labels) != draw(gv, z, (labels + 1) % 3)).any((1, 2, 3)).all()
+    assert (judge(dv, x, labels) != judge(dv, x, (labels + 1) % 3)).all()
     with pytest.raises(ConfigError, match="labels: got None"):
         d.apply(dv, x)
     assert d.by_example
-    np.testing.assert_allclose(d.apply(dv, x, labels)[1:2], d.apply(dv, x[1:2], labels[1:2]), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(judge(dv, x, labels)[1:2], judge(dv, x[1:2], labels[1:2]), rtol=1e-4, atol=1e-6)
 
 
 def test_bfloat16_computes_and_float32_remembers(small):
@@ -196,9 +198,9 @@ def test_bfloat16_computes_and_float32_remembers(small):
     for module, v, inputs in ((g, gv, (z, labels)), (d, dv, (x, labels))):
         half = module.clone(dtype=jnp.bfloat16)
         assert {leaf.dtype.name for leaf in jax.tree.leaves(shapes(half, *inputs))} == {"float32"}
-        y = half.apply(trained(v), *inputs)
+        y = jax.jit(half.apply)(trained(v), *inputs)
         assert y.dtype == jnp.bfloat16
-        full = module.apply(trained(v), *inputs)
+        full = jax.jit(module.apply)(trained(v), *inputs)
         np.testing.assert_allclose(y.astype(jnp.float32), full, atol=0.05 * float(jnp.abs(full).max()))
 
 

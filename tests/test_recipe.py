@@ -4,7 +4,7 @@ import importlib.util
 import re
 import sys
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -32,6 +32,13 @@ DIGITS = load("digits")
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 
+def perceptrons(config, dataset, axis_name):
+    """Small networks for what does not depend on the networks."""
+    generator = partial(mlp.Generator, dataset.shape, (8,), output=jnp.tanh)
+    return recipe.build(config, dataset, axis_name, generator=generator, discriminator=partial(mlp.Discriminator, (8,)))
+
+
+@cache
 def step(config, build=recipe.convolutional):
     """A setup, its first state, and the state and metrics after one step."""
     setup = build(config, DIGITS, None)
@@ -42,9 +49,11 @@ def step(config, build=recipe.convolutional):
     return setup, state, new, metrics
 
 
-CHOICES = [
+PLAY = [
     *({"dynamics": name} for name in get_args(get_type_hints(ImageConfig)["dynamics"])),
     *({"adjust": name} for name in get_args(get_type_hints(ImageConfig)["adjust"])[1:]),
+]
+CHOICES = [
     *({"conditional": True, "conditioning": name} for name in ("projection", "concatenation", "auxiliary")),
     {"conditional": True, "generator_conditioning": "concatenation"},
     {"spectral_norm": "both", "augment": "diffaugment", "precision": "bfloat16"},
@@ -54,16 +63,24 @@ CHOICES = [
 ]
 
 
-@pytest.mark.parametrize("changes", CHOICES, ids=lambda c: "-".join(map(str, c.values())))
-def test_every_choice_takes_a_step(changes):
-    setup, state, new, metrics = step(replace(SMALL, **changes))
+@pytest.mark.parametrize(
+    ("build", "changes"),
+    [
+        pytest.param(build, changes, id="-".join(map(str, changes.values())))
+        for build, choices in ((perceptrons, PLAY), (recipe.convolutional, CHOICES))
+        for changes in choices
+    ],
+)
+def test_every_choice_takes_a_step(build, changes):
+    setup, state, new, metrics = step(replace(SMALL, **changes), build)
     assert metrics["finite"] == 1
     for player in ("discriminator", "generator"):
         moved = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), new.params[player], state.params[player])
         assert max(jax.tree.leaves(moved)) > 0, f"{player} stood still"
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(new.params)), "parameters are float32"
     labels = jnp.arange(8) % 10 if setup.labelled else None
-    x = setup.sample(new.params["generator"], new.net_state["generator"], Keys.of(0).samples, jnp.arange(8), labels)
+    draw = jax.jit(setup.sample)
+    x = draw(new.params["generator"], new.net_state["generator"], Keys.of(0).samples, jnp.arange(8), labels)
     assert x.shape == (8, 8, 8, 1) and jnp.isfinite(x).all()
 
 
@@ -74,15 +91,16 @@ def test_the_conditioning_is_felt():
             continue
         setup, _, state, _ = step(replace(SMALL, **changes))
         state = jax.tree.map(lambda leaf: leaf + 0.1 if leaf.dtype == jnp.float32 else leaf, state)
-        draw = partial(
-            setup.sample, state.params["generator"], state.net_state["generator"], Keys.of(0).samples, jnp.arange(4)
+        draw = jax.jit(
+            partial(
+                setup.sample, state.params["generator"], state.net_state["generator"], Keys.of(0).samples, jnp.arange(4)
+            )
         )
         zeros, ones = jnp.zeros(4, jnp.int32), jnp.ones(4, jnp.int32)
         assert jnp.abs(draw(zeros) - draw(ones)).max() > 1e-4
+        cost = jax.jit(setup.game.costs["discriminator"])
         costs = [
-            setup.game.costs["discriminator"](
-                state.params, state.net_state, Batch(draw(zeros), label, jnp.arange(4)), Keys.of(0).steps
-            )[0]
+            cost(state.params, state.net_state, Batch(draw(zeros), label, jnp.arange(4)), Keys.of(0).steps)[0]
             for label in (zeros, ones)
         ]
         assert abs(costs[0] - costs[1]) > 1e-5
@@ -141,12 +159,12 @@ def test_one_pass_of_real_and_fake_is_two(penalised):
         )
         x = jax.random.normal(jax.random.key(1), (6, 8, 8, 1))
         batch = Batch(x, None, jnp.arange(6))
-        params, net_state = game.init(jax.random.key(0), batch)
+        params, net_state = jax.jit(game.init)(jax.random.key(0), batch)
 
         def cost(own, params=params, net_state=net_state, game=game, batch=batch):
             return game.costs["discriminator"]({**params, "discriminator": own}, net_state, batch, jax.random.key(2))[0]
 
-        results.append(jax.value_and_grad(cost)(params["discriminator"]))
+        results.append(jax.jit(jax.value_and_grad(cost))(params["discriminator"]))
         text = str(jax.make_jaxpr(cost)(params["discriminator"]))
         convolutions.append(text.count("conv_general_dilated["))
     chex.assert_trees_all_close(*results, rtol=1e-5, atol=1e-6)
@@ -174,17 +192,20 @@ def test_turns_in_a_row_are_the_turns_one_by_one():
     x = jax.random.normal(jax.random.key(1), (24, 8, 8, 1))
     batch, key = Batch(x, None, jnp.arange(24)), jax.random.key(2)
     together = alternating(sgd, turns={"discriminator": 5})
-    start = init_state(game, together, jax.random.key(0), jax.tree.map(lambda leaf: leaf[:2], batch))
+    begin = jax.jit(partial(init_state, game, together))
+    start = begin(jax.random.key(0), jax.tree.map(lambda leaf: leaf[:2], batch))
     found, metrics = jax.jit(partial(together.step, game))(start, batch, key)
     state = start
+
+    @partial(jax.jit, static_argnums=0)
+    def turned(player, state, part):
+        cost = lambda own: game.costs[player]({**state.params, player: own}, state.net_state, part, key)  # noqa: E731
+        return jax.value_and_grad(cost, has_aux=True)(state.params[player])
+
     for turn in range(6):
         part = jax.tree.map(lambda leaf, t=turn: leaf[4 * t : 4 * t + 4], batch)
         player = "discriminator" if turn < 5 else "generator"
-
-        def cost(own, state=state, part=part, player=player):
-            return game.costs[player]({**state.params, player: own}, state.net_state, part, key)
-
-        (value, outcome), slope = jax.value_and_grad(cost, has_aux=True)(state.params[player])
+        (value, outcome), slope = turned(player, state, part)
         moved = jax.tree.map(lambda p, g: p - 0.01 * g, state.params[player], slope)
         state = changed(
             state,
@@ -208,7 +229,7 @@ def test_standing_statistics_are_the_mean_over_passes():
             return nn.BatchNorm(use_running_average=not train, momentum=0.7, use_fast_variance=False)(z)
 
     draw = sampler(Plain(), normal_prior(3))
-    variables = Plain().init(jax.random.key(0), jnp.zeros((2, 3)), train=True)
+    variables = jax.jit(partial(Plain().init, train=True))(jax.random.key(0), jnp.zeros((2, 3)))
     params, net_state = variables["params"], {"batch_stats": variables["batch_stats"]}
     key = jax.random.key(5)
     found = draw.standing(params, net_state, key, None, (4, 16))["batch_stats"]["BatchNorm_0"]
@@ -232,15 +253,9 @@ def test_truncation_bounds_z():
 
 
 def test_class_tables_that_begin_at_zero_are_not_normalised():
-    setup = recipe.convolutional(replace(SMALL, conditional=True, spectral_norm="both"), DIGITS, None)
-    state = init_state(setup.game, setup.dynamics, Keys.of(0).init, _first(setup))
+    state = state_shapes(recipe.convolutional(replace(SMALL, conditional=True, spectral_norm="both"), DIGITS, None))
     normalised = {player: str(jax.tree_util.tree_structure(s["spectral"])) for player, s in state.net_state.items()}
     assert "embedding" in normalised["discriminator"] and "embedding" not in normalised["generator"]
-
-
-def _first(setup):
-    index = jnp.arange(setup.examples)
-    return gather(arrays(setup, setup.examples), index, index)
 
 
 def test_a_generator_that_takes_no_mode_takes_concatenated_labels():

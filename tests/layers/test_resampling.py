@@ -1,5 +1,7 @@
 """Resampling folded into a convolution is the pair of them, in values and derivatives, and NumPy agrees."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,12 +48,15 @@ def test_folded_is_plain_in_values_and_two_derivatives(name, size):
             """The derivative of a nonlinear function of the output along v, as a gradient penalty has it."""
             return (jax.grad(lambda x: jnp.tanh(f(x, w)).sum())(x) * v).sum()
 
-        def all_of(f):
+        @partial(jax.jit, static_argnums=0)
+        def all_of(f, x, w):
             first = jax.grad(lambda x, w: jnp.tanh(f(x, w)).sum(), (0, 1))
             return f(x, w), first(x, w), jax.grad(lambda x, w: slope(f, x, w), (0, 1))(x, w)
 
         jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), all_of(folded), all_of(plain)
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10),
+            all_of(folded, x, w),
+            all_of(plain, x, w),
         )
 
 
@@ -76,9 +81,11 @@ def test_an_odd_side_cannot_be_halved(shape):
 def test_the_layer_has_the_parameters_of_a_convolution(resample):
     x = draw(2, 4, 4, 3).astype(jnp.float32)
     layer = Conv3x3(5, resample)
-    variables = layer.init(jax.random.key(0), x)
+    variables = jax.jit(layer.init)(jax.random.key(0), x)
     stock = nn.Conv(5, (3, 3))
-    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, stock.init(jax.random.key(0), x))
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(
+        jnp.shape, jax.eval_shape(stock.init, jax.random.key(0), x)
+    )
     variables = {"params": {**variables["params"], "bias": jnp.arange(5.0)}}
     expected = stock.apply(variables, double(x) if resample == "up" else x)
     expected = mean_pool(expected) if resample == "down" else expected
@@ -87,6 +94,6 @@ def test_the_layer_has_the_parameters_of_a_convolution(resample):
 
 def test_the_layers_dtype_is_that_of_the_computation():
     layer = Conv3x3(5, "down", dtype=jnp.bfloat16)
-    y, variables = layer.init_with_output(jax.random.key(0), jnp.ones((1, 4, 4, 3)))
+    y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), jnp.ones((1, 4, 4, 3)))
     assert y.dtype == jnp.bfloat16
     assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}

@@ -12,7 +12,8 @@ mimicry (Lee and Town 2020), whose parameter counts these networks have at 32, 4
 nearest neighbours as in the paper; mimicry interpolates.
 Expected: FID 16.77 +- .04 and IS 7.97 (mimicry, unconditional, 50,000 samples against 50,000 training images); 10.84
 and 8.25 with projection; 21.7 in the paper, 10,000 samples against 5,000.
-Time: not measured; no accelerator was at hand.
+Time: on 2 CPU cores 18 s a step, three weeks in all (measured over some steps in benchmarks/README.md). On one H100 24
+minutes at best, by the model of docs/scaling.md; no accelerator was at hand to hold that against.
 What we measured: the smoke size alone; neither command above has been run in full.
 """
 

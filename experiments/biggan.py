@@ -14,8 +14,8 @@ classes begin at zero in the generator, not at N(0, .02). --hierarchical is the 
 BatchNorms, and a part of z for each block; --orthogonal 1e-4 its regularisation, here of both.
 Expected: FID 4.16 and IS 9.96 (StudioGAN's BigGAN, its best checkpoint); 8.13 for the last one against the moments of
 10,000 test images, by StudioGAN's log; 14.73 and 9.22 in the paper.
-Time: on 2 CPU cores over a month (by its products, at the rate that sngan.py reaches). On one H100 38 minutes at best, by
-the model of docs/scaling.md; no accelerator was at hand to hold that against.
+Time: on 2 CPU cores over a month (by its products, at the rate that sngan.py reaches). On one H100 38 minutes at best,
+by the model of docs/scaling.md; no accelerator was at hand to hold that against.
 What we measured: the smoke size alone; the full setting has not been run.
 """
 
@@ -71,6 +71,8 @@ class Config(ImageConfig):
         for name in ("width", "embedding"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         require(self, "attention", self.attention >= 0, "at least 0")
+        used = self.hierarchical or self.embedding == Config.embedding
+        require(self, "embedding", used, f"{Config.embedding} without --hierarchical, which alone embeds classes")
 
 
 def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":

@@ -50,7 +50,7 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
 
     from ganjax.dynamics import alternating, ema
     from ganjax.games.adversarial import gan, normal_prior, options, sampler
-    from ganjax.losses import LOSSES
+    from ganjax.losses import named
     from ganjax.models import dcgan
     from ganjax.operators import norms_of_convolutions
     from ganjax.spectral import spectral_norm
@@ -77,7 +77,7 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
         game=gan(
             generator,
             discriminator,
-            LOSSES[config.loss],
+            named(config.loss, axis_name),
             prior=prior,
             spectral=spectral_norm() if config.spectral_norm else None,
             axis_name=axis_name,

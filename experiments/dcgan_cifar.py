@@ -10,7 +10,8 @@ Command: python experiments/dcgan_cifar.py train --workdir runs/cifar           
 Expected: FID 97.1 after 10,000 steps and 49.99 after 50,000, 10,000 samples against 10,000 images; with conditional
 BatchNorm and projection (--conditional) 41.29. Real images score 5.20 there. StudioGAN's DCGAN: 49.0 at step 42,000 and
 137.4 at step 200,000.
-Time: not measured; no accelerator was at hand.
+Time: about 7 hours on 2 CPU cores, by 45 GFLOP a step and the rate of the DCGANs in benchmarks/README.md. On one H100
+half a minute at best, by the model of docs/scaling.md; no accelerator was at hand to hold that against.
 What we measured: the smoke size alone; the full setting has not been run.
 """
 

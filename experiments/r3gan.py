@@ -16,7 +16,8 @@ half-life of 5 million images; the authors let it grow from 0 in the same way, h
 augmentation resamples at twice the resolution, here it is bilinear.
 Expected: FID 1.96 on CIFAR-10 (50,000 samples against 50,000 training images); 1,000 modes and KL .029 on Stacked-MNIST
 after 10 million images. With R1 alone it diverges there, and penalties in every 8th turn only fail.
-Time: 4 days for CIFAR-10 and 7 hours for Stacked-MNIST on 8 L40 GPUs in the paper; not measured here. Penalties need
+Time: 4 days for CIFAR-10 and 7 hours for Stacked-MNIST on 8 L40 GPUs in the paper; 4 days on one H100 at best,
+by the model of docs/scaling.md, which was held against none; on 2 CPU cores years. Penalties need
 second derivatives of grouped convolutions, which `ganjax.models.r3gan` computes group by group on a CPU.
 What we measured: the smoke size, and 60 steps of the small one above: about 2 seconds a step on two busy cores, with
 XLA's grouped convolutions twelve times as much for D and its penalty. The full setting has not been run.
@@ -32,6 +33,8 @@ from ganjax import launch
 from ganjax.config import ImageConfig, Loss, PenaltyName, require
 
 if TYPE_CHECKING:
+    from optax import GradientTransformation
+
     from ganjax.core import Array
     from ganjax.data import Dataset
     from ganjax.training import Setup
@@ -93,7 +96,7 @@ class Config(ImageConfig):
         require(self, "dynamics", self.dynamics != "competitive", "another: its steps have no schedule")
 
 
-def half_cosine(first: float, last: float, images: int, batch: int = 1) -> Callable[[Any], "Array"]:
+def half_cosine(first: float, last: float, images: int, batch: float = 1) -> Callable[[Any], "Array"]:
     """`last + (first - last) (1 + cos(pi t)) / 2`, with t the share of `images` that `count` batches are, 1 at most."""
     import jax.numpy as jnp
 
@@ -104,10 +107,19 @@ def half_cosine(first: float, last: float, images: int, batch: int = 1) -> Calla
     return at
 
 
-def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
-    """Two residual networks without normalisation, R1 and R2, everything on its schedule."""
+def adam(config: Config) -> "GradientTransformation":
+    """Of both players, its rate and second decay on their way over the burn-in."""
     import optax
 
+    from ganjax.recipe import updates_of_a_turn
+
+    over = partial(half_cosine, images=config.burn_in, batch=config.batch_size / updates_of_a_turn(config))
+    rate, b2 = over(config.learning_rate, config.final_rate), over(config.beta2, config.final_beta2)
+    return optax.inject_hyperparams(optax.adam)(rate, b1=config.beta1, b2=b2)
+
+
+def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
+    """Two residual networks without normalisation, R1 and R2, everything on its schedule."""
     from ganjax import recipe
     from ganjax.augment import scheduled
     from ganjax.games.adversarial import options
@@ -116,9 +128,6 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
 
     r3gan.stages(dataset.shape, config.width)
     over = partial(half_cosine, images=config.burn_in, batch=config.batch_size)
-    adam = optax.inject_hyperparams(optax.adam)(
-        over(config.learning_rate, config.final_rate), b1=config.beta1, b2=over(config.beta2, config.final_beta2)
-    )
     more: dict[str, Any] = {}
     if config.gamma or config.final_gamma:
         gamma = over(config.gamma, config.final_gamma)
@@ -134,7 +143,7 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
         axis_name,
         generator=partial(r3gan.Generator, dataset.shape, **shared),
         discriminator=partial(r3gan.Discriminator, **shared),
-        optimizers={"discriminator": adam, "generator": adam},
+        optimizers=dict.fromkeys(("discriminator", "generator"), adam(config)),
         **more,
     )
 

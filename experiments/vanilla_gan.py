@@ -48,7 +48,7 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
 
     from ganjax.dynamics import alternating, ema, simultaneous
     from ganjax.games.adversarial import gan, normal_prior, options, sampler
-    from ganjax.losses import LOSSES
+    from ganjax.losses import named
     from ganjax.models import mlp
     from ganjax.training import Averaged, Setup
 
@@ -68,7 +68,7 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
         game=gan(
             generator,
             discriminator,
-            LOSSES[config.loss],
+            named(config.loss, axis_name),
             prior=prior,
             one_pass=config.play == "alternating",
             axis_name=axis_name,

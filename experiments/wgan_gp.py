@@ -11,8 +11,8 @@ Settings: 128 channels in both networks, 5 critic steps, lambda 10, batch 64, Ad
 weights the class terms by 1 and 0.1; here they are 64, nothing, and 1 and 1.
 Expected: FID 22.29 and IS 7.33 (mimicry with 256 and 128 channels, unconditional, 50,000 samples against 50,000
 training images); IS 7.86 +- .07 in the paper, 8.42 +- .10 supervised.
-Time: on 2 CPU cores over a month (four times the measured 8 s a step of 64 channels). On one H100 18 minutes at best, by
-the model of docs/scaling.md; no accelerator was at hand to hold that against.
+Time: on 2 CPU cores over a month (four times the measured 8 s a step of 64 channels). On one H100 18 minutes at best,
+by the model of docs/scaling.md; no accelerator was at hand to hold that against.
 What we measured: the smoke size alone; neither command above has been run in full.
 """
 

@@ -166,7 +166,7 @@ class GanConfig(TrainConfig):
 
 
 # The dynamics in which one player's turn follows the other's.
-IN_TURN = ("alternating", "lookahead", "unrolled", "against_average")
+IN_TURN = ("alternating", "lookahead", "unrolled", "history_of_opponents", "against_average")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -193,10 +193,16 @@ class ImageConfig(GanConfig):
         "unrolled",
         "opponent_lookahead",
         "lola",
+        "history_of_opponents",
         "against_average",
         "competitive",
     ] = "alternating"
     """How the players move; competitive play has steps of its own instead of Adam."""
+    inner_step: float = 0.01
+    """Length of the plain gradient steps inside unrolled, lola, opponent_lookahead and runge_kutta (whose optimiser
+    then moves by the mean slope), and of competitive play's own."""
+    clip: float = 0.0
+    """Bound on every weight of the discriminator, clipped to it after each step (0.01 in WGAN); 0 sets none."""
     adjust: Literal["none", "consensus", "symplectic", "gradient_norm", "historical_averaging"] = "none"
     """A term added to the vector field."""
     adjust_weight: float = 0.1
@@ -210,7 +216,8 @@ class ImageConfig(GanConfig):
     decay_steps: int = 0
     """Steps over which the learning rate falls to zero along a line; 0 keeps it."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """What the networks compute in; parameters, statistics, losses and penalties are float32 in any case."""
+    """What the networks compute in; parameters, statistics, losses and penalties are float32 in any case. On an
+    accelerator products of float32 numbers are narrower inside unless JAX_DEFAULT_MATMUL_PRECISION=float32 is set."""
     remat: bool = False
     """Compute blocks again in the backward pass rather than keep them: less memory, a third more work."""
 
@@ -218,8 +225,17 @@ class ImageConfig(GanConfig):
         super().__post_init__()
         alone = self.discriminator_turns == 1 or self.dynamics in IN_TURN
         require(self, "discriminator_turns", alone, f"1 with --dynamics {self.dynamics}, where all move at once")
+        for name in ("conditioning", "generator_conditioning"):
+            told = self.conditional or getattr(self, name) == getattr(type(self), name)
+            require(self, name, told, f"{getattr(type(self), name)} without --conditional: there are no labels")
         constant = self.dynamics != "competitive" or not self.decay_steps
         require(self, "decay_steps", constant, "0 with --dynamics competitive, whose steps are constant")
+        moving = not self.decay_steps or self.steps <= self.decay_steps
+        expected = f"at most --decay-steps {self.decay_steps}, after which nothing moves (0 keeps the rate)"
+        require(self, "steps", moving, expected)
+        require(self, "inner_step", 0 < self.inner_step < math.inf, "a positive number")
+        require(self, "clip", 0 <= self.clip < math.inf, "a number that is not negative")
+        require(self, "clip", self.dynamics != "competitive" or not self.clip, "0 with --dynamics competitive")
         require(self, "adjust_weight", self.adjust_weight >= 0, "a number that is not negative")
         require(self, "beta2", 0 <= self.beta2 < 1, "at least 0 and less than 1")
         for name in ("decay_steps", "average_start"):

@@ -177,6 +177,11 @@ LOSSES = {
 } | {f"f_{name}": f_gan(divergence) for name, divergence in DIVERGENCES.items()}
 
 
+def named(name: str, axis_name: str | None = None) -> AdversarialLoss:
+    """The loss of that name in `LOSSES`, of a batch that the devices of a mapped axis share."""
+    return relativistic_average(axis_name=axis_name) if name == "relativistic_average" else LOSSES[name]
+
+
 class Auxiliary(NamedTuple):
     """A term beside the adversarial loss, of everything that the discriminator says.
 

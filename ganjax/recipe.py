@@ -16,12 +16,14 @@ from ganjax.dynamics import (
     Average,
     against_average,
     alternating,
+    clipped,
     competitive,
     consensus,
     ema,
     extragradient,
     gradient_norm,
     historical_averaging,
+    history_of_opponents,
     lola,
     lookahead,
     opponent_lookahead,
@@ -36,7 +38,7 @@ from ganjax.dynamics import (
 from ganjax.dynamics.rule import Optimizers
 from ganjax.games.adversarial import gan, normal_prior, options, sampler
 from ganjax.layers.conditioning import ConcatenatedImage, ConcatenatedLatent
-from ganjax.losses import LOSSES, Auxiliary, auxiliary_classifier
+from ganjax.losses import Auxiliary, auxiliary_classifier, named
 from ganjax.models import dcgan
 from ganjax.spectral import spectral_norm
 from ganjax.training import Averaged, Setup
@@ -81,7 +83,7 @@ def build(
         **more,
     }
     return Setup(
-        game=gan(g, d, LOSSES[config.loss], prior=prior, axis_name=axis_name, **arguments),
+        game=gan(g, d, named(config.loss, axis_name), prior=prior, axis_name=axis_name, **arguments),
         dynamics=dynamics(config, axis_name, optimizers),
         dataset=dataset,
         batch_size=config.batch_size,
@@ -157,19 +159,25 @@ def learning_rate(config: ImageConfig) -> optax.Schedule | float:
 
 def adam(config: ImageConfig) -> Optimizers:
     """Adam of both players. A schedule counts steps, of which each takes so many updates of a player."""
-    rate, looks = learning_rate(config), 2 if config.dynamics == "extragradient" else 1
-    optimizers = {}
+    rate, optimizers = learning_rate(config), {}
     for player, turns in (("discriminator", config.discriminator_turns), ("generator", 1)):
-        own = partial(_of_turns, rate, turns * looks) if callable(rate) else rate
+        own = partial(_of_turns, rate, turns * updates_of_a_turn(config)) if callable(rate) else rate
         optimizers[player] = optax.adam(own, b1=config.beta1, b2=config.beta2)
     return optimizers
+
+
+def updates_of_a_turn(config: ImageConfig) -> int:
+    """How often an optimiser's count moves in a turn of its player."""
+    return 2 if config.dynamics == "extragradient" else 1
 
 
 def dynamics(config: ImageConfig, axis_name: str | None, optimizers: Optimizers | None = None) -> Dynamics:
     """How the players move, by Adam or by these optimisers."""
     optimizers = adam(config) if optimizers is None else optimizers
+    if config.clip:
+        optimizers = {**optimizers, "discriminator": clipped(optimizers["discriminator"], config.clip)}
     turns = {"discriminator": config.discriminator_turns}
-    weight, step = config.adjust_weight, config.learning_rate
+    weight, step = config.adjust_weight, config.inner_step
     adjustments = {
         "none": lambda: None,
         "consensus": lambda: consensus(weight),
@@ -192,6 +200,7 @@ def dynamics(config: ImageConfig, axis_name: str | None, optimizers: Optimizers 
             simultaneous(optimizers, **how), step=step, axis_name=axis_name
         ),
         "lola": lambda: lola(simultaneous(optimizers, **how), step=step, axis_name=axis_name),
+        "history_of_opponents": lambda: history_of_opponents(alternate(), size=5, every=100),
         "against_average": lambda: against_average(alternate()),
         "competitive": lambda: competitive(step, tolerance=1e-3, iterations=5, **how),
     }

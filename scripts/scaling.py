@@ -3,7 +3,7 @@ accelerators; held against this machine by --measure.
 
 .venv/bin/python scripts/scaling.py                                  # Markdown tables, for an H100 cluster
 .venv/bin/python scripts/scaling.py --machine tpu_v4 --plot law.png
-.venv/bin/python scripts/scaling.py --measure --devices 1 2 4        # predicted and measured on this machine
+.venv/bin/python scripts/scaling.py --recipes dcgan vanilla_gan --measure --devices 1 2 4   # held against this machine
 """
 
 import argparse
@@ -217,7 +217,7 @@ def assumptions(machine: Machine, utilisation: float) -> str:
 
 
 def measured(experiment: Any, config: Any, chunks: int) -> dict[str, Any]:
-    """Seconds of a step in the loop of `train`, on the devices that there are, the least over chunks."""
+    """What `profile` measures in the loop of `train`, on the devices that there are; steps are medians over chunks."""
     from ganjax import profile
     from ganjax.training import Schedule, parallel
 

@@ -27,7 +27,7 @@ from ganjax.spectral import spectral_norm
 from ganjax.training import Keys, init_state, train_step
 from ganjax.training.setup import arrays, gather, initial_state, state_shapes
 
-SMALL = ConvolutionalConfig(data="digits", width=4, latent=4, batch_size=8)
+SMALL = ConvolutionalConfig(data="digits", width=4, latent=4, batch_size=8, steps=4)
 DIGITS = load("digits")
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
@@ -60,6 +60,7 @@ CHOICES = [
     {"augment": "ada", "penalty": "r1", "discriminator_turns": 2, "decay_steps": 10},
     {"average": "tail", "accumulate": 2, "loss": "wasserstein", "penalty": "gradient_penalty"},
     {"average": "none", "packing": 2},
+    {"clip": 0.01},
 ]
 
 
@@ -82,6 +83,52 @@ def test_every_choice_takes_a_step(build, changes):
     draw = jax.jit(setup.sample)
     x = draw(new.params["generator"], new.net_state["generator"], Keys.of(0).samples, jnp.arange(8), labels)
     assert x.shape == (8, 8, 8, 1) and jnp.isfinite(x).all()
+
+
+# Their memory plays a part after five and after a hundred steps; tests/dynamics has theirs.
+LATER = ("lookahead", "history_of_opponents")
+
+
+@pytest.mark.parametrize(
+    "changes", [c for c in PLAY[2:] if c.get("dynamics") not in LATER], ids=lambda c: "-".join(c.values())
+)
+def test_every_way_to_play_goes_its_own_way(changes):
+    """After three steps it is elsewhere than both plain ways, by more than a fiftieth of their length."""
+
+    def moved(**changes):
+        config = replace(SMALL, inner_step=0.1, learning_rate=1e-2, adjust_weight=1.0, **changes)
+        setup, start, state, _ = step(config, perceptrons)
+        index = jnp.arange(setup.examples)
+        batch = gather(arrays(setup, setup.examples), index, index)
+        advance = jax.jit(train_step(setup.game, setup.dynamics, setup.averages))
+        for _ in range(2):
+            state, _ = advance(state, batch, Keys.of(0).steps)
+        return jax.tree.map(jnp.subtract, state.params, start.params)
+
+    found = moved(**changes)
+    for name in ("alternating", "simultaneous"):
+        plain = moved(dynamics=name)
+        away = optax.tree.norm(jax.tree.map(jnp.subtract, found, plain))
+        assert away > 0.02 * optax.tree.norm(plain), f"{changes} plays like {name}"
+
+
+def test_a_clipped_discriminator_is_bounded():
+    _, _, state, _ = step(replace(SMALL, clip=0.01))
+    largest = {p: max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(t)) for p, t in state.params.items()}
+    assert largest["discriminator"] <= 0.01 + 1e-7 < largest["generator"]
+
+
+def test_devices_share_the_means_of_a_relativistic_loss():
+    """Two devices with half of a batch each lose what one device loses."""
+    config, half = replace(SMALL, loss="relativistic_average"), lambda leaf: leaf.reshape(2, 4, *leaf.shape[1:])
+    alone, shared = (perceptrons(config, DIGITS, axis).game for axis in (None, "data"))
+    batch = Batch(jax.random.normal(jax.random.key(1), (8, 8, 8, 1)), None, jnp.arange(8))
+    params, net_state = jax.jit(alone.init)(jax.random.key(0), batch)
+    for player in alone.players:
+        both = jax.vmap(shared.costs[player], (None, None, 0, None), axis_name="data")
+        costs, _ = jax.jit(both)(params, net_state, jax.tree.map(half, batch), jax.random.key(2))
+        expected, _ = jax.jit(alone.costs[player])(params, net_state, batch, jax.random.key(2))
+        np.testing.assert_allclose(costs.mean(), expected, rtol=1e-6)
 
 
 def test_the_conditioning_is_felt():
@@ -136,6 +183,9 @@ def test_what_does_not_go_together_is_refused():
         ),
         ({"remat": True}, "--remat is True, expected left out"),
         ({"beta2": 1.0}, "--beta2 is 1.0, expected at least 0 and less than 1"),
+        ({"conditioning": "auxiliary"}, "--conditioning is auxiliary, expected projection without --conditional"),
+        ({"decay_steps": 3}, "--steps is 4, expected at most --decay-steps 3"),
+        ({"clip": 0.1, "dynamics": "competitive"}, "--clip is 0.1, expected 0 with --dynamics competitive"),
     ]:
         with pytest.raises(ConfigError, match=re.escape(sentence)):
             replace(SMALL, **changes)

@@ -156,7 +156,7 @@ def gan(
 
     A discriminator that says `by_example = True`, because nothing in it mixes examples, sees real and fake ones in one
     pass of its own turn; not under penalties on the real or fake examples themselves, whose passes are shared instead
-    (but in a narrower `dtype`, where penalties have passes of their own).
+    (but not where penalties need passes of their own: in a narrower `dtype`, and on augmented fakes).
     Networks may compute in a narrower `dtype`: logits, losses, penalties and statistics are in float32 all the same.
 
     Args:

@@ -12,6 +12,7 @@ mimicry (Lee & Town 2020); other images whose sides are 2^n times 3 to 7 get the
 | 128 | 4x4, 5 doublings, 1024 to 64 | 5 halvings, 1 block more, 64 to 1024 |
 """
 
+import itertools
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -77,10 +78,13 @@ def layout(shape: tuple[int, ...]) -> Size:
             "times a power of 2, such as 28, 32, 48, 64 or 128; crop, pad or resize the images"
         )
     if max(shape[:2]) in SIZES:
-        return SIZES[max(shape[:2])]
-    if doublings <= 3:
-        return Size((1,) * (doublings + 1), (1, 1, 1, 1), min(2, doublings))
-    return SIZES[64 if doublings == 4 else 128]._replace(halvings=doublings)
+        size = SIZES[max(shape[:2])]
+    elif doublings <= 3:
+        size = Size((1,) * (doublings + 1), (1, 1, 1, 1), min(2, doublings))
+    else:
+        size = SIZES[64 if doublings == 4 else 128]._replace(halvings=doublings)
+    even = next(n for n in itertools.count() if any(side % 2 ** (n + 1) for side in shape[:2]))
+    return size._replace(halvings=min(size.halvings, even))
 
 
 class Generator(nn.Module):

@@ -96,4 +96,4 @@ def as_data(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Undo the scaling of images to [-1, 1]; other data stay as they are."""
     if dtype != np.uint8:
         return x
-    return np.clip(np.round((x + 1) * 127.5), 0, 255).astype(np.uint8)
+    return np.clip(np.round((np.asarray(x, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)

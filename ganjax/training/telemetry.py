@@ -24,11 +24,14 @@ def telemetry(setup: Setup) -> Callable[[GameState], Metrics]:
 def gradient_norms(setup: Setup) -> Callable[[GameState], Metrics]:
     """`|grad_i c_i|` of each player i on the first examples of the data, with the same noise every time.
 
+    They are as many as a device takes of a batch, so that it takes no more memory than a step.
+
     Returns:
         `state -> {"<player>/gradient": scalar}`.
     """
-    data, index = arrays(setup, setup.batch_size), jnp.arange(setup.batch_size, dtype=jnp.int32)
     axis_name = parallel.axis_name()
+    share = setup.batch_size // (1 if axis_name is None else jax.device_count())
+    data, index = arrays(setup, share), jnp.arange(share, dtype=jnp.int32)
 
     def measure(state: GameState) -> Metrics:
         view = View(setup.game, state.net_state, gather(data, index, index), Keys.of(0).steps)
@@ -37,6 +40,6 @@ def gradient_norms(setup: Setup) -> Callable[[GameState], Metrics]:
 
     if axis_name is None:
         return measure
-    # The networks average over the devices' axis: here it has one device, which sees the whole batch.
+    # The networks average over the devices' axis: here it has one device, which sees them all.
     one = jax.vmap(measure, axis_name=axis_name, axis_size=1, in_axes=None)
     return lambda state: jax.tree.map(lambda value: value[0], one(state))

@@ -223,6 +223,25 @@ def test_schedules_are_half_a_cosine_of_the_images(recipe):
     np.testing.assert_allclose([at(k) for k in (0, 1, 2, 4, 9)], [2, 1.5 + math.sqrt(0.5) / 2, 1.5, 1, 1], rtol=1e-6)
 
 
+def test_schedules_count_steps_of_extragradient_whose_optimisers_move_twice(recipe):
+    """Under a constant gradient Adam's moves are as long as its rate: 4 batches of burn-in are over after 8."""
+    config = recipe.Config(
+        dynamics="extragradient",
+        batch_size=10,
+        burn_in=40,
+        learning_rate=2.0,
+        final_rate=1.0,
+        final_beta2=0.9,
+    )
+    adam, sizes = recipe.adam(config), []
+    state = adam.init(jnp.zeros(()))
+    for _ in range(10):
+        move, state = jax.jit(adam.update)(jnp.ones(()), state)
+        sizes.append(-float(move))
+    expected = [1.5 + math.cos(math.pi * min(k, 8) / 8) / 2 for k in range(10)]
+    np.testing.assert_allclose(sizes, expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("options", "entries"),
     [

@@ -98,7 +98,9 @@ def test_classes_add_their_tables():
     assert count(shapes(d, images(32), labels)["params"]) == 1_053_825 + 10 * 128
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (16, 24, 4), (96, 64, 3), (4, 6, 2)])
+@pytest.mark.parametrize(
+    "shape", [(8, 8, 1), (28, 28, 1), (16, 24, 4), (96, 64, 3), (4, 6, 2), (48, 64, 3), (24, 48, 3), (64, 16, 3)]
+)
 def test_images_of_other_sizes(shape):
     g, d = resnet.Generator(shape, width=2), resnet.Discriminator(width=2)
     out = jax.eval_shape(lambda: g.init_with_output(jax.random.key(0), jnp.ones((B, 8)), train=True))[0]

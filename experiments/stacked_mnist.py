@@ -10,7 +10,8 @@ Settings: PacGAN's: 128,000 stacks, packing 2, 64 packs in a batch, Adam 2e-4 (.
 BatchNorm in the discriminator; z is normal, not uniform; the generator moves once a step, not twice.
 Expected: 1,000 modes and KL .06 +- .003 with packing 2, 78.9 +- 6.5 modes and 4.50 without (PacGAN, 10 runs, its own
 networks); 1,000 and .029 (R3GAN, 20.7 million parameters).
-Time: not measured; no accelerator was at hand.
+Time: about 4 hours on 2 CPU cores, by 13 GFLOP a step. On one H100 33 seconds at best, by the model of docs/scaling.md;
+no accelerator was at hand to hold that against.
 What we measured: the smoke size alone; the full setting has not been run.
 """
 

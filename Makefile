@@ -15,7 +15,7 @@ demo: $(READY)
 test: $(READY)
 	GANJAX_SMOKE=1 $(BIN)/python -m pytest -n auto --dist worksteal --nbmake --nbmake-timeout=300 tests notebooks
 
-## make faults: kill, damage, fill and starve real runs, all the faults of tests/faults; about 15 minutes on 2 cores
+## make faults: kill, damage, fill and starve real runs, all the faults of tests/faults; about 40 minutes on 2 cores
 faults: $(READY)
 	rm -rf runs/faults
 	GANJAX_FAULTS=full $(BIN)/python -m pytest -n auto --dist worksteal tests/faults

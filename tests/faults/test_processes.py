@@ -74,7 +74,7 @@ def test_a_signal_saves_and_ends(reference, tmp_path, name, row, full):
     """Few checkpoints are due, so that the one of the interrupted step is told from them."""
     rng = random.Random(1)
     with Row(row, f"{name} at a random step: saved, exit {STOPPED[name]}") as row:
-        for trial in itertools.takewhile(lambda _: row.injected < number(full), range(3 * full)):
+        for trial in itertools.takewhile(lambda _: row.injected < number(full), range(3 * number(full))):
             run = Run(tmp_path / str(trial), every=150)
             process = run.start()
             assert run.began(process), process.communicate()

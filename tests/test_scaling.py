@@ -98,6 +98,16 @@ def test_the_documented_tables_name_every_option():
     assert scaling.assumptions(scaling.MACHINES["h100"], 0.4).splitlines()[2] in text
 
 
+def test_the_documented_rows_are_those_of_the_script():
+    text, names = (ROOT / "docs" / "scaling.md").read_text(), ("vanilla_gan", "stacked_mnist")
+    command = [sys.executable, ROOT / "scripts" / "scaling.py", "--recipes", *names]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    rows = [line for line in done.stdout.splitlines() if line.startswith(tuple(f"| {name} " for name in names))]
+    assert done.returncode == 0 and len(rows) == 3 * len(names), done.stderr
+    for row in rows:
+        assert row in text, f"docs/scaling.md lacks: {row}"
+
+
 @pytest.mark.parametrize("name", sorted(scaling.MACHINES))
 def test_more_devices_never_make_a_step_of_the_same_work_faster(name):
     times = [scaling.step_seconds(RECIPE, scaling.MACHINES[name], n, 0.4, weak=True) for n in scaling.COUNTS]

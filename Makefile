@@ -31,7 +31,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-## make mutants: small wrong versions of the package, each of which its named test must see; about 5 minutes
+## make mutants: small wrong versions of the package, each of which its named test must see; about 10 minutes
 mutants: $(READY)
 	$(BIN)/python tests/mutants/run.py
 

@@ -85,8 +85,20 @@ def test_every_choice_takes_a_step(build, changes):
     assert x.shape == (8, 8, 8, 1) and jnp.isfinite(x).all()
 
 
-# Their memory plays a part after five and after a hundred steps; tests/dynamics has theirs.
+# Their memory plays a part after five and after a hundred steps.
 LATER = ("lookahead", "history_of_opponents")
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_what_remembers_has_a_memory_of_its_own(name):
+    """A copy of parameters beside the optimisers' state, one slow one or five of opponents."""
+    size = {}
+    for dynamics in ("alternating", name):
+        state = state_shapes(perceptrons(replace(SMALL, dynamics=dynamics), DIGITS, None))
+        weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+        size[dynamics] = sum(leaf.size for leaf in jax.tree.leaves(state.dynamics_state))
+    copies = {"lookahead": 1, "history_of_opponents": 5}[name]
+    assert 0 <= size[name] - size["alternating"] - copies * weights < 5
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def layout(shape: tuple[int, ...]) -> Size:
         size = Size((1,) * (doublings + 1), (1, 1, 1, 1), min(2, doublings))
     else:
         size = SIZES[64 if doublings == 4 else 128]._replace(halvings=doublings)
+    # No further halvings than leave even sides to halve: the smaller side of 48x64 has four of them, 64 pixels five.
     even = next(n for n in itertools.count() if any(side % 2 ** (n + 1) for side in shape[:2]))
     return size._replace(halvings=min(size.halvings, even))
 

@@ -1,5 +1,6 @@
 """What all tests share: strict JAX settings, float64 on request, one compilation cache for child processes."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -10,21 +11,36 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from jax._src import compiler  # noqa: E402
 
-# Where mathematics is compared and nearly all the time is the compiler's: there it optimises less, which takes three
-# fifths of the time. Whatever promises equal bits, resumes, streams or shares is compiled as users run it.
-QUICK = {"contracts", "dynamics", "games", "layers", "models", "test_augment.py", "test_recipe.py"}
+# Where mathematics is compared, nearly all the time is the compiler's: there it optimises less, by its older emitters,
+# which takes a quarter of the time. Whatever promises equal bits, resumes, streams or shares is compiled as users run it.
+AS_USERS = {"faults", "training", "test_export.py", "test_seeds.py"}
+QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
+_options = compiler.get_compile_options
+
+
+def _quick_options(*args, env_options_overrides=None, **kwargs):
+    quick = QUICK if jax.config.read("jax_disable_most_optimizations") else {}
+    return _options(*args, env_options_overrides=quick | (env_options_overrides or {}), **kwargs)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _compiler(request):
-    if request.path.relative_to(Path(__file__).parent).parts[0] not in QUICK:
+    if request.path.relative_to(Path(__file__).parent).parts[0] in AS_USERS:
         yield
         return
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
 
+
+compiler.get_compile_options = _quick_options
+
+
+def pytest_collection_finish():
+    """What has been imported stays: the collector need not go through it again while JAX traces (6 % of the time)."""
+    gc.freeze()
 
 @pytest.fixture(autouse=True)
 def _strict():

@@ -13,8 +13,8 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 from jax._src import compiler  # noqa: E402
 
-# Where mathematics is compared, nearly all the time is the compiler's: there it optimises less, by its older emitters,
-# which takes a quarter of the time. Whatever promises equal bits, resumes, streams or shares is compiled as users run it.
+# Where mathematics is compared, nearly all the time is the compiler's: there it optimises less and emits without MLIR,
+# which takes a quarter of the time. Whatever promises equal bits, resumes, streams or shares is compiled as for users.
 AS_USERS = {"faults", "training", "test_export.py", "test_seeds.py"}
 QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 _options = compiler.get_compile_options
@@ -41,6 +41,7 @@ compiler.get_compile_options = _quick_options
 def pytest_collection_finish():
     """What has been imported stays: the collector need not go through it again while JAX traces (6 % of the time)."""
     gc.freeze()
+
 
 @pytest.fixture(autouse=True)
 def _strict():

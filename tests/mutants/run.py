@@ -20,6 +20,7 @@ import time
 import tomllib
 import traceback
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,42 +123,59 @@ def prepare(folder: Path) -> None:
         importlib.import_module(module)
 
 
-def try_all(mutants: Sequence[Mutant], root: Path, timeout: float) -> list[Outcome]:
-    """First all tests on the package as it is, then each mutant's on the mutant."""
+def try_all(mutants: Sequence[Mutant], root: Path, timeout: float, jobs: int) -> list[Outcome]:
+    """First all tests on the package as it is, then each mutant's on the mutant; `jobs` at a time, a copy for each."""
     from tqdm import tqdm
 
     tqdm.monitor_interval = 0  # no thread: this process forks
-    outcomes = []
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary).resolve()
-        for name in filter(lambda name: (root / name).exists(), COPIED):
-            if (root / name).is_dir():
-                shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy2(root / name, folder / name)
-        prepare(folder)
-        with tqdm(total=len(mutants) + 1, unit="mutant", dynamic_ncols=True) as bar:
+    jobs = min(jobs, len(mutants))
+    tests = list(dict.fromkeys(mutant.test for mutant in mutants))
+    context = multiprocessing.get_context("fork")
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        ProcessPoolExecutor(jobs, context, _copy, (root, temporary)) as pool,
+    ):
+        shares = [tests[i::jobs] for i in range(min(jobs, len(tests)))]
+        whole = [pool.submit(_run_whole, share, timeout * len(share)) for share in shares]
+        tried = [pool.submit(_try, mutant, root, timeout) for mutant in mutants]
+        with tqdm(total=len(mutants), unit="mutant", dynamic_ncols=True) as bar:
             bar.set_postfix_str("all tests on the package as it is")
-            tests = list(dict.fromkeys(mutant.test for mutant in mutants))
-            status, output = run_tests(folder, tests, timeout * len(tests))
-            if status != 0:  # None: out of time
-                raise SystemExit(f"{output}\na named test does not pass on the package as it is (status {status})")
-            bar.update()
-            for mutant in mutants:
+            for status, output in (share.result() for share in whole):
+                if status != 0:  # None: out of time
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise SystemExit(f"{output}\na named test does not pass on the package as it is (status {status})")
+            places = dict(zip(tried, mutants, strict=True))
+            for future in as_completed(tried):
+                mutant, verdict = places[future], future.result().verdict
                 bar.set_postfix_str(f"{mutant.file}: {mutant.wrong}")
-                outcomes.append(_try(mutant, root, folder, timeout))
-                if outcomes[-1].verdict != "killed":
-                    bar.write(f"{outcomes[-1].verdict}: {mutant.wrong} ({mutant.test})", file=sys.stderr)
+                if verdict != "killed":
+                    bar.write(f"{verdict}: {mutant.wrong} ({mutant.test})", file=sys.stderr)
                 bar.update()
-    return outcomes
+    return [future.result() for future in tried]
 
 
-def _try(mutant: Mutant, root: Path, folder: Path, timeout: float) -> Outcome:
-    place, source = folder / mutant.file, (root / mutant.file).read_text()
+def _copy(root: Path, temporary: str) -> None:
+    """A copy of the package for this process, which works in it from now on."""
+    folder = Path(tempfile.mkdtemp(dir=temporary)).resolve()
+    for name in filter(lambda name: (root / name).exists(), COPIED):
+        if (root / name).is_dir():
+            shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(root / name, folder / name)
+    os.chdir(folder)
+    prepare(folder)
+
+
+def _run_whole(tests: Sequence[str], timeout: float) -> tuple[int | None, str]:
+    return run_tests(Path.cwd(), tests, timeout)
+
+
+def _try(mutant: Mutant, root: Path, timeout: float) -> Outcome:
+    place, source = Path(mutant.file), (root / mutant.file).read_text()
     began = time.monotonic()
     place.write_text(mutated(mutant, source))
     try:
-        status, output = run_tests(folder, [mutant.test], timeout)
+        status, output = run_tests(Path.cwd(), [mutant.test], timeout)
     finally:
         place.write_text(source)
     reason = next((line[1:].strip() for line in output.splitlines() if line.startswith("E ")), "")
@@ -187,6 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mutants", type=Path, default=MUTANTS, help="default: mutants.toml beside this file")
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder of ganjax/ and tests/ (default: this one)")
     parser.add_argument("--report", type=Path, default=Path("runs/mutants/report.json"), help="default: %(default)s")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     chosen = [
         mutant
@@ -195,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     if not chosen:
         parser.error(f"--only {options.only} chooses none of the mutants")
-    outcomes = try_all(chosen, options.root.resolve(), options.timeout)
+    outcomes = try_all(chosen, options.root.resolve(), options.timeout, options.jobs)
     print("\n".join(table(chosen, outcomes)))
     options.report.parent.mkdir(parents=True, exist_ok=True)
     options.report.write_text(json.dumps(record(chosen, outcomes), indent=2) + "\n")

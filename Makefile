@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test faults mutants lint format lock bench clean
+.PHONY: demo test test-all test-times faults mutants lint format lock bench clean
 
 ## make demo: train a DCGAN on the embedded images, score it, write its page; about 5 minutes on 2 cores
 demo: $(READY)
@@ -11,9 +11,20 @@ demo: $(READY)
 	$(BIN)/python experiments/dcgan.py evaluate --workdir runs/demo --count 2000
 	$(BIN)/python experiments/dcgan.py report --workdir runs/demo
 
-## make test: the whole suite, notebooks included
+SUITE := $(BIN)/python -m pytest -n auto --dist worksteal --nbmake --nbmake-timeout=300 tests notebooks
+
+## make test: everything that a change can break, in its cheapest form, notebooks included; at most 12 minutes on 2 cores
 test: $(READY)
-	GANJAX_SMOKE=1 $(BIN)/python -m pytest -n auto --dist worksteal --nbmake --nbmake-timeout=300 tests notebooks
+	GANJAX_SMOKE=1 $(SUITE)
+
+## make test-all: the full matrix, more of it compiled as for users; at most 60 minutes on 2 cores
+test-all: $(READY)
+	GANJAX_SMOKE=1 GANJAX_TESTS=full $(SUITE)
+
+## make test-times: `make test`, and where its time went
+test-times: $(READY)
+	GANJAX_SMOKE=1 $(SUITE) -p times
+	$(BIN)/python tests/times.py
 
 ## make faults: kill, damage, fill and starve real runs, all the faults of tests/faults; about 40 minutes on 2 cores
 faults: $(READY)
@@ -31,7 +42,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-## make mutants: small wrong versions of the package, each of which its named test must see; about 10 minutes
+## make mutants: small wrong versions of the package, each of which its named test must see; at most 10 minutes
 mutants: $(READY)
 	$(BIN)/python tests/mutants/run.py
 

@@ -12,10 +12,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 from jax._src import compiler  # noqa: E402
+from matrix import FULL  # noqa: E402
 
-# Where mathematics is compared, nearly all the time is the compiler's: there it optimises less and emits without MLIR,
-# which takes a quarter of the time. Whatever promises equal bits, resumes, streams or shares is compiled as for users.
-AS_USERS = {"faults", "training", "test_export.py", "test_seeds.py"}
+# Nearly all the time is the compiler's. Where mathematics is compared it optimises less and emits without MLIR, which
+# takes a quarter of the time; so does `make test` with all but what promises equal bits, resumes, streams or shares.
+MATHEMATICS = {"contracts", "dynamics", "games", "layers", "models", "test_augment.py", "test_recipe.py"}
+BITS = {"faults", "training", "test_export.py", "test_seeds.py"}
 QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 _options = compiler.get_compile_options
 
@@ -27,7 +29,8 @@ def _quick_options(*args, env_options_overrides=None, **kwargs):
 
 @pytest.fixture(autouse=True, scope="module")
 def _compiler(request):
-    if request.path.relative_to(Path(__file__).parent).parts[0] in AS_USERS:
+    part = request.path.relative_to(Path(__file__).parent).parts[0]
+    if part in BITS or (FULL and part not in MATHEMATICS):
         yield
         return
     jax.config.update("jax_disable_most_optimizations", True)

@@ -11,6 +11,8 @@ import optax
 import pytest
 from flax import linen as nn
 
+from matrix import cases
+
 from ganjax.core import Batch
 from ganjax.dynamics import (
     against_average,
@@ -187,7 +189,7 @@ CASES += [(d, "none", STATEFUL) for d in DYNAMICS]
 CASES += [("simultaneous", "none", g) for g in MORE_GAMES if g != STATEFUL]
 
 
-@pytest.mark.parametrize("dynamics_name, adjust, game_name", CASES)
+@pytest.mark.parametrize("dynamics_name, adjust, game_name", cases(CASES))
 def test_contract(dynamics_name, adjust, game_name):
     step, state, batch = _make(game_name, dynamics_name, adjust)
     key = jax.random.key(3)
@@ -238,8 +240,11 @@ def _with_a_stake_in_the_opponents(game):
     return game._replace(costs={player: cost(player) for player in game.players})
 
 
-@pytest.mark.parametrize("game_name, adjust", [*product(["dirac_gan"], ADJUSTMENTS), ("gan", "none")])
-@pytest.mark.parametrize("dynamics_name", [d for d in DYNAMICS if d not in ("lola", "unrolled")])
+STAKES = [(d, a, "dirac_gan") for d, a in product(DYNAMICS, ADJUSTMENTS)] + [(d, "none", "gan") for d in DYNAMICS]
+STAKES = [(d, a, g) for d, a, g in STAKES if d not in ("lola", "unrolled")]
+
+
+@pytest.mark.parametrize("dynamics_name, adjust, game_name", cases(STAKES))
 def test_nobody_moves_by_what_another_pays(dynamics_name, game_name, adjust):
     """Gradients are of the own cost in the own parameters. LOLA and unrolling alone mean to steer the opponent."""
     game, batch, start = _begun(game_name, seed=5)

@@ -168,12 +168,12 @@ def test_published_names_belong_to_the_published_network(extractor, names):
 
 
 def test_the_receipt_says_what_was_done(digits, classifier):
-    setup, _ = scenes.replaying(digits, digits.x_test)
+    setup, state = scenes.replaying(digits, digits.x_test)
     taken = {"weights": "default", "count": 5000, "reference_count": None, "seed": 3}
-    first = receipt_of(setup, classifier, {"loss": "hinge", "steps": 10}, **taken)
+    first = receipt_of(setup, state, classifier, {"loss": "hinge", "steps": 10}, **taken)
     assert (first.weights, first.count, first.reference_count, first.seed) == ("raw", 5000, 1500, 3)
     assert first.extractor_digest == classifier.digest and first.data_digest == digits.digest
-    other = receipt_of(setup, classifier, {"loss": "wasserstein", "steps": 10}, **taken)
+    other = receipt_of(setup, state, classifier, {"loss": "wasserstein", "steps": 10}, **taken)
     assert first.config_digest == config_digest({"steps": 10, "loss": "hinge"}) != other.config_digest
 
 

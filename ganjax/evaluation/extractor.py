@@ -75,9 +75,7 @@ def _batches(extractor: Extractor, x: np.ndarray, batch: int) -> Iterator[Featur
     if x.ndim not in (2, 4) or not len(x):
         raise ValueError(f"extract: x has shape {x.shape}, expected images [N, H, W, C] or points [N, D]")
     if x.ndim == 4 and x.dtype != np.uint8:
-        raise TypeError(
-            f"extract: x holds images of {x.dtype}, expected uint8; round images in 0..255 and convert them"
-        )
+        raise TypeError(f"extract: x holds images of {x.dtype}, expected uint8; convert those in 0..255")
     if batch < 1:
         raise ValueError(f"extract: batch is {batch}, expected at least 1")
     apply, size = parallel.shared(extractor.apply, extractor.weights, batch)

@@ -98,9 +98,8 @@ def _said(receipt: Mapping[str, Any]) -> str:
     drawn += [standing] if standing.startswith("standing") else []
     samples = f"{number(receipt.get('count'))} samples"
     reference = f"{number(receipt.get('reference_count'))} real images of the split {receipt.get('reference')}"
-    return ", ".join(
-        [f"{samples} against {reference}", f"seed {receipt.get('seed')}", f"seen by {receipt.get('extractor')}", *drawn]
-    )
+    judged = [f"{samples} against {reference}", f"seed {receipt.get('seed')}", f"seen by {receipt.get('extractor')}"]
+    return ", ".join([*judged, *drawn])
 
 
 def _meanings(run: Run) -> Html:

@@ -80,9 +80,7 @@ def draw(
     if standing:
         statistics = getattr(setup.sample, "standing", None)
         if statistics is None or "batch_stats" not in net_state:
-            raise ConfigError(
-                "this experiment's generator has no BatchNorm to take statistics of; leave --standing out"
-            )
+            raise ConfigError("this experiment's generator has no BatchNorm to measure; leave --standing out")
         measure = jax.jit(statistics, static_argnums=4)
         usual, own = _usual_labels(setup, standing * BATCH), jax.random.fold_in(key, _STANDING)
         net_state = measure(params, net_state, own, usual, (standing, BATCH))

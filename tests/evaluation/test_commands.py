@@ -123,6 +123,7 @@ BAD = {
     "no samples": (2, ("evaluate", "--workdir", None, "--count", 0), "--count is 0, expected at least 1"),
     "few samples": (5, ("evaluate", "--workdir", None, "--count", 3), "3 samples against 3.*cannot be judged"),
     "weights": (2, ("evaluate", "--workdir", None, *FEW, "--weights", "eam"), "--weights is 'eam', expected one of"),
+    "no BatchNorm": (2, ("evaluate", "--workdir", None, *FEW, "--standing", 3), "no BatchNorm.*leave --standing out"),
     "no file of weights": (2, ("evaluate", "--workdir", None, "--extractor", "fid"), "needs --extractor-file"),
     "negative interval": (2, ("train", "--workdir", "x", "--judge-every", -1), "--judge-every is -1"),
     "one file": (2, ("compare", "--scores", "a.json"), "got 1 file of scores"),

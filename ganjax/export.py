@@ -333,9 +333,8 @@ def _scores(workdir: Path | None, step: int, weights: str) -> list[dict[str, Any
     if workdir is None:
         return []
     paths = sorted((workdir / "scores").glob(f"{step:08d}-{weights}-*.json"))
-    for path in paths:
-        scores.read(path)  # says what is wrong with it
-    return [json.loads(path.read_text()) for path in paths]
+    own = [path for path in paths if scores.read(path).weights == weights]  # which says what is wrong with a file
+    return [json.loads(path.read_text()) for path in own]
 
 
 def _difference(folder: Path, config: dict[str, Any], draws: Sampler, params: PyTree, net_state: PyTree) -> float:

@@ -257,7 +257,7 @@ def _lacks_classes(dataset: Dataset, classes: int | None) -> str:
 
 
 def _lacks_modes(dataset: Dataset, classes: int | None) -> str:
-    known = dataset.name in MIXTURES or (classes is not None and classes == dataset.classes)
+    known = dataset.name in MIXTURES or (dataset.y_train is not None and classes == dataset.classes)
     return "" if known else "an extractor with the classes of the data, such as classifier, or the data ring or grid"
 
 

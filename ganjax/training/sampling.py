@@ -72,6 +72,7 @@ def draw(
 
     Raises:
         ConfigError: no generator, no such weights, or standing statistics of a generator without BatchNorm.
+        ValueError: labels of another shape.
     """
     if setup.sample is None:
         raise ConfigError("this experiment has no generator to sample from")
@@ -84,6 +85,8 @@ def draw(
         measure = jax.jit(statistics, static_argnums=4)
         usual, own = _usual_labels(setup, standing * BATCH), jax.random.fold_in(key, _STANDING)
         net_state = measure(params, net_state, own, usual, (standing, BATCH))
+    if labels is not None and np.shape(labels) != (count,):
+        raise ValueError(f"draw: labels have shape {np.shape(labels)}, expected ({count},), a class for each sample")
     everyone = drawn_labels(setup, count) if labels is None else np.asarray(labels, np.int32)
     everyone = None if everyone is None else np.resize(everyone, count + BATCH)  # whose last batch is full as well
     parts = []

@@ -184,9 +184,7 @@ def test_the_receipt_says_what_was_done(digits, classifier):
 @pytest.mark.parametrize(("channels", "name"), [(4, "fid"), (2, "efficientnet_lite0")])
 def test_published_networks_look_at_grey_and_rgb(channels, name):
     data = Dataset(np.arange(2 * 4 * 4 * channels, dtype=np.uint8).reshape(2, 4, 4, channels), name="icons")
-    with pytest.raises(
-        DataError, match=f"{name} looks at grey and RGB images.* icons have {channels} channels"
-    ):
+    with pytest.raises(DataError, match=f"{name} looks at grey and RGB images.* icons have {channels} channels"):
         chosen_extractor(name, data, Path("a.safetensors"), progress=False)
 
 

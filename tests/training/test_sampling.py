@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from ganjax.core import GameState
 from ganjax.data import Dataset
@@ -29,6 +30,8 @@ def test_standing_statistics_see_classes_as_often_as_training_did():
     for labels in (None, np.full(3, 4)):
         counts = draw(setup, state, Keys.of(0).samples, 3, labels, standing=4)
         np.testing.assert_array_equal(counts, np.tile([180, 60, 0, 0, 16], (3, 1)))
+    with pytest.raises(ValueError, match=r"labels have shape \(2,\), expected \(3,\), a class for each sample"):
+        draw(setup, state, Keys.of(0).samples, 3, np.zeros(2))
 
 
 def test_pixels_are_rounded_in_float32():

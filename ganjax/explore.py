@@ -1,6 +1,6 @@
 """What the latent space of a trained generator holds: paths, sums of class means, truncation, projections."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,10 +12,11 @@ import numpy as np
 from ganjax.core import Array, GameState, Key, PyTree, noise
 from ganjax.data import Dataset
 from ganjax.errors import ConfigError
+from ganjax.evaluation.evaluate import chosen_rows
 from ganjax.games import Normal, Sampler, latents
 from ganjax.report import Panel, Row, Series, panels, rows
 from ganjax.report.neighbours import find_neighbours
-from ganjax.training import Keys, Setup, weights_of
+from ganjax.training import Keys, Setup, classes_of, weights_of
 from ganjax.training.sampling import BATCH, as_data
 
 COLUMNS = 11  # images of a path
@@ -32,7 +33,7 @@ class Generator(NamedTuple):
     sampler: Sampler
     weights: tuple[PyTree, PyTree]  # (params, net_state)
     key: Key  # of the latents
-    classes: int | None  # that it is told, in turn; None without labels
+    classes: np.ndarray | None  # [K] int32, that it is told, in turn; None without labels
 
     def latent(self, start: int, count: int) -> Array:
         """Draws of the prior, [count, ...]; draw i is the same whatever else is drawn."""
@@ -43,7 +44,7 @@ class Generator(NamedTuple):
         decode, parts = jax.jit(self.sampler.decode), []
         for start in range(0, len(z), BATCH):
             place = np.minimum(np.arange(start, start + BATCH), len(z) - 1)  # always full: one program
-            labels = None if self.classes is None else jnp.asarray(index[place] % self.classes)
+            labels = None if self.classes is None else jnp.asarray(self.classes[index[place] % len(self.classes)])
             parts.append(np.asarray(decode(*self.weights, z[place], labels)))
         return as_data(np.concatenate(parts)[: len(z)], self.data.x_train.dtype)
 
@@ -53,7 +54,15 @@ class Generator(NamedTuple):
 
 
 def explore(
-    what: str, setup: Setup, state: GameState, out: Path, *, count: int, weights: str = "default", seed: int = 0
+    what: str,
+    setup: Setup,
+    state: GameState,
+    out: Path,
+    *,
+    count: int,
+    weights: str = "default",
+    seed: int = 0,
+    classes: Sequence[int] = (),
 ) -> list[str]:
     """Write a picture of the latent space.
 
@@ -65,6 +74,7 @@ def explore(
         count: rows of interpolation and arithmetic, columns of the others.
         weights: which, as `weights_of` takes them.
         seed: of the latents.
+        classes: what a conditional generator is asked for, in turn; by default all that have training examples.
 
     Returns:
         What to print: the numbers, then the paths of the pictures.
@@ -72,10 +82,9 @@ def explore(
     Raises:
         ConfigError: generator or data do not have what it takes.
     """
-    sampler = _checked(what, setup)
-    classes = setup.dataset.classes if setup.labelled else None
+    sampler, asked = _checked(what, setup, classes), classes_of(setup, classes)
     chosen = weights_of(setup, state, "generator", weights)
-    generator = Generator(setup.dataset.in_memory(), sampler, chosen, Keys.of(seed).samples, classes)
+    generator = Generator(setup.dataset.in_memory(), sampler, chosen, Keys.of(seed).samples, asked)
     return [*VIEWS[what](generator, out, count), str(out)]
 
 
@@ -114,8 +123,9 @@ def truncation(generator: Generator, out: Path, count: int) -> list[str]:
         table[name] = diversity(images), generator.nearest(images)
         content.append(Row(images[:count], name, "diversity {:.2f}\nnearest {:.2f}".format(*table[name])))
     rows(content, out, title="The same latents, truncated")
-    real = generator.data.x_train[:0] if generator.data.x_test is None else generator.data.x_test[: len(index)]
-    if len(real) > 1:
+    held_out = generator.data.x_test
+    if held_out is not None and len(held_out) > 1:
+        real = held_out[chosen_rows(len(held_out), len(index))]
         table["held-out images"] = diversity(real), generator.nearest(real)
     curve = out.with_name(f"{out.stem}_curve.png")
     _draw_curve(table, curve)
@@ -178,12 +188,14 @@ def projection(generator: Generator, out: Path, count: int) -> list[str]:
     sets: dict[str, Any] = {"held out": (data.x_test, data.y_test), "training": (data.x_train, data.y_train)}
     count = min(count, *(len(x) for x, _ in sets.values()))
     for name, (x, y) in sets.items():
-        real, labels = x[:count].astype(np.float32) / 127.5 - 1, None if generator.classes is None else y[:count]
+        chosen = chosen_rows(len(x), count)
+        images, labels = x[chosen], None if generator.classes is None else y[chosen]
+        real = images.astype(np.float32) / 127.5 - 1
         x_hat = np.asarray(compiled(*generator.weights, real, labels, generator.key))
         error = np.sqrt(np.square(x_hat - real).mean((1, 2, 3))) / 2
-        content += [Row(x[:count], name), Row(as_data(x_hat, x.dtype), "projected", f"RMSE {np.median(error):.3f}")]
+        content += [Row(images, name), Row(as_data(x_hat, x.dtype), "projected", f"RMSE {np.median(error):.3f}")]
         lines.append(f"{name}: median RMSE {np.median(error):.3f} of {' '.join(f'{one:.3f}' for one in error)}")
-    near = generator.nearest(sets["held out"][0][:count]) / np.sqrt(pixels)
+    near = generator.nearest(content[0].images) / np.sqrt(pixels)
     rows(content, out, title="Images and their projections", group=2)
     return [*lines, f"held out, the nearest training image instead: median RMSE {near:.3f} (pixels in [0, 1])"]
 
@@ -225,18 +237,21 @@ def classifier(data: Dataset) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
     return lambda images: model.predict(flat(images)), accuracy
 
 
-def _checked(what: str, setup: Setup) -> Sampler:
+def _checked(what: str, setup: Setup, classes: Sequence[int]) -> Sampler:
     """The generator, if it and the data have what it takes."""
     data, sampler, told = setup.dataset, setup.sample, setup.labelled
     normal = isinstance(sampler, Sampler) and isinstance(sampler.prior, Normal)
     name = f"the data set {data.name} has"
+    found = 0 if data.y_train is None else len(np.unique(data.y_train))
     needed = [
         (VIEWS, "this experiment has no generator with a latent input", isinstance(sampler, Sampler)),
         (VIEWS, f"{name} points, expected images", data.x_train.ndim == 4),
         (("truncation", "projection"), "the prior of this experiment is not N(0, I)", normal),
         (("projection",), f"{name} no held-out images", data.x_test is not None),
         (("projection",), f"{name} no labels of held-out images", data.y_test is not None or not told),
+        (("projection",), "each image has a class of its own; leave --classes out", not classes),
         (("arithmetic",), f"{name} no labels to train the classifier of the samples on", data.y_train is not None),
+        (("arithmetic",), f"{name} training images of {found} classes, expected at least 3", found >= 3),
         (("arithmetic",), "the generator is told the class, so its latent says nothing of it", not told),
     ]
     for views, problem, fine in needed:

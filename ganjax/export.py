@@ -38,7 +38,7 @@ from ganjax.evaluation import receipt as scores
 from ganjax.files import naming
 from ganjax.games import Normal, Sampler
 from ganjax.rundir import config_digest
-from ganjax.training import Keys, Setup, digest, name_of_weights, weights_of
+from ganjax.training import Keys, Setup, check_classes, digest, name_of_weights, weights_of
 from ganjax.training.sampling import BATCH, as_data
 from ganjax.training.setup import state_shapes
 from ganjax.training.state import by_path, kind
@@ -108,11 +108,14 @@ def export(
 
     Raises:
         ConfigError: the experiment has no generator, no such weights, or `out` holds something.
+        DataError: a class of the data has no training example.
         CheckpointError: the exported program draws other samples than the run.
     """
     check_free(out)
     draws = _sampler(setup)
-    name = name_of_weights(setup, "generator", weights)
+    if setup.labelled:
+        check_classes(setup.dataset)  # whoever loads it can ask for any of them
+    name = name_of_weights(setup, state, "generator", weights)
     params, net_state = jax.tree.map(np.asarray, weights_of(setup, state, "generator", weights))
     config = describe(setup, run)
     leaves = {path: np.ascontiguousarray(leaf) for path, leaf in by_path(_named(params, net_state)).items()}
@@ -330,9 +333,8 @@ def _scores(workdir: Path | None, step: int, weights: str) -> list[dict[str, Any
     if workdir is None:
         return []
     paths = sorted((workdir / "scores").glob(f"{step:08d}-{weights}-*.json"))
-    for path in paths:
-        scores.read(path)  # says what is wrong with it
-    return [json.loads(path.read_text()) for path in paths]
+    own = [path for path in paths if scores.read(path).weights == weights]  # which says what is wrong with a file
+    return [json.loads(path.read_text()) for path in own]
 
 
 def _difference(folder: Path, config: dict[str, Any], draws: Sampler, params: PyTree, net_state: PyTree) -> float:
@@ -347,11 +349,11 @@ def _difference(folder: Path, config: dict[str, Any], draws: Sampler, params: Py
 
 
 def _stand_in(data: Mapping[str, Any]) -> Dataset:
-    """Two examples with the shape and the classes of the data set that the generator imitates."""
+    """Examples with the shape of the data set that the generator imitates, one of each class, two at least."""
     shape, classes = tuple(data["shape"]), data["classes"]
-    x = np.zeros((2, *shape), np.uint8 if len(shape) == 3 else np.float32)
+    x = np.zeros((max(2, classes or 0), *shape), np.uint8 if len(shape) == 3 else np.float32)
     x[1] += 1
-    labels = None if classes is None else np.full(2, classes - 1, np.int32)
+    labels = None if classes is None else np.arange(len(x), dtype=np.int32) % classes
     names = data["class_names"] and tuple(data["class_names"])
     return Dataset(x, labels, name=data["name"], class_names=names)
 

@@ -264,6 +264,8 @@ class Picture:
     """raw, the name of an average (ema), or default: the first average if the run keeps one."""
     seed: int = 0
     """Seed of the latents."""
+    classes: tuple[int, ...] = ()
+    """The classes to ask a conditional generator for, in turn; by default all that have training examples."""
 
     def __post_init__(self):
         require(self, "count", self.count >= 1, "at least 1")
@@ -290,13 +292,13 @@ class Sample(Picture):
         self.out.parent.mkdir(parents=True, exist_ok=True)
         _prepare_jax()
         from ganjax import gallery
-        from ganjax.training import Keys, draw, load_state
+        from ganjax.training import Keys, draw, drawn_labels, load_state
 
         setup = _truncated(_setup(experiment, config, shared=False), self.truncation)
+        labels = drawn_labels(setup, self.count, self.classes)
         state, key = load_state(setup, self.workdir), Keys.of(self.seed).samples
-        gallery.picture(
-            setup, draw(setup, state, key, self.count, weights=self.weights, standing=self.standing), self.out
-        )
+        x = draw(setup, state, key, self.count, labels, weights=self.weights, standing=self.standing)
+        gallery.picture(setup, x, self.out)
         print(self.out)
 
 
@@ -352,11 +354,9 @@ class Evaluate:
         )
         protocol = {name: getattr(self, name) for name in ("weights", "count", "reference_count", "seed", "standing")}
         scores = evaluation.evaluate(setup, state, extractor, metrics=self.metrics, **protocol)
-        receipt = evaluation.receipt_of(setup, extractor, found["config"], **protocol)
+        receipt = evaluation.receipt_of(setup, state, extractor, found["config"], **protocol)
         step, weights = int(state.step), receipt.weights
-        drawn: dict[str, Any] = {"truncation": self.truncation, "standing": self.standing or None}
-        path = evaluation.score_path(self.workdir, step, weights, extractor.name, **drawn)
-        evaluation.write(path, evaluation.Record(step, weights, self.which, scores, receipt))
+        path = evaluation.keep(self.workdir, evaluation.Record(step, weights, self.which, scores, receipt))
         print(
             f"step {step} ({self.which}), {weights} weights: {self.count} samples against {receipt.reference_count} "
             f"training examples, as {extractor.name} sees them"
@@ -450,7 +450,7 @@ class Latent(Picture):
         from ganjax.training import load_state
 
         setup = _setup(experiment, config, shared=False)
-        how: dict[str, Any] = {name: getattr(self, name) for name in ("count", "weights", "seed")}
+        how: dict[str, Any] = {name: getattr(self, name) for name in ("count", "weights", "seed", "classes")}
         print("\n".join(explore(self.what, setup, load_state(setup, self.workdir), self.out, **how)))
 
 

@@ -218,6 +218,19 @@ BAD = {
     "truncated png": (5, lambda t: ["--data", _truncated_png(t / "photos")], "1.png"),
     "NaN": (5, _npz(np.full((80, 8, 8, 1), np.nan)), "NaN"),
     "fewer images than the batch": (5, _npz(_images(10)), "10 training examples, fewer than"),
+    "a class without images": (
+        5,
+        lambda t: [*_npz(_images(), y_train=np.arange(80) % 4 + 1)(t), "--conditional"],
+        "no training example of 1 of its 5 classes, the first of them 0, .*number the classes",
+    ),
+    "a class of test images alone": (
+        5,
+        lambda t: [
+            *_npz(_images(), y_train=np.zeros(80, int), x_test=_images(3), y_test=np.array([0, 2, 0]))(t),
+            "--conditional",
+        ],
+        "no training example of 2 of its 3 classes, the first of them 1, ",
+    ),
     "no labels": (5, lambda t: [*_npz(_images())(t), "--conditional"], "no labels"),
     "not prepared": (5, lambda t: ["--data", "tfds:mnist", "--data-dir", t / "tfds"], "download_and_prepare"),
     "constant images": (5, _npz(np.full((80, 8, 8, 1), 7, np.uint8)), "every pixel is 7.*expected different images"),

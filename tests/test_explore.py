@@ -150,6 +150,35 @@ def test_a_generator_that_is_told_the_class_projects_with_the_images_own(look):
     assert float(re.search(r"median RMSE ([\d.]+)", lines[0])[1]) < 0.005
 
 
+def _of_classes(number):
+    """The shapes, of which so many are told apart, by labels that leave some out."""
+    return _dataset(y_train=5 * (np.arange(100, dtype=np.int32) % number), y_test=None, class_names=None)
+
+
+def test_the_classes_that_are_asked_for_take_turns(look):
+    """Class k is brighter by 0.1 k; by default those take turns that training images have."""
+    for asked, expected in ((10, 5), [10, 5, 10]), ((), [0, 5, 10]):
+        shown, _ = look("interpolation", _setup(_of_classes(3), labelled=True), count=3, classes=asked)
+        plain, _ = look("interpolation", _setup(), count=3)
+        for place, row in enumerate(shown[:6]):
+            added = (row.images.astype(float) - plain[6:][place].images).mean() / 127.5
+            np.testing.assert_allclose(added, 0.1 * expected[place // 2], atol=0.2)
+        shown.clear()
+
+
+@pytest.mark.parametrize(
+    ("what", "labelled", "classes", "sentence"),
+    [
+        ("interpolation", False, (1,), "--classes: the generator of this run takes no classes"),
+        ("truncation", True, (0, 7), "--classes holds 7, which no training example has; expected some of 0, 1, 2"),
+        ("projection", True, (1,), "each image has a class of its own; leave --classes out"),
+    ],
+)
+def test_wrong_classes(look, what, labelled, classes, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        look(what, _setup(labelled=labelled), count=2, classes=classes)
+
+
 POINTS = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
 REFUSED = {
     "a function": ("interpolation", lambda: _setup(sample=lambda *args: None), "no generator with a latent input"),
@@ -158,6 +187,8 @@ REFUSED = {
     "no test": ("projection", lambda: _setup(_dataset(x_test=None, y_test=None)), "has no held-out images"),
     "no labels": ("arithmetic", lambda: _setup(_dataset(y_train=None, y_test=None)), "shapes has no labels"),
     "told": ("arithmetic", lambda: _setup(labelled=True), "is told the class"),
+    "one class": ("arithmetic", lambda: _setup(_of_classes(1)), "training images of 1 classes, expected at least 3"),
+    "two classes": ("arithmetic", lambda: _setup(_of_classes(2)), "training images of 2 classes, expected at least 3"),
     "no test labels": ("projection", lambda: _setup(_dataset(y_test=None), labelled=True), "no labels of held-out"),
 }
 

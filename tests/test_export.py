@@ -18,7 +18,7 @@ import pytest
 from ganjax import export, launch
 from ganjax.data import load
 from ganjax.errors import CheckpointError, ConfigError
-from ganjax.evaluation import Record, Score, receipt_of, score_path, write
+from ganjax.evaluation import Record, Score, keep, receipt_of
 from ganjax.evaluation.extractor import pixels
 from ganjax.rundir import read_run
 from ganjax.training import Keys, draw, load_state
@@ -66,9 +66,9 @@ def trained(tmp_path_factory):
     setup = experiment.build(config, load("digits"), None)
     state = load_state(setup, workdir)
     for weights in ("ema", "raw"):
-        receipt = receipt_of(setup, pixels(), {}, weights=weights, count=100, reference_count=None, seed=0)
+        receipt = receipt_of(setup, state, pixels(), {}, weights=weights, count=100, reference_count=None, seed=0)
         score = Score(value=1.5, floor=0.5, held_out=None, better="lower")
-        write(score_path(workdir, 60, weights, "pixels"), Record(60, weights, "last", {"frechet": score}, receipt))
+        keep(workdir, Record(60, weights, "last", {"frechet": score}, receipt))
     return workdir, setup, state
 
 
@@ -115,7 +115,7 @@ spec = importlib.util.spec_from_file_location("vanilla_gan", {str(EXPERIMENTS / 
 module = sys.modules["vanilla_gan"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 setup, params, net_state = rebuild({str(shipped)!r}, module.EXPERIMENT)
-assert len(setup.dataset.x_train) == 2
+assert len(setup.dataset.x_train) == 10
 index = np.arange(64)
 x = jax.jit(setup.sample)(params, net_state, Keys.of(0).samples, index, index % 10)
 np.save("x.npy", x)

@@ -6,7 +6,7 @@ from ganjax.evaluation.extractor import Extractor, Features, extract, extract_mo
 from ganjax.evaluation.judge import light_judge
 from ganjax.evaluation.measures import METRICS
 from ganjax.evaluation.pretrained import efficientnet_lite0, fid_inception
-from ganjax.evaluation.receipt import Comparison, Receipt, Record, Score, compare, read, score_path, table, write
+from ganjax.evaluation.receipt import Comparison, Receipt, Record, Score, compare, keep, read, score_path, table, write
 
 __all__ = [
     "METRICS",
@@ -25,6 +25,7 @@ __all__ = [
     "extract",
     "extract_moments",
     "fid_inception",
+    "keep",
     "light_judge",
     "pixels",
     "read",

@@ -60,7 +60,7 @@ def trained_classifier(
     Raises:
         DataError: there are no labels, or a single class.
     """
-    if dataset.y_train is None or (dataset.classes or 0) < 2:
+    if dataset.y_train is None or dataset.y_train.min() == dataset.y_train.max():
         raise DataError(
             f"the data set {dataset.name} has {'no labels' if dataset.y_train is None else 'a single class'}, which a "
             "classifier needs; use --extractor pixels, or a network that is trained already, such as --extractor fid "

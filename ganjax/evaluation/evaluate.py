@@ -1,5 +1,6 @@
 """The evaluation of a generator: one pass over samples, every metric beside what real data score, and the receipt."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,15 +13,16 @@ import numpy as np
 from ganjax import __version__
 from ganjax.core import GameState
 from ganjax.data import Dataset
-from ganjax.errors import ConfigError, DataError
+from ganjax.errors import ConfigError, DataError, reason
 from ganjax.evaluation.classifier import stacked_classifier, trained_classifier
 from ganjax.evaluation.extractor import Extractor, classes, pixels
 from ganjax.evaluation.measures import METRICS, Examples, Scene, names_of
 from ganjax.evaluation.pretrained import efficientnet_lite0, fid_inception
-from ganjax.evaluation.receipt import Receipt, Score
+from ganjax.evaluation.receipt import LABELS, Receipt, Score
 from ganjax.rundir import config_digest
-from ganjax.training import Keys, Setup, draw, drawn_labels, name_of_weights
+from ganjax.training import Keys, Setup, draw, name_of_weights
 
+PUBLISHED_NETWORKS = ("fid", "efficientnet_lite0")  # extractors that are read from a file
 LEAST = 20  # training examples and samples, below which neighbours are no statistics
 
 
@@ -39,7 +41,8 @@ def evaluate(
     """Score `count` samples against the training split.
 
     Every score comes with its floor, the same figure of real examples that are not in the reference, and with that of
-    held-out examples, where there are any. Images are judged as 8-bit images, as they would be saved.
+    held-out examples, where there are any. Images are judged as 8-bit images, as they would be saved. A generator that
+    takes classes is asked for those of the reference. A metric that cannot be computed is left out, with a warning.
 
     Args:
         setup: what was trained.
@@ -54,23 +57,39 @@ def evaluate(
 
     Raises:
         ConfigError: no such weights or metric, or a metric that does not fit.
-        DataError: too few examples.
+        DataError: too few examples, or none of the metrics can be computed.
     """
     dataset = setup.dataset
     chosen = names_of(tuple(metrics), dataset, classes(extractor, dataset.x_train))
-    labels = drawn_labels(setup, count)
-    if "agreement" in metrics and labels is None:
+    if "agreement" in metrics and not setup.labelled:
         raise ConfigError("the metric agreement needs a conditional generator; leave it out of --metrics")
     real = real_examples(dataset, extractor, count, reference_size(dataset, count, reference_count))
-    x = draw(setup, state, Keys.of(seed).samples, count, weights=weights, standing=standing)
-    return score(Scene(Examples(x, extractor), *real, dataset, extractor, labels), chosen)
+    labels = asked_labels(setup, real, count)
+    x = draw(setup, state, Keys.of(seed).samples, count, labels, weights=weights, standing=standing)
+    found = score(Scene(Examples(x, extractor), *real, dataset, extractor, labels), chosen)
+    if not found:
+        raise DataError(f"none of the metrics {', '.join(chosen)} can be computed of these samples")
+    return found
 
 
 def score(scene: Scene, chosen: Sequence[str]) -> dict[str, Score]:
-    """The scores of the metrics of these names, in their order."""
+    """The scores of the metrics of these names, in their order; of one that cannot be computed, a warning."""
     ordered = sorted(chosen, key=lambda metric: METRICS[metric].sees == "moments")  # of features that are held by then
-    found = {metric: METRICS[metric].score(scene) for metric in ordered}
+    found = {metric: _score(metric, scene) for metric in ordered}
     return {name: one for metric in chosen for name, one in found[metric].items()}
+
+
+def _score(metric: str, scene: Scene) -> dict[str, Score]:
+    try:
+        return METRICS[metric].score(scene)
+    except ValueError as error:
+        logging.getLogger(__name__).warning("the metric %s is left out: %s", metric, reason(error))
+        return {}
+
+
+def asked_labels(setup: Setup, real: "Real", count: int) -> np.ndarray | None:
+    """The classes that samples are asked for, [count] int32: those of the reference, row after row, again and again."""
+    return np.resize(real.reference.y, count) if setup.labelled and real.reference.y is not None else None
 
 
 def reference_size(dataset: Dataset, count: int, reference_count: int | None) -> int:
@@ -102,26 +121,36 @@ def real_examples(dataset: Dataset, extractor: Extractor, count: int, size: int)
         )
     first = min(size, total - min(count, total // 2))
     second = min(count, total - first)
-    order = np.random.default_rng(0).permutation(total)[: max(size, first + second)]
-    rows = np.split(dataset.x_train[order], sorted({first, size}))
-    parts = [Examples(part, extractor) for part in rows if len(part)]  # so that no example is extracted twice
-    held_out = None if dataset.x_test is None else Examples(dataset.x_test[:count], extractor)
+    rows = np.split(chosen_rows(total, max(size, first + second)), sorted({first, size}))
+    cut = lambda x, y, part: Examples(x[part], extractor, y=None if y is None else y[part])  # noqa: E731
+    # So that no example is extracted twice.
+    parts = [cut(dataset.x_train, dataset.y_train, part) for part in rows if len(part)]
+    x, y = dataset.x_test, dataset.y_test
+    held_out = None if x is None else cut(x, y, chosen_rows(len(x), count))
     return Real(_joined(parts[: 1 + (size > first)]), (parts[0], _joined(parts[1:])), held_out)
+
+
+def chosen_rows(size: int, count: int) -> np.ndarray:
+    """`count` of `size` rows, at most all, by chance and the same ones always: a split may be sorted by class."""
+    return np.random.default_rng(0).permutation(size)[:count]
 
 
 def _joined(parts: Sequence[Examples]) -> Examples:
     if len(parts) == 1:
         return parts[0]
-    return Examples(np.concatenate([part.x for part in parts]), parts[0].extractor, tuple(parts))
+    y = None if parts[0].y is None else np.concatenate([part.y for part in parts])  # type: ignore[misc]
+    return Examples(np.concatenate([part.x for part in parts]), parts[0].extractor, tuple(parts), y)
 
 
 def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = None, *, progress: bool) -> Extractor:
     """The extractor of that name; by default a classifier of the data for images, the coordinates for points.
 
     Raises:
-        ConfigError: no file is given for an extractor that needs one.
+        ConfigError: no file is given for an extractor that needs one, or one that takes none.
         DataError: the data do not fit the extractor, or the file cannot be read.
     """
+    if file is not None and name not in PUBLISHED_NETWORKS:
+        raise ConfigError(f"--extractor-file {file} is of no use without --extractor {' or '.join(PUBLISHED_NETWORKS)}")
     if name is None:
         name = "pixels" if len(dataset.shape) == 1 else "classifier"
     if name == "pixels":
@@ -134,11 +163,17 @@ def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = Non
         raise ConfigError(f"--extractor {name} needs --extractor-file, the file of its weights")
     if len(dataset.shape) != 3:
         raise DataError(f"--extractor {name} looks at images, the data set {dataset.name} has points; use pixels")
+    if dataset.shape[-1] not in (1, 3):
+        raise DataError(
+            f"--extractor {name} looks at grey and RGB images, those of the data set {dataset.name} have "
+            f"{dataset.shape[-1]} channels; convert them to RGB, or use --extractor classifier or pixels"
+        )
     return {"fid": fid_inception, "efficientnet_lite0": efficientnet_lite0}[name](file)
 
 
 def receipt_of(
     setup: Setup,
+    state: GameState,
     extractor: Extractor,
     config: Mapping[str, Any],
     *,
@@ -156,8 +191,9 @@ def receipt_of(
         reference="train",
         reference_count=reference_size(setup.dataset, count, reference_count),
         resize=extractor.resize,
-        weights=name_of_weights(setup, "generator", weights),
+        weights=name_of_weights(setup, state, "generator", weights),
         batch_norm=f"standing statistics, {standing} passes" if standing else "running statistics",
+        labels=LABELS,
         truncation=f"{getattr(setup.sample, 'threshold', math.inf):g}",
         seed=seed,
         ganjax=__version__,

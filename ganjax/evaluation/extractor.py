@@ -57,6 +57,7 @@ def extract(extractor: Extractor, x: np.ndarray, *, batch: int = BATCH) -> tuple
         Features [N, F] float32 in the order of `x`, and the logits [N, K] float32 if the extractor has classes.
 
     Raises:
+        TypeError: images are not uint8: in what units floating ones are, nobody could tell.
         ValueError: `x` is empty or of another rank, or `batch` is not positive.
     """
     found = list(_batches(extractor, x, batch))
@@ -73,6 +74,8 @@ def _batches(extractor: Extractor, x: np.ndarray, batch: int) -> Iterator[Featur
     """Batch after batch on the host; the last is filled up with copies, so that one program does for all."""
     if x.ndim not in (2, 4) or not len(x):
         raise ValueError(f"extract: x has shape {x.shape}, expected images [N, H, W, C] or points [N, D]")
+    if x.ndim == 4 and x.dtype != np.uint8:
+        raise TypeError(f"extract: x holds images of {x.dtype}, expected uint8; convert those in 0..255")
     if batch < 1:
         raise ValueError(f"extract: batch is {batch}, expected at least 1")
     apply, size = parallel.shared(extractor.apply, extractor.weights, batch)

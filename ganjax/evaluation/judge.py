@@ -1,10 +1,12 @@
 """The light judge: a score of few samples, cheap enough to be taken many times while a run trains."""
 
+import math
+
 import jax
 
 from ganjax.core import GameState
 from ganjax.errors import ConfigError
-from ganjax.evaluation.evaluate import chosen_extractor, real_examples, score
+from ganjax.evaluation.evaluate import asked_labels, chosen_extractor, real_examples, score
 from ganjax.evaluation.extractor import classes
 from ganjax.evaluation.measures import METRICS, Examples, Scene
 from ganjax.training import Keys, Setup, draw
@@ -18,7 +20,7 @@ def light_judge(setup: Setup, seed: int, *, count: int = COUNT, progress: bool =
     """A judge for `train`: Frechet distance of images under a classifier of the data, transport distance of points.
 
     Beside the score it counts the modes that samples hit, where that is known, and duplicates. Real data are looked at
-    once. Samples come from the weights that `draw` takes by default.
+    once. Samples come from the weights that `draw` takes by default, and have the classes of the reference.
 
     Args:
         setup: what is trained.
@@ -28,7 +30,7 @@ def light_judge(setup: Setup, seed: int, *, count: int = COUNT, progress: bool =
 
     Returns:
         `state -> {"score", "floor", "count", "modes", ...}`; lower scores are better, and the floor is what real
-        examples score.
+        examples score. A score that cannot be computed is NaN.
 
     Raises:
         ConfigError: there is no generator.
@@ -42,13 +44,15 @@ def light_judge(setup: Setup, seed: int, *, count: int = COUNT, progress: bool =
     known = classes(extractor, dataset.x_train)
     chosen = [first, *(name for name in ("modes", "duplicates") if not METRICS[name].lacks(dataset, known))]
     real = real_examples(dataset, extractor, count, min(count, len(dataset.x_train)))
+    labels = asked_labels(setup, real, count)
     key = jax.random.fold_in(Keys.of(seed).samples, STREAM)
 
     def judge(state: GameState) -> dict[str, float]:
-        x = draw(setup, state, key, count)
-        scores = score(Scene(Examples(x, extractor), *real, dataset, extractor), chosen)
-        main = next(iter(scores.values()))
-        values = {name: one.value for name, one in scores.items()}
-        return {"score": main.value, "floor": main.floor or 0.0, "count": count, **values}
+        scene = Scene(Examples(draw(setup, state, key, count, labels), extractor), *real, dataset, extractor)
+        scores = {metric: score(scene, [metric]) for metric in reversed(chosen)}
+        main = next(iter(scores[first].values()), None)
+        value, floor = (main.value, main.floor or 0.0) if main else (math.nan, math.nan)
+        values = {name: one.value for metric in chosen for name, one in scores[metric].items()}
+        return {"score": value, "floor": floor, "count": count, **values}
 
     return judge

@@ -12,7 +12,7 @@ from scipy.special import softmax
 
 from ganjax import metrics
 from ganjax.data import Dataset, grid_centres, ring_centres
-from ganjax.errors import ConfigError, did_you_mean
+from ganjax.errors import ConfigError, did_you_mean, reason
 from ganjax.evaluation.extractor import Extractor, extract, extract_moments
 from ganjax.evaluation.receipt import Score
 
@@ -34,6 +34,7 @@ class Examples:
     x: np.ndarray  # [N, ...] uint8 images or float32 points
     extractor: Extractor
     parts: tuple["Examples", ...] = ()  # disjoint, whose rows are those of x, in their order
+    y: np.ndarray | None = None  # [N] int32, the classes of real examples, where the data set says them
 
     def __len__(self) -> int:
         return len(self.x)
@@ -97,12 +98,22 @@ def _paired(better: Literal["lower", "higher"], values: Callable[..., Values], s
     """Score samples, floor and held-out data by one function `(scene, real, fake) -> values`."""
     found = values(scene, scene.reference, scene.samples)
     floor = values(scene, *scene.floor)
-    held_out = values(scene, scene.reference, scene.held_out) if scene.held_out is not None else {}
-    note = _sizes(scene)
+    held_out, missing = _of_held_out(values, scene)
+    note = ", ".join(filter(None, (_sizes(scene), missing)))
     return {
         name: Score(value=value, floor=floor[name], held_out=held_out.get(name), better=better, note=note)
         for name, value in found.items()
     }
+
+
+def _of_held_out(values: Callable[..., Values], scene: Scene) -> tuple[Values, str]:
+    """The figures of held-out data, and why there are none if they are too few for the metric."""
+    if scene.held_out is None:
+        return {}, ""
+    try:
+        return values(scene, scene.reference, scene.held_out), ""
+    except ValueError as error:
+        return {}, f"none of held-out data: {reason(error)}"
 
 
 def _sizes(scene: Scene) -> str:
@@ -169,11 +180,14 @@ def _duplicates(scene: Scene, real: Examples, fake: Examples) -> Values:
 
 
 def _found_modes(scene: Scene, fake: Examples) -> metrics.Modes:
-    """Of a mixture whose centres are known; else the classes that the extractor sees."""
+    """Of a mixture whose centres are known; else the classes that the extractor sees, of those that the data have."""
     if scene.dataset.name in MIXTURES:
         centres, std = MIXTURES[scene.dataset.name]
         return metrics.modes(jnp.asarray(fake.x), jnp.asarray(centres()), std)
-    return metrics.label_modes(fake.labels, scene.dataset.classes or 0)
+    known = np.unique(scene.dataset.y_train)  # type: ignore[arg-type]
+    number = np.full(scene.dataset.classes or 0, -1, np.int32)
+    number[known] = np.arange(len(known))
+    return metrics.label_modes(jnp.asarray(number)[fake.labels], len(known))
 
 
 def _captured(scene: Scene, real: Examples, fake: Examples) -> Values:
@@ -196,11 +210,15 @@ def _modes(scene: Scene) -> dict[str, Score]:
 
 def _trust(scene: Scene) -> str:
     """How often the extractor names the class of a held-out example."""
-    labels, held_out = scene.dataset.y_test, scene.held_out
-    if scene.dataset.name in MIXTURES or labels is None or held_out is None:
-        return ""
-    right = np.mean(np.asarray(held_out.labels) == labels[: len(held_out)])
-    return f", {scene.extractor.name} right on {right:.1%} of held-out data"
+    right = None if scene.dataset.name in MIXTURES else _right(scene.held_out)
+    return "" if right is None else f", {scene.extractor.name} right on {right:.1%} of held-out data"
+
+
+def _right(held_out: Examples | None) -> float | None:
+    """The share of held-out examples whose class the extractor names, where there are any with classes."""
+    if held_out is None or held_out.y is None:
+        return None
+    return float(np.mean(np.asarray(held_out.labels) == held_out.y))
 
 
 def _noted(scores: Mapping[str, Score], said: Mapping[str, str]) -> dict[str, Score]:
@@ -213,12 +231,9 @@ def _agreement(scene: Scene) -> dict[str, Score]:
     """How often the extractor sees the class that a sample was asked for, beside its accuracy on held-out data."""
     if scene.labels is None:
         return {}
-    held_out = None
-    if scene.held_out is not None and scene.dataset.y_test is not None:
-        held_out = float(np.mean(np.asarray(scene.held_out.labels) == scene.dataset.y_test[: len(scene.held_out)]))
     value = float(np.mean(np.asarray(scene.samples.labels) == scene.labels))
     note = "samples taken for the class that was asked for"
-    return {"agreement": Score(value=value, floor=None, held_out=held_out, better="higher", note=note)}
+    return {"agreement": Score(value=value, floor=None, held_out=_right(scene.held_out), better="higher", note=note)}
 
 
 def _memorisation(scene: Scene) -> dict[str, Score]:
@@ -242,7 +257,7 @@ def _lacks_classes(dataset: Dataset, classes: int | None) -> str:
 
 
 def _lacks_modes(dataset: Dataset, classes: int | None) -> str:
-    known = dataset.name in MIXTURES or (classes is not None and classes == dataset.classes)
+    known = dataset.name in MIXTURES or (dataset.y_train is not None and classes == dataset.classes)
     return "" if known else "an extractor with the classes of the data, such as classifier, or the data ring or grid"
 
 

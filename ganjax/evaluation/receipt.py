@@ -1,6 +1,8 @@
 """Scores with the protocol that they were taken by; scores of two protocols are never put side by side. Free of JAX."""
 
+import contextlib
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +12,8 @@ from typing import Any, Literal, NamedTuple
 from ganjax.config import check_name
 from ganjax.errors import ConfigError
 from ganjax.files import write_atomically
+
+LABELS = "those of the reference"  # how `evaluate` asks for classes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,7 @@ class Receipt:
     device: str
     created: str  # UTC
     truncation: str = "inf"  # beyond which entries of z are redrawn
+    labels: str = "in turn"  # how a generator that takes classes is asked; the default is that of records without it
 
 
 class Record(NamedTuple):
@@ -72,30 +77,43 @@ MUST_AGREE = (
     "weights",
     "batch_norm",
     "truncation",
+    "labels",
     "data_digest",
 )
 OUGHT_TO_AGREE = ("device", "jax", "ganjax")
 
 
-def score_path(
-    workdir: Path,
-    step: int,
-    weights: str,
-    extractor: str,
-    *,
-    truncation: float | None = None,
-    standing: int | None = None,
-) -> Path:
-    """Where the scores of a step lie, one file for each extractor and each way to draw.
+def score_path(workdir: Path, record: Record) -> Path:
+    """Where a record lies: `<step>-<weights>-<extractor>-<count>-seed<seed>-<digest>.json` in `<workdir>/scores`.
+
+    The digest is of all that the receipt says but for the time, so that no record replaces one of another protocol.
 
     Raises:
         ConfigError: the weights or the extractor have a name that leads elsewhere.
     """
-    check_name("average", weights)
-    check_name("extractor", extractor)
-    ways = (("truncation", truncation), ("standing", standing))
-    drawn = "".join(f"-{name}-{value}" for name, value in ways if value is not None)
-    return workdir / "scores" / f"{step:08d}-{weights}-{extractor}{drawn}.json"
+    receipt = record.receipt
+    check_name("average", record.weights)
+    check_name("extractor", receipt.extractor)
+    protocol = {**dataclasses.asdict(receipt), "created": "", "step": record.step, "which": record.which}
+    digest = hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()[:8]
+    name = f"{record.step:08d}-{record.weights}-{receipt.extractor}-{receipt.count}-seed{receipt.seed}-{digest}.json"
+    return workdir / "scores" / name
+
+
+def keep(workdir: Path, record: Record) -> Path:
+    """Write a record of a run; metrics that were scored before by the same protocol stay beside its own.
+
+    Returns:
+        The file, as of `score_path`.
+
+    Raises:
+        ConfigError: as of `score_path`.
+    """
+    path = score_path(workdir, record)
+    with contextlib.suppress(ConfigError):  # there is none yet, or none that can be read
+        record = record._replace(metrics={**read(path).metrics, **record.metrics})
+    write(path, record)
+    return path
 
 
 def write(path: Path, record: Record) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ROWS = 1024  # of a block, unless they are long
+BEYOND = 10.0  # no image in [-1, 1] reaches this, whatever noise it has; one in 0..255 does unless it is black
 ENTRIES = 2**24  # of a block at most: 128 MiB in float64
 
 
@@ -67,12 +68,23 @@ def points(function: str, *, least: int = 2, **sets: ArrayLike) -> list[NDArray]
 
 
 def check_images(function: str, **sets: ArrayLike) -> None:
-    """Raise unless all are [N, H, W, C], uint8 or floating and finite."""
+    """Raise unless all are [N, H, W, C], uint8, or floating, finite and in the units of [-1, 1]."""
     for name, images in sets.items():
         x = np.asarray(images)
         _check(function, name, x, 1, "[N, H, W, C]", x.ndim == 4)
         if x.dtype != np.uint8 and not jnp.issubdtype(x.dtype, jnp.floating):
             raise TypeError(f"{function}: {name} has dtype {x.dtype}, expected uint8, or floating in [-1, 1]")
+        check_units(function, name, x)
+
+
+def check_units(function: str, name: str, x: NDArray) -> None:
+    """Raise `ValueError` if floating images are in 0..255 where they are expected in [-1, 1]."""
+    largest = 0.0 if x.dtype == np.uint8 else max(float(np.abs(block).max()) for block in blocks(x))
+    if largest > BEYOND:
+        raise ValueError(
+            f"{function}: {name} reaches {largest:.4g}, expected floating images in [-1, 1]; hand over uint8, or take "
+            "x / 127.5 - 1 of images in 0..255"
+        )
 
 
 def squared_distances(x: NDArray, y: NDArray) -> Iterator[NDArray[np.float64]]:

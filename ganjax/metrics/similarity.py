@@ -10,7 +10,7 @@ from jax import lax
 from numpy.typing import ArrayLike, NDArray
 
 from ganjax.core import Array
-from ganjax.metrics.sets import check_images
+from ganjax.metrics.sets import check_images, check_units
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of scales, finest first (Wang et al. 2003)
 K1, K2 = 0.01, 0.03
@@ -43,7 +43,8 @@ def ms_ssim(x: Array, y: Array, *, window: int = WINDOW) -> Array:
 
     Raises:
         TypeError: another dtype.
-        ValueError: the shapes differ, or images are smaller than the window.
+        ValueError: the shapes differ, images are smaller than the window, or, where they are known when this is called,
+            floating ones are in 0..255.
     """
     if x.shape != y.shape or x.ndim != 4:
         raise ValueError(f"ms_ssim: x has shape {x.shape} and y {y.shape}, expected two equal shapes [N, H, W, C]")
@@ -105,6 +106,8 @@ def _zero_to_one(name: str, images: Array) -> Array:
         return jnp.asarray(images, jnp.result_type(float)) / 255
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(f"ms_ssim: {name} has dtype {images.dtype}, expected uint8, or floating in [-1, 1]")
+    if not isinstance(images, jax.core.Tracer):
+        check_units("ms_ssim", name, np.asarray(images))
     wide = jnp.promote_types(images.dtype, jnp.float32)  # variances are small differences
     return (jnp.asarray(images, wide) + 1) / 2
 

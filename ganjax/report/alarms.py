@@ -200,14 +200,16 @@ def _copies(judged: Mapping[str, Series]) -> Iterator[Alarm]:
 
 
 def _memorised(workdir: Path) -> Iterator[Alarm]:
-    """The newest score says that samples lie next to training images."""
-    for path in sorted((workdir / "scores").glob("*.json"))[-1:]:
+    """A score of the newest step that was scored says that samples lie next to training images."""
+    paths = sorted((workdir / "scores").glob("*.json"))
+    newest = paths[-1].name.partition("-")[0] if paths else ""
+    for path in (path for path in paths if path.name.startswith(f"{newest}-")):
         try:
             record = json.loads(path.read_text())
             found, step = record["metrics"]["memorised"], int(record["step"])
             value, floor = float(found["value"]), float(found["floor"])
         except (OSError, ValueError, KeyError, TypeError):  # not scored for it, or damaged, which the page says
-            return
+            continue
         least, times = MEMORISED
         if value > max(least, times * floor):
             yield Alarm(
@@ -216,3 +218,4 @@ def _memorised(workdir: Path) -> Iterator[Alarm]:
                 "discriminator, or stop earlier.",
                 {"share of samples": value, "share of real images": floor},
             )  # fmt: skip
+            return

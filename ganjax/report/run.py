@@ -65,7 +65,7 @@ def read(workdir: str | os.PathLike[str]) -> Run:
     metrics, judge, alarms = (_lines(workdir / f"{name}.jsonl", damage) for name in ("metrics", "judge", "alarms"))
     scores = [_score(path, damage) for path in sorted(_files(workdir / "scores", ".json"))]
     found = [score for score in scores if score]
-    newest_first = sorted(found, key=lambda score: score["step"], reverse=True)
+    newest_first = sorted(found, key=lambda s: (s["step"], str(s["receipt"].get("created"))), reverse=True)
     samples = {int(path.stem): path for path in _files(workdir / "samples", ".png") if path.stem.isdecimal()}
     checkpoint = _checkpoint(workdir / "checkpoints", damage)
     return Run(workdir, record, metrics, judge, alarms, newest_first, checkpoint, dict(sorted(samples.items())), damage)

@@ -33,6 +33,7 @@ HINTS = {
     "accuracy": "Share of examples that a classifier gets right.",
     "likelihood": "Log density that the model gives to real data.",
 }
+CIRCUMSTANCES = {"created", "ganjax", "jax", "device", "config_digest"}  # of a receipt, as opposed to the protocol
 BETTER = {"lower": "↓ lower is better", "higher": "↑ higher is better"}
 EXPLANATION = (
     "Floor: the same metric of real images against real images at the same n, which no generator is expected to pass. "
@@ -70,10 +71,10 @@ def hint(name: str) -> str:
 
 
 def score_tables(run: Run) -> Html:
-    """The newest last and the newest best score of each kind of weights, the earlier ones folded up."""
-    shown: dict[tuple[str, str], Mapping[str, Any]] = {}
+    """The newest last and the newest best score of each protocol, the earlier ones folded up."""
+    shown: dict[str, Mapping[str, Any]] = {}
     for score in run.scores:
-        shown.setdefault((str(score.get("which")), str(score.get("weights"))), score)
+        shown.setdefault(_protocol(score), score)
     earlier = [score for score in run.scores if not any(score is other for other in shown.values())]
     parts = [
         tag("p", EXPLANATION, class_="note"),
@@ -82,6 +83,23 @@ def score_tables(run: Run) -> Html:
     if earlier:
         parts.append(details(f"Earlier scores ({len(earlier)})", *(_score(score) for score in earlier)))
     return join([*parts, _meanings(run)])
+
+
+def _protocol(score: Mapping[str, Any]) -> str:
+    """All by which a score was taken, but for when, by which versions and at which step of the run."""
+    asked = {key: value for key, value in score["receipt"].items() if key not in CIRCUMSTANCES}
+    return json.dumps([score.get("which"), score.get("weights"), asked], sort_keys=True)
+
+
+def _said(receipt: Mapping[str, Any]) -> str:
+    """The protocol in a line: what tells the scores of a page from each other."""
+    drawn = [f"truncated at {receipt.get('truncation')}"] if receipt.get("truncation", "inf") != "inf" else []
+    standing = str(receipt.get("batch_norm"))
+    drawn += [standing] if standing.startswith("standing") else []
+    samples = f"{number(receipt.get('count'))} samples"
+    reference = f"{number(receipt.get('reference_count'))} real images of the split {receipt.get('reference')}"
+    judged = [f"{samples} against {reference}", f"seed {receipt.get('seed')}", f"seen by {receipt.get('extractor')}"]
+    return ", ".join([*judged, *drawn])
 
 
 def _meanings(run: Run) -> Html:
@@ -96,12 +114,10 @@ def _score(score: Mapping[str, Any]) -> Html:
     other = {key: value for key, value in score.items() if key not in ("metrics", "receipt")}
     fields = [(key, spelled(value)) for key, value in (receipt | other).items()]
     kind, weights = str(score.get("which", "score")).capitalize(), score.get("weights", "unknown")
-    samples = f"{number(receipt.get('count'))} samples"
-    reference = f"{number(receipt.get('reference_count'))} real images of the split {receipt.get('reference')}"
     return tag(
         "article",
         tag("h3", f"{kind}: step {number(score['step'])}, {weights} weights"),
-        *([tag("p", f"{samples} against {reference}", class_="note")] if receipt else []),
+        *([tag("p", _said(receipt), class_="note")] if receipt else []),
         table(
             ("metric", "value", "floor", "held out"),
             [_metric(name, one) for name, one in score["metrics"].items()],

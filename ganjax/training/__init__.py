@@ -2,8 +2,8 @@
 
 from ganjax.training.checkpoint import latest_step
 from ganjax.training.loop import Schedule, train
-from ganjax.training.sampling import draw, drawn_labels, name_of_weights, weights_of
-from ganjax.training.setup import Keys, Setup, check, load_state
+from ganjax.training.sampling import classes_of, draw, drawn_labels, name_of_weights, weights_of
+from ganjax.training.setup import Keys, Setup, check, check_classes, load_state
 from ganjax.training.simulate import population, simulate
 from ganjax.training.state import Averaged, digest, init_state
 from ganjax.training.step import train_step
@@ -14,6 +14,8 @@ __all__ = [
     "Schedule",
     "Setup",
     "check",
+    "check_classes",
+    "classes_of",
     "digest",
     "draw",
     "drawn_labels",

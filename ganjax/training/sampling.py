@@ -1,5 +1,7 @@
 """Samples of a run's generator, from its raw or its averaged weights."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,26 +22,25 @@ def weights_of(setup: Setup, state: GameState, player: str, weights: str = "defa
         state: its state.
         player: whose weights.
         weights: "raw", the name of an average, or "default": the first average that is kept of the player, raw
-            where there is none. An average that has seen no step yet gives the raw weights.
+            where there is none. An average that has seen no step yet gives the raw weights, by `name_of_weights` too.
 
     Raises:
         ConfigError: there is no average of that name.
     """
-    name = name_of_weights(setup, player, weights)
-    average = state.averages.get(name)
-    if average is None or not int(average.seen):
+    name = name_of_weights(setup, state, player, weights)
+    if name == "raw":
         return state.params[player], state.net_state[player]
-    return setup.averages[name].average.value(average)
+    return setup.averages[name].average.value(state.averages[name])
 
 
-def name_of_weights(setup: Setup, player: str, weights: str = "default") -> str:
-    """Which weights `weights_of` takes: "raw" or the name of an average."""
+def name_of_weights(setup: Setup, state: GameState, player: str, weights: str = "default") -> str:
+    """Which weights `weights_of` takes: "raw" or the name of an average that has seen a step."""
     names = [name for name, kept in setup.averages.items() if kept.player == player]
-    if weights == "default":
-        return names[0] if names else "raw"
-    if weights not in ("raw", *names):
+    if weights not in ("default", "raw", *names):
         raise ConfigError(f"--weights is {weights!r}, expected one of {['default', 'raw', *names]}")
-    return weights
+    chosen = next(iter(names), "raw") if weights == "default" else weights
+    average = state.averages.get(chosen)
+    return chosen if average is not None and int(average.seen) else "raw"
 
 
 def draw(
@@ -47,24 +48,31 @@ def draw(
     state: GameState,
     key: Key,
     count: int,
+    labels: np.ndarray | None = None,
     *,
     weights: str = "default",
     player: str = "generator",
     standing: int = 0,
 ) -> np.ndarray:
-    """`count` samples in evaluation mode; sample i depends on the key and i alone. Classes take turns.
+    """`count` samples in evaluation mode; sample i depends on the key, on i and on its class alone.
 
     Args:
         setup: what was trained.
         state: its state.
         key: of the latents.
         count: how many.
+        labels: [count] integers, the classes to ask for; by default those of `drawn_labels`.
         weights: as of `weights_of`.
         player: the generator.
-        standing: passes of `BATCH` examples whose BatchNorm statistics take the place of the running ones; 0 for those.
+        standing: passes of `BATCH` examples, of classes as frequent as in the data, whose BatchNorm statistics take the
+            place of the running ones; 0 for those.
 
     Returns:
         [count, ...]: uint8 images where the data are images, else float32.
+
+    Raises:
+        ConfigError: no generator, no such weights, or standing statistics of a generator without BatchNorm.
+        ValueError: labels of another shape.
     """
     if setup.sample is None:
         raise ConfigError("this experiment has no generator to sample from")
@@ -72,24 +80,54 @@ def draw(
     sample = jax.jit(setup.sample)
     if standing:
         statistics = getattr(setup.sample, "standing", None)
-        if statistics is None:
-            raise ConfigError("this experiment's sampler has no standing statistics; leave --standing out")
+        if statistics is None or "batch_stats" not in net_state:
+            raise ConfigError("this experiment's generator has no BatchNorm to measure; leave --standing out")
         measure = jax.jit(statistics, static_argnums=4)
-        labels, own = drawn_labels(setup, standing * BATCH), jax.random.fold_in(key, _STANDING)
-        net_state = measure(params, net_state, own, labels, (standing, BATCH))
-    everyone = drawn_labels(setup, count + BATCH)
+        usual, own = _usual_labels(setup, standing * BATCH), jax.random.fold_in(key, _STANDING)
+        net_state = measure(params, net_state, own, usual, (standing, BATCH))
+    if labels is not None and np.shape(labels) != (count,):
+        raise ValueError(f"draw: labels have shape {np.shape(labels)}, expected ({count},), a class for each sample")
+    everyone = drawn_labels(setup, count) if labels is None else np.asarray(labels, np.int32)
+    everyone = None if everyone is None else np.resize(everyone, count + BATCH)  # whose last batch is full as well
     parts = []
     for start in range(0, count, BATCH):
         index = jnp.arange(start, start + BATCH, dtype=jnp.int32)
-        labels = None if everyone is None else everyone[start : start + BATCH]
-        parts.append(np.asarray(sample(params, net_state, key, index, labels)))
+        of_batch = None if everyone is None else everyone[start : start + BATCH]
+        parts.append(np.asarray(sample(params, net_state, key, index, of_batch)))
     return as_data(np.concatenate(parts)[:count], setup.dataset.x_train.dtype)
 
 
-def drawn_labels(setup: Setup, count: int) -> np.ndarray | None:
-    """The classes that `draw` asks for, [count] int32: they take turns; None for a generator without labels."""
-    classes = setup.dataset.classes if setup.labelled else None
-    return None if classes is None else np.arange(count, dtype=np.int32) % classes
+def drawn_labels(setup: Setup, count: int, classes: Sequence[int] = ()) -> np.ndarray | None:
+    """The classes of a picture's samples, [count] int32: those of `classes_of` in turn; None without labels."""
+    found = classes_of(setup, classes)
+    return None if found is None else np.resize(found, count)
+
+
+def classes_of(setup: Setup, classes: Sequence[int] = ()) -> np.ndarray | None:
+    """The classes that can be asked for, [K] int32: all that have training examples, or those that are given.
+
+    Returns:
+        None for a generator that takes no labels.
+
+    Raises:
+        ConfigError: classes are given that no training example has, or to a generator that takes none.
+    """
+    if not setup.labelled or setup.dataset.y_train is None:
+        if classes:
+            raise ConfigError("--classes: the generator of this run takes no classes; leave it out")
+        return None
+    known = np.unique(setup.dataset.y_train)
+    for label in classes:
+        if label not in known:
+            few = ", ".join(map(str, known[:20])) + (", ..." if len(known) > 20 else "")
+            raise ConfigError(f"--classes holds {label}, which no training example has; expected some of {few}")
+    return np.asarray(classes, np.int32) if classes else known
+
+
+def _usual_labels(setup: Setup, count: int) -> np.ndarray | None:
+    """[count] int32, classes as frequent as among the training examples."""
+    y = setup.dataset.y_train if setup.labelled else None
+    return None if y is None else np.resize(y[np.random.default_rng(0).permutation(len(y))], count)
 
 
 def as_data(x: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -61,8 +61,21 @@ def check(setup: Setup) -> None:
             f"the data set {setup.dataset.name} has {size} training examples, fewer than the {setup.examples} of a "
             f"step ({setup.dynamics.slices} turns of {setup.batch_size}); lower --batch-size"
         )
-    if setup.labelled and setup.dataset.y_train is None:
-        raise DataError(f"the data set {setup.dataset.name} has no labels, which this experiment needs")
+    if setup.labelled:
+        check_classes(setup.dataset)
+
+
+def check_classes(dataset: Dataset) -> None:
+    """Raise `DataError` unless every class, of which players hold weights, has training examples."""
+    if dataset.y_train is None:
+        raise DataError(f"the data set {dataset.name} has no labels, which this experiment needs")
+    absent = np.setdiff1d(np.arange(dataset.classes or 0), dataset.y_train)
+    if len(absent):
+        raise DataError(
+            f"the data set {dataset.name} has no training example of {len(absent)} of its {dataset.classes} classes, "
+            f"the first of them {absent[0]}, and the players would hold weights for them that nothing trains; number "
+            "the classes that there are from 0 on, as np.unique(y_train, return_inverse=True)[1] does"
+        )
 
 
 def order(setup: Setup, seed: int) -> Callable[[int, int], np.ndarray]:

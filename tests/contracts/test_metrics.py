@@ -16,6 +16,7 @@ from ganjax.metrics import (
     kernel_distance_subsets,
     memorisation,
     moments,
+    ms_ssim,
     ms_ssim_diversity,
     nearest,
     parzen_cross_validated,
@@ -171,3 +172,13 @@ def test_wrong_images_are_refused(name):
         judge(np.full(x.shape, np.nan), y / 255)
     with pytest.raises(ValueError, match=rf"^{name}: \w+ has shape \(40,\)"):
         judge(x[:, 0, 0, 0], y)
+
+
+@pytest.mark.parametrize("name", ["radial_spectrum", "spectral_distance", "ms_ssim_diversity", "ms_ssim"])
+def test_floating_images_in_other_units_are_refused(name):
+    """Where images are expected in [-1, 1]: those in 0..255 give numbers too, wrong ones."""
+    judge = ON_IMAGES.get(name, lambda x, y: ms_ssim(jnp.asarray(x[:9]), jnp.asarray(y[:9]), window=7))
+    x, y = (z.astype(np.float32) for z in _images())
+    np.testing.assert_allclose(judge(x / 127.5 - 1, y / 127.5 - 1), judge(*_images()), rtol=1e-3)
+    with pytest.raises(ValueError, match=rf"^{name}: \w+ reaches 25\d(\.\d)?, expected floating images in \[-1, 1\]"):
+        judge(x, y)

@@ -75,13 +75,16 @@ def test_evaluate_prints_a_table_and_writes_a_receipt(trained):
     assert columns.split() == ["metric", "better", "value", "floor", "held", "out", "note"]
     assert [row.split()[0] for row in rows] == ["frechet_classifier", "modes", "mode_kl"]
     record = read(Path(path))
-    assert (record.step, record.weights, record.which) == (60, "ema", "last") and path.endswith(
-        "scores/00000060-ema-classifier.json"
-    )
+    assert (record.step, record.weights, record.which) == (60, "ema", "last")
+    assert Path(path).parent == trained / "scores"
+    assert Path(path).name.startswith("00000060-ema-classifier-100-seed0-")
     assert (record.receipt.count, record.receipt.reference_count, record.receipt.seed) == (100, 100, 0)
     assert _kept(trained) == before, "evaluating only reads the run"
     again = _run("evaluate", "--workdir", trained, *FEW)[1]
     assert again == out and read(Path(path)).metrics == record.metrics
+    fewer = _run("evaluate", "--workdir", trained, "--metrics", "duplicates", *FEW[3:])[1].splitlines()
+    assert fewer[-1] == path and [row.split()[0] for row in fewer[2:-1]] == ["duplicates"]
+    assert read(Path(path)).metrics.items() >= record.metrics.items(), "asking for less destroys nothing"
 
 
 def test_the_best_state_is_scored_by_name_only(trained):
@@ -95,8 +98,8 @@ def test_the_best_state_is_scored_by_name_only(trained):
 def test_compare(trained, tmp_path):
     paths = []
     for seed in (0, 1):
-        assert _run("evaluate", "--workdir", trained, *FEW, "--seed", seed)[0] == 0
-        paths.append((trained / "scores/00000060-ema-classifier.json").rename(tmp_path / f"{seed}.json"))
+        paths.append(Path(_run("evaluate", "--workdir", trained, *FEW, "--seed", seed)[1].splitlines()[-1]))
+    assert [read(path).receipt.seed for path in paths] == [0, 1], "neither replaces the other"
     code, out, err = _run("compare", "--scores", *paths)
     assert code == 0 and err == "" and out.splitlines() == compare(paths).lines
     for text, changed in (("error", "count"), ("warning", "device")):
@@ -120,6 +123,7 @@ BAD = {
     "no samples": (2, ("evaluate", "--workdir", None, "--count", 0), "--count is 0, expected at least 1"),
     "few samples": (5, ("evaluate", "--workdir", None, "--count", 3), "3 samples against 3.*cannot be judged"),
     "weights": (2, ("evaluate", "--workdir", None, *FEW, "--weights", "eam"), "--weights is 'eam', expected one of"),
+    "no BatchNorm": (2, ("evaluate", "--workdir", None, *FEW, "--standing", 3), "no BatchNorm.*leave --standing out"),
     "no file of weights": (2, ("evaluate", "--workdir", None, "--extractor", "fid"), "needs --extractor-file"),
     "negative interval": (2, ("train", "--workdir", "x", "--judge-every", -1), "--judge-every is -1"),
     "one file": (2, ("compare", "--scores", "a.json"), "got 1 file of scores"),

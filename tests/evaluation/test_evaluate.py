@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from ganjax.data import Dataset, load, ring
+from ganjax.dynamics import ema
 from ganjax.errors import ConfigError, DataError
 from ganjax.evaluation import METRICS, Recipe, evaluate, pixels, receipt_of, trained_classifier
 from ganjax.evaluation.evaluate import chosen_extractor, real_examples
 from ganjax.evaluation.measures import published_name
 from ganjax.rundir import config_digest
+from ganjax.training import Averaged
 
 _spec = importlib.util.spec_from_file_location("scenes", Path(__file__).parent / "scenes.py")
 evaluate_module = importlib.import_module("ganjax.evaluation.evaluate")  # the package has a function of this name
@@ -142,6 +144,8 @@ def test_what_does_not_fit_is_said(digits, classifier):
         chosen_extractor("fid", digits, progress=False)
     with pytest.raises(DataError, match="fid looks at images, the data set ring has points"):
         chosen_extractor("fid", load("ring"), Path("fid.safetensors"), progress=False)
+    with pytest.raises(ConfigError, match="--extractor-file a is of no use without --extractor fid or efficientnet"):
+        chosen_extractor(None, digits, Path("a"), progress=False)
     without = Dataset(digits.x_train, name="photos")
     found = evaluate(*scenes.replaying(without, digits.x_test), pixels(), count=40)
     assert not {"modes", "classifier_score", "memorised"} & set(found) and found["frechet_pixels"].held_out is None
@@ -168,13 +172,43 @@ def test_published_names_belong_to_the_published_network(extractor, names):
 
 
 def test_the_receipt_says_what_was_done(digits, classifier):
-    setup, _ = scenes.replaying(digits, digits.x_test)
+    setup, state = scenes.replaying(digits, digits.x_test)
     taken = {"weights": "default", "count": 5000, "reference_count": None, "seed": 3}
-    first = receipt_of(setup, classifier, {"loss": "hinge", "steps": 10}, **taken)
+    first = receipt_of(setup, state, classifier, {"loss": "hinge", "steps": 10}, **taken)
     assert (first.weights, first.count, first.reference_count, first.seed) == ("raw", 5000, 1500, 3)
     assert first.extractor_digest == classifier.digest and first.data_digest == digits.digest
-    other = receipt_of(setup, classifier, {"loss": "wasserstein", "steps": 10}, **taken)
+    other = receipt_of(setup, state, classifier, {"loss": "wasserstein", "steps": 10}, **taken)
     assert first.config_digest == config_digest({"steps": 10, "loss": "hinge"}) != other.config_digest
+
+
+@pytest.mark.parametrize(("channels", "name"), [(4, "fid"), (2, "efficientnet_lite0")])
+def test_published_networks_look_at_grey_and_rgb(channels, name):
+    data = Dataset(np.arange(2 * 4 * 4 * channels, dtype=np.uint8).reshape(2, 4, 4, channels), name="icons")
+    with pytest.raises(DataError, match=f"{name} looks at grey and RGB images.* icons have {channels} channels"):
+        chosen_extractor(name, data, Path("a.safetensors"), progress=False)
+
+
+def test_an_average_that_has_seen_nothing_is_not_on_the_receipt(digits):
+    """The raw weights are drawn from then, whatever was asked for."""
+    setup, state = scenes.replaying(digits, digits.x_test)
+    kept = Averaged("generator", ema(0.9))
+    setup = setup._replace(averages={"ema": kept})
+    of_now = lambda: (state.params["generator"], state.net_state["generator"])  # noqa: E731
+    average = kept.average.init(of_now())
+    taken = {"count": 100, "reference_count": None, "seed": 0}
+    for seen, expected in (average, "raw"), (kept.average.update(of_now(), average), "ema"):
+        for weights in ("default", "ema"):
+            found = state.replace(averages={"ema": seen})
+            assert receipt_of(setup, found, pixels(), {}, weights=weights, **taken).weights == expected
+    assert receipt_of(setup, found, pixels(), {}, weights="raw", **taken).weights == "raw"
+
+
+def test_one_class_trains_no_classifier(digits, tmp_path):
+    """Whatever its number is."""
+    for label in (0, 3):
+        data = Dataset(digits.x_train, np.full(len(digits.x_train), label, np.int32), name="threes")
+        with pytest.raises(DataError, match="threes has a single class, which a classifier needs; use --extractor"):
+            trained_classifier(data, tmp_path)
 
 
 def test_every_metric_has_a_way_to_be_left_out(digits):

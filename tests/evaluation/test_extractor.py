@@ -60,6 +60,9 @@ def test_bad_examples():
         extract(pixels(), np.zeros((0, 2), np.float32))
     with pytest.raises(ValueError, match="batch is 0"):
         extract(pixels(), _images(3), batch=0)
+    for extractor in (pixels(), _linear()):
+        with pytest.raises(TypeError, match="x holds images of float32, expected uint8"):
+            extract(extractor, _images(3).astype(np.float32))
 
 
 def test_four_devices_share_a_batch(tmp_path):

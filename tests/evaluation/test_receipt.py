@@ -58,9 +58,10 @@ def _other(field):
 
 
 def test_what_is_written_is_read(tmp_path):
-    path = module.score_path(tmp_path, 300, "ema", "pixels")
+    path = module.score_path(tmp_path, RECORD)
     write(path, RECORD)
-    assert read(path) == RECORD and path == tmp_path / "scores" / "00000300-ema-pixels.json"
+    assert read(path) == RECORD and path.parent == tmp_path / "scores"
+    assert re.fullmatch("00000300-ema-classifier-1000-seed0-[0-9a-f]{8}.json", path.name)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     content = json.loads(path.read_text())
     assert content.keys() == {"step", "weights", "which", "metrics", "receipt"}
@@ -154,6 +155,7 @@ def test_a_metric_that_one_record_lacks_is_a_dash(tmp_path):
     "weights, extractor", [("../ema", "pixels"), ("ema", "a/b"), ("", "pixels"), ("ema", "x" * 81)]
 )
 def test_scores_lie_in_their_folder(tmp_path, weights, extractor):
-    assert score_path(tmp_path, 5, "ema", "fid_inception_v3").parent == tmp_path / "scores"
+    assert score_path(tmp_path, RECORD).parent == tmp_path / "scores"
+    led_away = RECORD._replace(weights=weights, receipt=dataclasses.replace(RECEIPT, extractor=extractor))
     with pytest.raises(ConfigError, match=r"is called .*, expected 1 to 80 letters"):
-        score_path(tmp_path, 5, weights, extractor)
+        score_path(tmp_path, led_away)

@@ -94,6 +94,9 @@ def test_memorisation_is_seen_in_the_newest_score(tmp_path, value, floor, rings)
     assert [alarm.alarm for alarm in found] == ["memorisation"] * rings
     if rings:
         assert found[0].step == 2000 and found[0].numbers["share of samples"] == value
+    for name in ("ema-other", "raw"):  # of the newest step too, not scored for it
+        (tmp_path / "scores" / f"00002000-{name}.json").write_text(json.dumps({"step": 2000, "metrics": {}}))
+    assert find_alarms(tmp_path) == found
     (tmp_path / "scores" / "00003000-ema.json").write_text("{")
     assert find_alarms(tmp_path) == []
 

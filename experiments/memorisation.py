@@ -27,7 +27,7 @@ import optax
 from ganjax import launch
 from ganjax.config import require
 from ganjax.core import GameState
-from ganjax.data import Dataset, load
+from ganjax.data import Dataset, load, subsample
 from ganjax.dynamics import alternating, ema
 from ganjax.errors import DataError
 from ganjax.evaluation import Extractor, chosen_extractor, extract_moments
@@ -94,8 +94,8 @@ def compute(config: Config, workdir: Path) -> list[str]:
         raise DataError(f"the data set {data.name} has no held-out images, which the audit compares with")
     extractor = chosen_extractor(None, data, progress=True)
     truth = extract_moments(extractor, data.x_train)
-    rng, half = np.random.default_rng(config.seed), len(data.x_test) // 2
-    control, honest = data.x_test[:half], data.x_test[half:]
+    rng, held_out = np.random.default_rng(config.seed), data.x_test[subsample(len(data.x_test), len(data.x_test))]
+    control, honest = np.split(held_out, [len(held_out) // 2])
     copiers = {}
     for share in config.shares:
         fake, copied = honest.copy(), round(share * len(honest))
@@ -103,17 +103,17 @@ def compute(config: Config, workdir: Path) -> list[str]:
         copiers[f"{share:.0%} copies"] = _judge(fake, data.x_train, control, truth, extractor)
     trained, figures = {}, []
     for size in config.sizes:
-        part = Dataset(data.x_train[:size], x_test=data.x_test, name=f"{data.name}, {size} images")
+        part = Dataset(data.x_train[subsample(len(data.x_train), size)], x_test=held_out, name=f"{data.name}, {size} images")
         setup, discriminator = _setup(part, config)
         schedule = Schedule(config.steps, sample_every=config.steps, checkpoint_every=config.steps)
         state, _ = train(setup, workdir / str(size), seed=config.seed, schedule=schedule)
         x = draw(setup, state, Keys.of(config.seed).samples, config.count)
-        gap = _gap(discriminator, state, part.x_train, data.x_test)
-        trained[f"GAN on {size} images"] = _judge(x, part.x_train, data.x_test, truth, extractor)._replace(
+        gap = _gap(discriminator, state, part.x_train, held_out)
+        trained[f"GAN on {size} images"] = _judge(x, part.x_train, held_out, truth, extractor)._replace(
             membership=gap
         )
         figures.append(workdir / f"neighbours-{size}.png")
-        nearest_neighbours(x[:64], part.x_train, figures[-1], held_out=data.x_test[:64])
+        nearest_neighbours(x[:64], part.x_train, figures[-1], held_out=held_out[:64])
     figures.append(workdir / "distances.png")
     _draw(trained, figures[-1])
     return [*_table(copiers | trained, config, data), *map(str, figures)]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganjax.core import Array, GameState, Key, PyTree, noise
-from ganjax.data import Dataset
+from ganjax.data import Dataset, subsample
 from ganjax.errors import ConfigError
 from ganjax.games import Normal, Sampler, latents
 from ganjax.report import Panel, Row, Series, panels, rows
@@ -114,8 +114,9 @@ def truncation(generator: Generator, out: Path, count: int) -> list[str]:
         table[name] = diversity(images), generator.nearest(images)
         content.append(Row(images[:count], name, "diversity {:.2f}\nnearest {:.2f}".format(*table[name])))
     rows(content, out, title="The same latents, truncated")
-    real = generator.data.x_train[:0] if generator.data.x_test is None else generator.data.x_test[: len(index)]
-    if len(real) > 1:
+    held_out = generator.data.x_test
+    if held_out is not None and len(held_out) > 1:
+        real = held_out[subsample(len(held_out), len(index))]
         table["held-out images"] = diversity(real), generator.nearest(real)
     curve = out.with_name(f"{out.stem}_curve.png")
     _draw_curve(table, curve)
@@ -177,13 +178,15 @@ def projection(generator: Generator, out: Path, count: int) -> list[str]:
     pixels, compiled = data.x_train[0].size, jax.jit(partial(_projected, generator.sampler))
     sets: dict[str, Any] = {"held out": (data.x_test, data.y_test), "training": (data.x_train, data.y_train)}
     count = min(count, *(len(x) for x, _ in sets.values()))
-    for name, (x, y) in sets.items():
-        real, labels = x[:count].astype(np.float32) / 127.5 - 1, None if generator.classes is None else y[:count]
+    chosen = {name: subsample(len(x), count) for name, (x, _) in sets.items()}
+    for name, (split, y) in sets.items():
+        x, labels = split[chosen[name]], None if generator.classes is None else y[chosen[name]]
+        real = x.astype(np.float32) / 127.5 - 1
         x_hat = np.asarray(compiled(*generator.weights, real, labels, generator.key))
         error = np.sqrt(np.square(x_hat - real).mean((1, 2, 3))) / 2
-        content += [Row(x[:count], name), Row(as_data(x_hat, x.dtype), "projected", f"RMSE {np.median(error):.3f}")]
+        content += [Row(x, name), Row(as_data(x_hat, x.dtype), "projected", f"RMSE {np.median(error):.3f}")]
         lines.append(f"{name}: median RMSE {np.median(error):.3f} of {' '.join(f'{one:.3f}' for one in error)}")
-    near = generator.nearest(sets["held out"][0][:count]) / np.sqrt(pixels)
+    near = generator.nearest(data.x_test[chosen["held out"]]) / np.sqrt(pixels)
     rows(content, out, title="Images and their projections", group=2)
     return [*lines, f"held out, the nearest training image instead: median RMSE {near:.3f} (pixels in [0, 1])"]
 

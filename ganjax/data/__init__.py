@@ -3,7 +3,7 @@
 from ganjax.data.catalogue import KNOWN, load
 from ganjax.data.dataset import Dataset
 from ganjax.data.memory import LazyImages
-from ganjax.data.order import positions, positions_of_steps
+from ganjax.data.order import positions, positions_of_steps, subsample
 from ganjax.data.points import grid, grid_centres, ring, ring_centres, swiss_roll
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "positions_of_steps",
     "ring",
     "ring_centres",
+    "subsample",
     "swiss_roll",
 ]

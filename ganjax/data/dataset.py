@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ganjax.data.memory import LazyImages
+from ganjax.data.order import subsample
 from ganjax.errors import DataError
 
 PART_BYTES = 2**29  # of the images of a split that are held in memory where only a part of them can be
@@ -68,7 +69,7 @@ class Dataset:
         return total.hexdigest()
 
     def in_memory(self) -> "Dataset":
-        """The data set itself; of images that lie on disk a part that memory holds, equally spaced.
+        """The data set itself; of images that lie on disk a `subsample` that memory holds, in its order.
 
         For what needs all of a data set at once, such as a search for neighbours.
         """
@@ -77,7 +78,7 @@ class Dataset:
             x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
             if isinstance(x, LazyImages):
                 count = max(1, min(len(x), PART_BYTES * len(x) // x.nbytes))
-                rows = np.arange(count) * len(x) // count
+                rows = np.sort(subsample(len(x), count))
                 parts |= {f"x_{split}": x[rows], f"y_{split}": None if y is None else y[rows]}
         return replace(self, **parts) if parts else self
 

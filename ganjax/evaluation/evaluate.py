@@ -11,7 +11,8 @@ import numpy as np
 
 from ganjax import __version__
 from ganjax.core import GameState
-from ganjax.data import Dataset
+from ganjax.data import Dataset, subsample
+from ganjax.data.order import SUBSAMPLE_SEED
 from ganjax.errors import ConfigError, DataError
 from ganjax.evaluation.classifier import stacked_classifier, trained_classifier
 from ganjax.evaluation.extractor import Extractor, classes, pixels
@@ -89,7 +90,7 @@ class Real(NamedTuple):
 def real_examples(dataset: Dataset, extractor: Extractor, count: int, size: int) -> Real:
     """A reference of `size` examples, and two sets that share none for the floor, as large if the data suffice.
 
-    Which examples, is the same for all runs and seeds.
+    Which examples, is the same for all runs and seeds: `subsample`s of the splits.
 
     Raises:
         DataError: there are too few to judge with.
@@ -102,10 +103,12 @@ def real_examples(dataset: Dataset, extractor: Extractor, count: int, size: int)
         )
     first = min(size, total - min(count, total // 2))
     second = min(count, total - first)
-    order = np.random.default_rng(0).permutation(total)[: max(size, first + second)]
+    order = subsample(total, max(size, first + second))
     rows = np.split(dataset.x_train[order], sorted({first, size}))
     parts = [Examples(part, extractor) for part in rows if len(part)]  # so that no example is extracted twice
-    held_out = None if dataset.x_test is None else Examples(dataset.x_test[:count], extractor)
+    held_out = None
+    if dataset.x_test is not None:
+        held_out = Examples(dataset.x_test[subsample(len(dataset.x_test), count)], extractor)
     return Real(_joined(parts[: 1 + (size > first)]), (parts[0], _joined(parts[1:])), held_out)
 
 
@@ -155,6 +158,7 @@ def receipt_of(
         count=count,
         reference="train",
         reference_count=reference_size(setup.dataset, count, reference_count),
+        rows=f"drawn without replacement, seed {SUBSAMPLE_SEED}",
         resize=extractor.resize,
         weights=name_of_weights(setup, "generator", weights),
         batch_norm=f"standing statistics, {standing} passes" if standing else "running statistics",

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import softmax
 
 from ganjax import metrics
-from ganjax.data import Dataset, grid_centres, ring_centres
+from ganjax.data import Dataset, grid_centres, ring_centres, subsample
 from ganjax.errors import ConfigError, did_you_mean
 from ganjax.evaluation.extractor import Extractor, extract, extract_moments
 from ganjax.evaluation.receipt import Score
@@ -76,7 +76,7 @@ class Scene(NamedTuple):
     samples: Examples
     reference: Examples  # of the training split
     floor: tuple[Examples, Examples]  # a reference, and real examples in the place of samples that are not in it
-    held_out: Examples | None
+    held_out: Examples | None  # a `subsample` of the test split
     dataset: Dataset
     extractor: Extractor
     labels: np.ndarray | None = None  # [N] int32, the classes that the samples were asked for
@@ -196,11 +196,16 @@ def _modes(scene: Scene) -> dict[str, Score]:
 
 def _trust(scene: Scene) -> str:
     """How often the extractor names the class of a held-out example."""
+    right = None if scene.dataset.name in MIXTURES else _accuracy(scene)
+    return "" if right is None else f", {scene.extractor.name} right on {right:.1%} of held-out data"
+
+
+def _accuracy(scene: Scene) -> float | None:
+    """The share of held-out examples whose class the extractor sees."""
     labels, held_out = scene.dataset.y_test, scene.held_out
-    if scene.dataset.name in MIXTURES or labels is None or held_out is None:
-        return ""
-    right = np.mean(np.asarray(held_out.labels) == labels[: len(held_out)])
-    return f", {scene.extractor.name} right on {right:.1%} of held-out data"
+    if labels is None or held_out is None:
+        return None
+    return float(np.mean(np.asarray(held_out.labels) == labels[subsample(len(labels), len(held_out))]))
 
 
 def _noted(scores: Mapping[str, Score], said: Mapping[str, str]) -> dict[str, Score]:
@@ -213,12 +218,9 @@ def _agreement(scene: Scene) -> dict[str, Score]:
     """How often the extractor sees the class that a sample was asked for, beside its accuracy on held-out data."""
     if scene.labels is None:
         return {}
-    held_out = None
-    if scene.held_out is not None and scene.dataset.y_test is not None:
-        held_out = float(np.mean(np.asarray(scene.held_out.labels) == scene.dataset.y_test[: len(scene.held_out)]))
     value = float(np.mean(np.asarray(scene.samples.labels) == scene.labels))
     note = "samples taken for the class that was asked for"
-    return {"agreement": Score(value=value, floor=None, held_out=held_out, better="higher", note=note)}
+    return {"agreement": Score(value=value, floor=None, held_out=_accuracy(scene), better="higher", note=note)}
 
 
 def _memorisation(scene: Scene) -> dict[str, Score]:

@@ -43,6 +43,7 @@ class Receipt:
     device: str
     created: str  # UTC
     truncation: str = "inf"  # beyond which entries of z are redrawn
+    rows: str = "held-out data: the first"  # of a split, where not all are taken; the default is that of old records
 
 
 class Record(NamedTuple):
@@ -68,6 +69,7 @@ MUST_AGREE = (
     "count",
     "reference",
     "reference_count",
+    "rows",
     "resize",
     "weights",
     "batch_norm",

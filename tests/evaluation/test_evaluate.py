@@ -5,6 +5,7 @@ import importlib.util
 import math
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from ganjax.data import Dataset, load, ring
 from ganjax.errors import ConfigError, DataError
 from ganjax.evaluation import METRICS, Recipe, evaluate, pixels, receipt_of, trained_classifier
 from ganjax.evaluation.evaluate import chosen_extractor, real_examples
+from ganjax.evaluation.extractor import Extractor, Features
 from ganjax.evaluation.measures import published_name
 from ganjax.rundir import config_digest
 
@@ -103,6 +105,28 @@ def test_the_floor_is_of_two_disjoint_sets(count, reference, sizes):
     assert not a & b and len(a) + len(b) == sizes[1] + sizes[2] and a <= set(whole.x.ravel())
 
 
+def _sorted_by_class():
+    """Ten classes of 40 points on a line, class after class, as a folder of classes is read."""
+    y = np.repeat(np.arange(10, dtype=np.int32), 40)
+    x = (y[:, None] + np.linspace(0, 0.5, 400)[:, None]).astype(np.float32)
+    return Dataset(x, y, x + np.float32(0.1), y, name="sorted")
+
+
+def _knowing():
+    """An extractor that names the class of every point of `_sorted_by_class`."""
+    return Extractor("floor", "0", lambda weights, x: Features(x, jax.nn.one_hot(x[:, 0].astype("int32"), 10)), (), "none")
+
+
+def test_held_out_data_at_a_count_are_a_sample_of_the_split():
+    data = _sorted_by_class()
+    held_out = real_examples(data, pixels(), 60, 60)[2]
+    assert set(np.floor(held_out.x[:, 0])) == set(range(10)) and len(held_out) == 60
+    setup, state = scenes.replaying(data, data.x_test[::3])
+    found = evaluate(setup, state, _knowing(), count=60, metrics=["frechet", "sliced_wasserstein", "modes"])
+    assert found["frechet_floor"].held_out < 1 and found["sliced_wasserstein"].held_out < 0.5
+    assert found["modes"].held_out == 10 and found["modes"].note == "of 10, floor right on 100.0% of held-out data"
+
+
 @pytest.mark.parametrize("count", [200, 1000])  # the floor's reference is that of the samples, and a part of it
 def test_where_moments_suffice_no_features_are_held(digits, classifier, count, monkeypatch):
     setup, state = scenes.replaying(digits, digits.x_test)
@@ -172,6 +196,7 @@ def test_the_receipt_says_what_was_done(digits, classifier):
     taken = {"weights": "default", "count": 5000, "reference_count": None, "seed": 3}
     first = receipt_of(setup, classifier, {"loss": "hinge", "steps": 10}, **taken)
     assert (first.weights, first.count, first.reference_count, first.seed) == ("raw", 5000, 1500, 3)
+    assert first.rows == "drawn without replacement, seed 0"
     assert first.extractor_digest == classifier.digest and first.data_digest == digits.digest
     other = receipt_of(setup, classifier, {"loss": "wasserstein", "steps": 10}, **taken)
     assert first.config_digest == config_digest({"steps": 10, "loss": "hinge"}) != other.config_digest

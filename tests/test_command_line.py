@@ -199,6 +199,18 @@ def _photos(mode, suffix=".png", **options):
     return command
 
 
+def _split_folders(*names):
+    """Options for a folder of folders of these names, a picture in each."""
+
+    def command(folder):
+        for name in names:
+            (folder / "photos" / name).mkdir(parents=True)
+            Image.fromarray(_images(1)[0, :, :, 0]).save(folder / "photos" / name / "0.png")
+        return ["--data", folder / "photos"]
+
+    return command
+
+
 def _pipe(folder):
     os.mkfifo(_empty(folder / "photos") / "0.png")
     return ["--data", folder / "photos"]
@@ -224,6 +236,9 @@ BAD = {
     "float images": (5, _npz(_images() / 255), "x_train has dtype float64, expected uint8"),
     "no channels": (5, _npz(_images()[..., 0]), "x_train has rank 3.*add the channel axis"),
     "channels first": (5, _npz(_images(shape=(3, 8, 8))), "channels last.*transpose"),
+    "four channels first": (5, _npz(_images(shape=(4, 32, 32))), "32 channels.*channels last.*transpose"),
+    "bits": (5, _npz(_images() % 2), "x_train holds only 0 and 1, expected pixels from 0 to 255"),
+    "splits and more": (5, _split_folders("train", "test", "cats"), "may be a split or a class beside cats, test, tra"),
     "no examples": (5, _npz(_images(0)), "x_train is empty"),
     "pickled objects": (5, _npz(np.array([{}] * 80)), "pickled Python objects, which are never loaded"),
     "too few labels": (5, _npz(_images(), y_train=np.zeros(79, int)), r"y_train has shape \(79,\), expected \(80,\)"),

@@ -62,9 +62,9 @@ def trained_classifier(
     """
     if dataset.y_train is None or (dataset.classes or 0) < 2:
         raise DataError(
-            f"the data set {dataset.name} has {'no labels' if dataset.y_train is None else 'a single class'}, which a "
-            "classifier needs; use --extractor pixels, or a network that is trained already, such as --extractor fid "
-            "with --extractor-file"
+            f"the data set {dataset.name} has {'no labels' if dataset.y_train is None else 'a single class'}, but a "
+            "classifier needs classes; take labelled data (a sub-folder for each class), or score a run by the command "
+            "evaluate with --extractor pixels, or with fid and its --extractor-file"
         )
     recipe = recipe or Recipe()
     model = classifier(dataset.shape, dataset.classes or 0, width=recipe.width, features=recipe.features)

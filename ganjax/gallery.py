@@ -17,10 +17,15 @@ COUNT = 64  # samples of a picture; 16 times as many points
 
 
 def picture(setup: Setup, x: np.ndarray, path: Path) -> np.ndarray:
-    """Write samples as a grid, or as points over the data; returns the picture, [H, W, 3] uint8."""
+    """Write samples as a grid, or as points over the data; returns the picture, [H, W, 3] uint8.
+
+    Of points that do not lie in a plane the first two coordinates are drawn, or the only one, which the title says.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if x.ndim != 4:
-        return scatter(x, path, reference=_part(setup.dataset.x_train, len(x)))
+        real, size = _part(setup.dataset.x_train, len(x)), x.shape[1]
+        title = {1: "the only coordinate", 2: None}.get(size, f"the first two of {size} coordinates")
+        return scatter(_plane(x), path, reference=_plane(real), title=title)
     image = grid(x)
     save_image(path, image)
     return image
@@ -71,6 +76,11 @@ def _draw(setup: Setup, state: GameState, seed: int, workdir: Path, *, curved: b
 
 def _part(split: np.ndarray, count: int) -> np.ndarray:
     return split[subsample(len(split), count)]
+
+
+def _plane(points: np.ndarray) -> np.ndarray:
+    """[N, D] to [N, 2]; points of a line lie on the first axis."""
+    return np.pad(points, ((0, 0), (0, max(0, 2 - points.shape[1]))))[:, :2]
 
 
 def _grid_of(workdir: Path, step: int) -> Path:

@@ -5,12 +5,13 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ganjax.config import option
-from ganjax.errors import ConfigError, InUseError
+from ganjax.errors import ConfigError, DataError, InUseError
 from ganjax.files import write_atomically
 
 LOCK = "lock"  # held, with the holder's process id in it, while a process writes the directory
@@ -29,6 +30,8 @@ def claimed(
 ) -> Iterator[None]:
     """Make a directory that of a run, or make sure that it is, and keep other writers out meanwhile.
 
+    One that was made here goes again if options or data turn out to be bad before anything is written into it.
+
     Args:
         workdir: the run directory.
         run: experiment, version, config and digest of the data.
@@ -43,13 +46,19 @@ def claimed(
         raise ConfigError(f"--workdir {workdir} is a file, expected a directory")
     if read_run(workdir) is None and workdir.exists() and any(path.name != LOCK for path in workdir.iterdir()):
         raise ConfigError(f"{workdir} is not empty and holds no ganjax run; choose another --workdir")
+    made = not workdir.exists()
     workdir.mkdir(parents=True, exist_ok=True)
-    with _locked(workdir):
-        found = read_run(workdir)
-        run = _continued(workdir, found, run, allow_change) if found else run
-        if not finished and found != run:
-            write_run(workdir, run)
-        yield
+    try:
+        with _locked(workdir):
+            found = read_run(workdir)
+            run = _continued(workdir, found, run, allow_change) if found else run
+            if not finished and found != run:
+                write_run(workdir, run)
+            yield
+    except (ConfigError, DataError):
+        if made and {path.name for path in workdir.iterdir()} <= {"config.json"}:
+            shutil.rmtree(workdir)
+        raise
 
 
 def check_free(workdir: Path) -> None:

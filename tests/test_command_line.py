@@ -157,6 +157,26 @@ def test_points_are_trained_and_drawn(tmp_path, run):
     assert code == 0 and "panel.png" in out, err
 
 
+def test_points_in_space_are_trained_drawn_and_scored(tmp_path, run):
+    np.savez(tmp_path / "a.npz", x_train=np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32))
+    workdir = tmp_path / "run"
+    args = ("--smoke", "--quiet", "--steps", 4, "--data", tmp_path / "a.npz")
+    code, out, err = run("vanilla_gan", "train", "--workdir", workdir, *args)
+    assert code == 0 and "panel.png" in out, err
+    assert run("vanilla_gan", "sample", "--workdir", workdir, "--out", tmp_path / "a.png")[0] == 0
+    few = ("--count", 64, "--metrics", "sliced_wasserstein", "--quiet")
+    code, out, err = run("vanilla_gan", "evaluate", "--workdir", workdir, *few)
+    assert code == 0 and "sliced_wasserstein" in out, err
+    assert run("vanilla_gan", "report", "--workdir", workdir)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["seeds", "judges"])
+def test_an_experiment_that_computes_leaves_nothing_of_bad_data(name, tmp_path, run):
+    np.savez(tmp_path / "a.npz", x_train=np.zeros((500, 3), np.float32))
+    code, _, err = run(name, "train", "--workdir", tmp_path / "run", "--smoke", "--data", tmp_path / "a.npz")
+    assert code == 5 and len(err.splitlines()) == 1 and not (tmp_path / "run").exists(), err
+
+
 # --- bad input: one sentence, an exit code, nothing created ------------------------------------------------------
 
 

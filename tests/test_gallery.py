@@ -28,6 +28,21 @@ def test_points_are_drawn_over_a_sample_of_the_data(shown, tmp_path):
     assert set(shown["reference"][:, 0]) == {0, 1, 2, 3} and len(shown["reference"]) == 60
 
 
+@pytest.mark.parametrize(
+    ("width", "title"), [(1, "the only coordinate"), (2, None), (3, "the first two of 3 coordinates")]
+)
+def test_points_of_any_width_are_drawn_in_a_plane(width, title, tmp_path, monkeypatch):
+    drawn, scatter = [], gallery.scatter
+    monkeypatch.setattr(gallery, "scatter", lambda x, path, **options: drawn.append((x, options)) or scatter(x, path))
+    x = np.random.default_rng(0).normal(size=(50, width)).astype(np.float32)
+    gallery.picture(SimpleNamespace(dataset=Dataset(x)), x, tmp_path / "a.png")
+    ((points, options),) = drawn
+    expected = np.concatenate([x, 0 * x], 1)[:, :2] if width == 1 else x[:, :2]
+    np.testing.assert_array_equal(points, expected)
+    np.testing.assert_array_equal(np.sort(options["reference"], 0), np.sort(expected, 0))
+    assert options["title"] == title and (tmp_path / "a.png").exists()
+
+
 def test_neighbours_have_a_sample_of_held_out_images_as_control(shown, tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "COUNT", 10)
     x = np.broadcast_to(Y[:, None, None, None].astype(np.uint8) * 9, (200, 4, 4, 1))

@@ -104,15 +104,15 @@ def compute(config: Config, workdir: Path) -> list[str]:
         copiers[f"{share:.0%} copies"] = _judge(fake, data.x_train, control, truth, extractor)
     trained, figures = {}, []
     for size in config.sizes:
-        part = Dataset(data.x_train[subsample(len(data.x_train), size)], x_test=held_out, name=f"{data.name}, {size} images")
+        part = Dataset(
+            data.x_train[subsample(len(data.x_train), size)], x_test=held_out, name=f"{data.name}, {size} images"
+        )
         setup, discriminator = _setup(part, config)
         schedule = Schedule(config.steps, sample_every=config.steps, checkpoint_every=config.steps)
         state, _ = train(setup, workdir / str(size), seed=config.seed, schedule=schedule)
         x = draw(setup, state, Keys.of(config.seed).samples, config.count)
         gap = _gap(discriminator, state, part.x_train, held_out)
-        trained[f"GAN on {size} images"] = _judge(x, part.x_train, held_out, truth, extractor)._replace(
-            membership=gap
-        )
+        trained[f"GAN on {size} images"] = _judge(x, part.x_train, held_out, truth, extractor)._replace(membership=gap)
         figures.append(workdir / f"neighbours-{size}.png")
         nearest_neighbours(x[:64], part.x_train, figures[-1], held_out=held_out[:64])
     figures.append(workdir / "distances.png")

@@ -9,6 +9,7 @@ import os
 import re
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ganjax.errors import ConfigError, did_you_mean
@@ -286,7 +287,21 @@ def parse(commands: Mapping[str, type], args: Sequence[str], *, prog: str, descr
             raise
         raise ConfigError(_one_sentence(said.getvalue(), args, commands) + f"; see {prog} --help") from None
     check_numbers(config)
-    return config
+    return _at_home(config)
+
+
+def _at_home(config: Any) -> Any:
+    """The config with ~ in its paths as the home directory, as no shell replaces it in --workdir=~/runs."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    paths = {name: value for name, value in values.items() if isinstance(value, Path | tuple)}
+    try:
+        for name, value in paths.items():
+            many = isinstance(value, tuple)
+            parts = [part.expanduser() if isinstance(part, Path) else part for part in (value if many else (value,))]
+            paths[name] = tuple(parts) if many else parts[0]
+    except RuntimeError:
+        raise ConfigError(f"{option(name)} is {value}, expected the home of a user who exists") from None
+    return dataclasses.replace(config, **paths)
 
 
 @contextlib.contextmanager

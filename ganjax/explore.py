@@ -186,7 +186,7 @@ def projection(generator: Generator, out: Path, count: int) -> list[str]:
         error = np.sqrt(np.square(x_hat - real).mean((1, 2, 3))) / 2
         content += [Row(x, name), Row(as_data(x_hat, x.dtype), "projected", f"RMSE {np.median(error):.3f}")]
         lines.append(f"{name}: median RMSE {np.median(error):.3f} of {' '.join(f'{one:.3f}' for one in error)}")
-    near = generator.nearest(data.x_test[chosen["held out"]]) / np.sqrt(pixels)
+    near = generator.nearest(sets["held out"][0][chosen["held out"]]) / np.sqrt(pixels)
     rows(content, out, title="Images and their projections", group=2)
     return [*lines, f"held out, the nearest training image instead: median RMSE {near:.3f} (pixels in [0, 1])"]
 

@@ -177,6 +177,19 @@ def test_an_experiment_that_computes_leaves_nothing_of_bad_data(name, tmp_path, 
     assert code == 5 and len(err.splitlines()) == 1 and not (tmp_path / "run").exists(), err
 
 
+def test_a_tilde_is_the_home_directory_in_every_path(tmp_path, run, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(_empty(tmp_path / "here"))
+    for command in ("report", "evaluate", "sample --out=~/a.png"):
+        code, _, err = run("vanilla_gan", *command.split(), "--workdir=~/runs/a")
+        assert code == 2 and f"error: {tmp_path}/home/runs/a holds no run" in err
+    _, _, err = run("vanilla_gan", "train", "--workdir=~/runs/a", "--data=~/a.npz")
+    assert f"{tmp_path}/home/a.npz: no such file" in err
+    code, _, err = run("vanilla_gan", "report", "--workdir=~nobody-of-that-name/a")
+    assert code == 2 and "--workdir is ~nobody-of-that-name/a, expected the home of a user who exists" in err
+    assert not list((tmp_path / "here").iterdir())
+
+
 # --- bad input: one sentence, an exit code, nothing created ------------------------------------------------------
 
 

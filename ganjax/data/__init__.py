@@ -1,7 +1,7 @@
 """Sources of real samples, and the order in which training sees them."""
 
 from ganjax.data.catalogue import KNOWN, load
-from ganjax.data.dataset import Dataset
+from ganjax.data.dataset import Dataset, Mixture
 from ganjax.data.memory import LazyImages
 from ganjax.data.order import positions, positions_of_steps, subsample
 from ganjax.data.points import grid, grid_centres, ring, ring_centres, swiss_roll
@@ -10,6 +10,7 @@ __all__ = [
     "KNOWN",
     "Dataset",
     "LazyImages",
+    "Mixture",
     "grid",
     "grid_centres",
     "load",

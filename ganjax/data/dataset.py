@@ -6,7 +6,7 @@ They lie in memory, but for images of TFDS or of a folder that are too many for 
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,13 @@ MAX_CHANNELS = 4
 PART_BYTES = 2**29  # of the images of a split that are held in memory where only a part of them can be
 MAX_CLASSES = 2**16  # a larger label is an identifier, not a class: players hold a row of weights for each
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+class Mixture(NamedTuple):
+    """Equally likely Gaussians, from which points are drawn."""
+
+    centres: np.ndarray  # [K, D] float32
+    std: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,6 +43,8 @@ class Dataset:
     name: str = "unnamed"
     licence: str = "unknown"
     class_names: tuple[str, ...] | None = None  # position = label
+    mixture: Mixture | None = None  # of points, where it is known
+    channel_classes: int | None = None  # K of stacked images, whose channels are grey images of K classes each
 
     def __post_init__(self) -> None:
         validate(self)

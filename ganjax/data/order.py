@@ -48,7 +48,7 @@ def positions_of_steps(seed: int, start: int, steps: int, *, batch_size: int, si
 
 
 def subsample(size: int, count: int) -> np.ndarray:
-    """Rows that stand for a split, drawn without replacement by a fixed seed: the same for all runs, seeds and commands.
+    """Rows that stand for a split, drawn without replacement by a fixed seed: the same for all runs and commands.
 
     The first rows of a split do not: folders of classes are sorted by class. As the order is random, the first k of
     these rows are again a sample, that of count k.

@@ -84,11 +84,9 @@ def stacked_classifier(
 
     Features are those of the channels joined. Class `a + K b + K^2 c` has the sum of the log-probabilities of a, b, c.
     """
-    classes = round((dataset.classes or 0) ** (1 / 3))
-    if dataset.y_train is None or classes**3 != dataset.classes or dataset.shape[2:] != (3,):
-        raise DataError(
-            f"the data set {dataset.name} has {dataset.classes} classes, expected stacks of K^3 with labels"
-        )
+    classes = dataset.channel_classes
+    if dataset.y_train is None or classes is None:
+        raise DataError(f"the data set {dataset.name} is not stacked, expected labelled images of data.stacked")
     single = Dataset(dataset.x_train[..., :1], dataset.y_train % classes, name=f"first channel of {dataset.name}")
     base = trained_classifier(single, cache, recipe=recipe, progress=progress)
 

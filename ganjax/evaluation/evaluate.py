@@ -129,7 +129,7 @@ def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = Non
         name = "pixels" if len(dataset.shape) == 1 else "classifier"
     if name == "pixels":
         return pixels()
-    if name == "classifier" and dataset.name.startswith("stacked:"):
+    if name == "classifier" and dataset.channel_classes:
         return stacked_classifier(dataset, progress=progress)
     if name == "classifier":
         return trained_classifier(dataset, progress=progress)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import softmax
 
 from ganjax import metrics
-from ganjax.data import Dataset, grid_centres, ring_centres, subsample
+from ganjax.data import Dataset, subsample
 from ganjax.errors import ConfigError, did_you_mean
 from ganjax.evaluation.extractor import Extractor, extract, extract_moments
 from ganjax.evaluation.receipt import Score
@@ -19,11 +19,6 @@ from ganjax.evaluation.receipt import Score
 # The metrics whose published names belong to the Inception network with its published weights.
 INCEPTION = "fid_inception_v3"
 PUBLISHED = {"frechet": "fid", "kernel": "kid", "classifier_score": "inception_score"}
-# Data sets whose modes are known: centres and standard deviation.
-MIXTURES: dict[str, tuple[Callable[[], np.ndarray], float]] = {
-    "ring": (ring_centres, 0.02),
-    "grid": (grid_centres, 0.05),
-}
 COPIES = 0.01  # the share of real examples that are called as close as copies
 
 
@@ -170,16 +165,16 @@ def _duplicates(scene: Scene, real: Examples, fake: Examples) -> Values:
 
 def _found_modes(scene: Scene, fake: Examples) -> metrics.Modes:
     """Of a mixture whose centres are known; else the classes that the extractor sees."""
-    if scene.dataset.name in MIXTURES:
-        centres, std = MIXTURES[scene.dataset.name]
-        return metrics.modes(jnp.asarray(fake.x), jnp.asarray(centres()), std)
+    if scene.dataset.mixture:
+        centres, std = scene.dataset.mixture
+        return metrics.modes(jnp.asarray(fake.x), jnp.asarray(centres), std)
     return metrics.label_modes(fake.labels, scene.dataset.classes or 0)
 
 
 def _captured(scene: Scene, real: Examples, fake: Examples) -> Values:
     del real
     found = _found_modes(scene, fake)
-    quality = {"high_quality": float(found.high_quality)} if scene.dataset.name in MIXTURES else {}
+    quality = {"high_quality": float(found.high_quality)} if scene.dataset.mixture else {}
     return {"modes": float(found.captured), **quality}
 
 
@@ -196,7 +191,7 @@ def _modes(scene: Scene) -> dict[str, Score]:
 
 def _trust(scene: Scene) -> str:
     """How often the extractor names the class of a held-out example."""
-    right = None if scene.dataset.name in MIXTURES else _accuracy(scene)
+    right = None if scene.dataset.mixture else _accuracy(scene)
     return "" if right is None else f", {scene.extractor.name} right on {right:.1%} of held-out data"
 
 
@@ -244,7 +239,7 @@ def _lacks_classes(dataset: Dataset, classes: int | None) -> str:
 
 
 def _lacks_modes(dataset: Dataset, classes: int | None) -> str:
-    known = dataset.name in MIXTURES or (classes is not None and classes == dataset.classes)
+    known = dataset.mixture is not None or (classes is not None and classes == dataset.classes)
     return "" if known else "an extractor with the classes of the data, such as classifier, or the data ring or grid"
 
 

@@ -191,7 +191,13 @@ def test_the_remedy_of_transparency_uncovers_nothing(tmp_path, mode):
     np.testing.assert_array_equal(found, np.broadcast_to(expected[..., None], found.shape))
 
 
-TURNED = {1: lambda x: x, 3: lambda x: x[::-1, ::-1], 6: lambda x: np.rot90(x, -1), 8: np.rot90, 2: lambda x: x[:, ::-1]}
+TURNED = {
+    1: lambda x: x,
+    3: lambda x: x[::-1, ::-1],
+    6: lambda x: np.rot90(x, -1),
+    8: np.rot90,
+    2: lambda x: x[:, ::-1],
+}
 
 
 @pytest.mark.parametrize("orientation", TURNED)

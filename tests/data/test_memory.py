@@ -107,7 +107,7 @@ def test_the_digest_sees_a_change_that_keeps_the_size(tmp_path, change):
     """Uncompressed: the changed byte is far from both ends, which hold the checksum of all pixels and the metadata."""
     x, exif = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8), Image.Exif()
     exif[0x0112], found = 1, []
-    for place in (0, 1):
+    for _ in range(2):
         for name, image in zip(("0.png", "1.png"), x, strict=True):
             Image.fromarray(image).save(tmp_path / name, compress_level=0, exif=exif)
         found.append((_lazy(tmp_path).digest, (tmp_path / "1.png").stat().st_size))

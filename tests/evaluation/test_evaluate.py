@@ -3,18 +3,21 @@
 import importlib
 import importlib.util
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from ganjax.data import Dataset, load, ring
+from ganjax.data.stacked import stacked
 from ganjax.errors import ConfigError, DataError
 from ganjax.evaluation import METRICS, Recipe, evaluate, pixels, receipt_of, trained_classifier
 from ganjax.evaluation.evaluate import chosen_extractor, real_examples
 from ganjax.evaluation.extractor import Extractor, Features
-from ganjax.evaluation.measures import published_name
+from ganjax.evaluation.measures import names_of, published_name
 from ganjax.rundir import config_digest
 
 _spec = importlib.util.spec_from_file_location("scenes", Path(__file__).parent / "scenes.py")
@@ -114,7 +117,9 @@ def _sorted_by_class():
 
 def _knowing():
     """An extractor that names the class of every point of `_sorted_by_class`."""
-    return Extractor("floor", "0", lambda weights, x: Features(x, jax.nn.one_hot(x[:, 0].astype("int32"), 10)), (), "none")
+    return Extractor(
+        "floor", "0", lambda weights, x: Features(x, jax.nn.one_hot(x[:, 0].astype("int32"), 10)), (), "none"
+    )
 
 
 def test_held_out_data_at_a_count_are_a_sample_of_the_split():
@@ -150,6 +155,32 @@ def test_points_are_judged_by_their_modes():
     three = data.x_train[data.y_train < 3][:500]
     found = evaluate(*scenes.replaying(data, three), pixels(), count=500, metrics=["modes"])
     assert found["modes"].value == 3 and found["modes"].floor == 8 == found["modes"].held_out
+
+
+def test_data_are_known_by_what_they_are_not_by_their_names(tmp_path, monkeypatch):
+    for label in ("cat", "dog"):
+        (tmp_path / "ring" / label).mkdir(parents=True)
+        for k in range(2):
+            pixels_ = np.random.default_rng(k).integers(0, 256, (4, 4), np.uint8)
+            Image.fromarray(pixels_).save(tmp_path / "ring" / label / f"{k}.png")
+    monkeypatch.chdir(tmp_path)
+    folder = load("./ring")
+    assert folder.name == "ring" and "modes" not in names_of((), folder, None) and "modes" in names_of((), folder, 2)
+    found = evaluate(
+        *scenes.replaying(replace(load("ring"), name="mine"), ring(50)[0]), pixels(), count=50, metrics=["modes"]
+    )
+    assert list(found) == ["modes", "high_quality", "mode_kl"]
+
+
+def test_stacked_images_are_known_by_what_they_are(monkeypatch):
+    for kind in ("trained", "stacked"):
+        monkeypatch.setattr(evaluate_module, f"{kind}_classifier", lambda data, progress, kind=kind: kind)
+    x = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 3), np.uint8)
+    assert (
+        chosen_extractor(None, Dataset(x, np.arange(8, dtype=np.int32), name="stacked:x"), progress=False) == "trained"
+    )
+    grey = Dataset(x[..., :1], np.arange(8, dtype=np.int32) % 2, name="photos")
+    assert chosen_extractor(None, replace(stacked(grey, count=9), name="x"), progress=False) == "stacked"
 
 
 def test_what_does_not_fit_is_said(digits, classifier):

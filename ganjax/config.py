@@ -291,17 +291,20 @@ def parse(commands: Mapping[str, type], args: Sequence[str], *, prog: str, descr
 
 
 def _at_home(config: Any) -> Any:
-    """The config with ~ in its paths as the home directory, as no shell replaces it in --workdir=~/runs."""
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    paths = {name: value for name, value in values.items() if isinstance(value, Path | tuple)}
-    try:
-        for name, value in paths.items():
-            many = isinstance(value, tuple)
-            parts = [part.expanduser() if isinstance(part, Path) else part for part in (value if many else (value,))]
-            paths[name] = tuple(parts) if many else parts[0]
-    except RuntimeError:
-        raise ConfigError(f"{option(name)} is {value}, expected the home of a user who exists") from None
-    return dataclasses.replace(config, **paths)
+    """The config with ~ in its paths as the home directory: no shell replaces it in --workdir=~/runs."""
+    changes = {}
+    for field in dataclasses.fields(config):
+        try:
+            changes[field.name] = _expanded(getattr(config, field.name))
+        except RuntimeError:
+            require(config, field.name, False, "the home of a user who exists")
+    return dataclasses.replace(config, **changes)
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_expanded, value))
+    return value.expanduser() if isinstance(value, Path) else value
 
 
 @contextlib.contextmanager

@@ -18,8 +18,9 @@ LOCK = "lock"  # held, with the holder's process id in it, while a process write
 JUDGED = "judge.jsonl"  # what the light judge said
 ALARMS = "alarms.jsonl"  # what is wrong, as ganjax.report.alarms reads it from what is logged
 # What may differ when a run is continued: how long, where the data lie (their digest is compared) and what is written.
+WHERE = ("data", "data_dir")
 MAY_CHANGE = frozenset(
-    {"steps", "data", "data_dir", "log_every", "sample_every", "checkpoint_every", "judge_every", "chunk"}
+    {"steps", *WHERE, "log_every", "sample_every", "checkpoint_every", "judge_every", "chunk"}
     | {"resident_megabytes", "workers"}
 )
 
@@ -35,7 +36,7 @@ def claimed(
     Args:
         workdir: the run directory.
         run: experiment, version, config and digest of the data.
-        finished: write nothing that stays; the run is over.
+        finished: write nothing that stays but where the data lie now; the run is over.
         allow_change: continue a run of another config, and record what was changed.
 
     Raises:
@@ -52,7 +53,10 @@ def claimed(
         with _locked(workdir):
             found = read_run(workdir)
             run = _continued(workdir, found, run, allow_change) if found else run
-            if not finished and found != run:
+            if finished and found:
+                places = {name: run["config"][name] for name in WHERE if name in run["config"]}
+                run = {**found, "config": {**found["config"], **places}}
+            if found != run:
                 write_run(workdir, run)
             yield
     except (ConfigError, DataError):

@@ -110,4 +110,5 @@ def test_paths_begin_at_home(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     found = parse({"a": Paths}, ["a", "--folder=~/x", "--several", "~", "y/~"], prog="p", description="")
     assert found == Paths(folder=Path("/home/me/x"), several=(Path("/home/me"), Path("y/~")))
-    assert parse({"a": Paths}, ["a", "--folder", "x", "--perhaps=~"], prog="p", description="").perhaps == Path("/home/me")
+    found = parse({"a": Paths}, ["a", "--folder", "x", "--perhaps=~"], prog="p", description="")
+    assert found.perhaps == Path("/home/me")

@@ -183,6 +183,12 @@ def test_stacked_images_are_known_by_what_they_are(monkeypatch):
     assert chosen_extractor(None, replace(stacked(grey, count=9), name="x"), progress=False) == "stacked"
 
 
+def test_points_of_any_width_are_scored():
+    x = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+    found = evaluate(*scenes.replaying(Dataset(x, x_test=x[::3]), x[50:]), pixels(), count=50)
+    assert {"frechet_pixels", "sliced_wasserstein", "duplicates", "memorised"} < set(found) and "modes" not in found
+
+
 def test_what_does_not_fit_is_said(digits, classifier):
     setup, state = scenes.replaying(digits, digits.x_test)
     with pytest.raises(ConfigError, match="unknown metric 'frechte': did you mean \"frechet\""):

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 from ganjax import __version__
 from ganjax.config import TrainConfig, as_record, from_record, parse, require
 from ganjax.errors import CheckpointError, ConfigError, DataError, GanjaxError, PeerError, printable
-from ganjax.files import write_atomically
+from ganjax.files import cache_folder, write_atomically
 from ganjax.interruption import Interruption
 from ganjax.rundir import WHERE, check_continues, check_free, claimed, read_run
 
@@ -482,8 +482,7 @@ def _prepare_jax() -> None:
     if jax.__version_info__[:2] == (0, 10) and "ynn_fusion_type" not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {CPU_FLAG}".strip()
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-        jax.config.update("jax_compilation_cache_dir", str(base / "ganjax" / "jax"))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder("jax")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 

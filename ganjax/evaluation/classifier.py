@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from ganjax.core import Array, PyTree
 from ganjax.data import Dataset
 from ganjax.data.npz import read_arrays
 from ganjax.dynamics import simultaneous
-from ganjax.errors import DataError
+from ganjax.errors import DataError, reason
 from ganjax.evaluation.extractor import Extractor, Features, extract
-from ganjax.files import write_atomically
+from ganjax.files import cache_folder, write_atomically
 from ganjax.games import classification
 from ganjax.models.classifier import Classifier, classifier
 from ganjax.training import Keys, Setup, digest, train_step
@@ -73,7 +73,7 @@ def trained_classifier(
     params = _read(path, setup)
     if params is None:
         params = _fit(setup, recipe, progress)
-        _write(path, params)
+        _keep(path, params)
     return _extractor(model, params)
 
 
@@ -115,7 +115,7 @@ def accuracy(extractor: Extractor, x: np.ndarray, y: np.ndarray) -> float:
 
 def default_cache() -> Path:
     """The folder that keeps trained classifiers."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganjax" / "classifiers"
+    return cache_folder("classifiers")
 
 
 def _extractor(model: Classifier, params: PyTree) -> Extractor:
@@ -168,10 +168,17 @@ def _flat(params: PyTree) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, params: PyTree) -> None:
+def _keep(path: Path, params: PyTree) -> None:
+    """Write the parameters for the next time, if the cache can be written."""
     buffer = io.BytesIO()
     np.savez(buffer, **_flat(params))
-    write_atomically(path, buffer.getvalue())
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        logging.getLogger(__name__).warning(
+            "the classifier cannot be kept and is trained anew the next time, %s: %s; set XDG_CACHE_HOME to a folder "
+            "that can be written", path, reason(error),
+        )  # fmt: skip
 
 
 def _read(path: Path, setup: Setup) -> PyTree | None:
@@ -180,7 +187,7 @@ def _read(path: Path, setup: Setup) -> PyTree | None:
     expected = _flat(like)
     try:
         found = read_arrays(path, expected, required=next(iter(expected)))
-    except DataError:
+    except (DataError, OSError):
         return None
     if {n: (a.shape, a.dtype) for n, a in found.items()} != {n: (a.shape, a.dtype) for n, a in expected.items()}:
         return None

@@ -9,6 +9,7 @@ import os
 import re
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ganjax.errors import ConfigError, did_you_mean
@@ -286,7 +287,24 @@ def parse(commands: Mapping[str, type], args: Sequence[str], *, prog: str, descr
             raise
         raise ConfigError(_one_sentence(said.getvalue(), args, commands) + f"; see {prog} --help") from None
     check_numbers(config)
-    return config
+    return _at_home(config)
+
+
+def _at_home(config: Any) -> Any:
+    """The config with ~ in its paths as the home directory: no shell replaces it in --workdir=~/runs."""
+    changes = {}
+    for field in dataclasses.fields(config):
+        try:
+            changes[field.name] = _expanded(getattr(config, field.name))
+        except RuntimeError:
+            require(config, field.name, False, "the home of a user who exists")
+    return dataclasses.replace(config, **changes)
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_expanded, value))
+    return value.expanduser() if isinstance(value, Path) else value
 
 
 @contextlib.contextmanager

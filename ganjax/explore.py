@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganjax.core import Array, GameState, Key, PyTree, noise
-from ganjax.data import Dataset
+from ganjax.data import Dataset, subsample
 from ganjax.errors import ConfigError
-from ganjax.evaluation.evaluate import chosen_rows
 from ganjax.games import Normal, Sampler, latents
 from ganjax.report import Panel, Row, Series, panels, rows
 from ganjax.report.neighbours import find_neighbours
@@ -125,7 +124,7 @@ def truncation(generator: Generator, out: Path, count: int) -> list[str]:
     rows(content, out, title="The same latents, truncated")
     held_out = generator.data.x_test
     if held_out is not None and len(held_out) > 1:
-        real = held_out[chosen_rows(len(held_out), len(index))]
+        real = held_out[subsample(len(held_out), len(index))]
         table["held-out images"] = diversity(real), generator.nearest(real)
     curve = out.with_name(f"{out.stem}_curve.png")
     _draw_curve(table, curve)
@@ -187,13 +186,13 @@ def projection(generator: Generator, out: Path, count: int) -> list[str]:
     pixels, compiled = data.x_train[0].size, jax.jit(partial(_projected, generator.sampler))
     sets: dict[str, Any] = {"held out": (data.x_test, data.y_test), "training": (data.x_train, data.y_train)}
     count = min(count, *(len(x) for x, _ in sets.values()))
-    for name, (x, y) in sets.items():
-        chosen = chosen_rows(len(x), count)
-        images, labels = x[chosen], None if generator.classes is None else y[chosen]
-        real = images.astype(np.float32) / 127.5 - 1
+    for name, (split, y) in sets.items():
+        chosen = subsample(len(split), count)
+        x, labels = split[chosen], None if generator.classes is None else y[chosen]
+        real = x.astype(np.float32) / 127.5 - 1
         x_hat = np.asarray(compiled(*generator.weights, real, labels, generator.key))
         error = np.sqrt(np.square(x_hat - real).mean((1, 2, 3))) / 2
-        content += [Row(images, name), Row(as_data(x_hat, x.dtype), "projected", f"RMSE {np.median(error):.3f}")]
+        content += [Row(x, name), Row(as_data(x_hat, x.dtype), "projected", f"RMSE {np.median(error):.3f}")]
         lines.append(f"{name}: median RMSE {np.median(error):.3f} of {' '.join(f'{one:.3f}' for one in error)}")
     near = generator.nearest(content[0].images) / np.sqrt(pixels)
     rows(content, out, title="Images and their projections", group=2)

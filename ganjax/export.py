@@ -32,7 +32,7 @@ import numpy as np
 from ganjax import __version__
 from ganjax.config import from_record
 from ganjax.core import GameState, PyTree
-from ganjax.data import Dataset
+from ganjax.data import outline, stand_in
 from ganjax.errors import CheckpointError, ConfigError, reason
 from ganjax.evaluation import receipt as scores
 from ganjax.files import naming
@@ -227,7 +227,7 @@ def rebuild(folder: str | Path, experiment: Any) -> tuple[Setup, PyTree, PyTree]
     if config["experiment"] != experiment.name:
         raise ConfigError(f"{folder} holds a generator of {config['experiment']!r}, not of {experiment.name!r}")
     data = config["data"]
-    setup = experiment.build(from_record(experiment.config, config["config"]), _stand_in(data), None)
+    setup = experiment.build(from_record(experiment.config, config["config"]), stand_in(data, data["digest"]), None)
     shapes = state_shapes(setup)
     like = _named(shapes.params["generator"], shapes.net_state["generator"])
     leaves = load_file(folder / WEIGHTS)
@@ -257,13 +257,7 @@ def describe(setup: Setup, run: Mapping[str, Any]) -> dict[str, Any]:
         "format": FORMAT,
         "experiment": run["experiment"],
         "config": run["config"],
-        "data": {
-            "name": data.name,
-            "digest": data.digest,
-            "shape": list(data.shape),
-            "classes": data.classes,
-            "class_names": data.class_names and list(data.class_names),
-        },
+        "data": {**outline(data), "digest": data.digest},
         "prior": {
             "distribution": "N(0, I)" if isinstance(draws.prior, Normal) else f"as {LATENT} draws it",
             "shape": list(z.shape[1:]),
@@ -346,16 +340,6 @@ def _difference(folder: Path, config: dict[str, Any], draws: Sampler, params: Py
     found = decode(latent(np.uint32(0), index), *([] if labels is None else [labels]))
     expected = jax.jit(draws)(params, net_state, Keys.of(0).samples, index, labels)
     return float(np.abs(np.asarray(found) - np.asarray(expected, np.float32)).max())
-
-
-def _stand_in(data: Mapping[str, Any]) -> Dataset:
-    """Examples with the shape of the data set that the generator imitates, one of each class, two at least."""
-    shape, classes = tuple(data["shape"]), data["classes"]
-    x = np.zeros((max(2, classes or 0), *shape), np.uint8 if len(shape) == 3 else np.float32)
-    x[1] += 1
-    labels = None if classes is None else np.arange(len(x), dtype=np.int32) % classes
-    names = data["class_names"] and tuple(data["class_names"])
-    return Dataset(x, labels, name=data["name"], class_names=names)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+def cache_folder(name: str) -> Path:
+    """Where what can be made again is kept: `$XDG_CACHE_HOME/ganjax/<name>`, by default in `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "ganjax" / name
+
+
 def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:
     """Write `content` beside `path`, then move it there: a reader sees the old file or the whole new one.
 

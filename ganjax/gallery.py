@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ganjax.core import GameState
+from ganjax.data import subsample
 from ganjax.report import curves, grid, nearest_neighbours, panel, save_image, scatter
 from ganjax.report.alarms import write_alarms
 from ganjax.training import Keys, Setup, draw
@@ -16,10 +17,15 @@ COUNT = 64  # samples of a picture; 16 times as many points
 
 
 def picture(setup: Setup, x: np.ndarray, path: Path) -> np.ndarray:
-    """Write samples as a grid, or as points over the data; returns the picture, [H, W, 3] uint8."""
+    """Write samples as a grid, or as points over the data; returns the picture, [H, W, 3] uint8.
+
+    Of points that do not lie in a plane the first two coordinates are drawn, or the only one, which the title says.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if x.ndim != 4:
-        return scatter(x, path, reference=setup.dataset.x_train[: len(x)])
+        real, size = _part(setup.dataset.x_train, len(x)), x.shape[1]
+        title = {1: "the only coordinate", 2: None}.get(size, f"the first two of {size} coordinates")
+        return scatter(_plane(x), path, reference=_plane(real), title=title)
     image = grid(x)
     save_image(path, image)
     return image
@@ -64,8 +70,17 @@ def _draw(setup: Setup, state: GameState, seed: int, workdir: Path, *, curved: b
     panel(grids, workdir / "panel.png")
     if setup.dataset.x_train.ndim == 4:
         x = draw(setup, state, Keys.of(seed).samples, 4 * COUNT)
-        held_out = None if setup.dataset.x_test is None else setup.dataset.x_test[: len(x)]
+        held_out = None if setup.dataset.x_test is None else _part(setup.dataset.x_test, len(x))
         nearest_neighbours(x, setup.dataset.in_memory().x_train, workdir / "neighbours.png", held_out=held_out)
+
+
+def _part(split: np.ndarray, count: int) -> np.ndarray:
+    return split[subsample(len(split), count)]
+
+
+def _plane(points: np.ndarray) -> np.ndarray:
+    """[N, D] to [N, 2]; points of a line lie on the first axis."""
+    return np.pad(points, ((0, 0), (0, max(0, 2 - points.shape[1]))))[:, :2]
 
 
 def _grid_of(workdir: Path, step: int) -> Path:

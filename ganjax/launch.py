@@ -16,10 +16,10 @@ from typing import Any, Literal, NamedTuple, NoReturn
 
 from ganjax import __version__
 from ganjax.config import TrainConfig, as_record, from_record, parse, require
-from ganjax.errors import CheckpointError, ConfigError, GanjaxError, PeerError, printable
-from ganjax.files import write_atomically
+from ganjax.errors import CheckpointError, ConfigError, DataError, GanjaxError, PeerError, printable
+from ganjax.files import cache_folder, write_atomically
 from ganjax.interruption import Interruption
-from ganjax.rundir import check_continues, check_free, claimed, read_run
+from ganjax.rundir import WHERE, check_continues, check_free, claimed, read_run
 
 # Convolutions to Eigen: 12 to 20 % less time of a DCGAN step than XLA:CPU's default (benchmarks/README.md).
 CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
@@ -173,7 +173,7 @@ class Train:
             make = partial(light_judge, setup, config.seed, progress=not self.quiet)
             # A finished run needs none, unless its newest checkpoint turns out to be damaged.
             judge = (lambda state: make()(state)) if finished else make()
-        run = _describe(experiment, config, setup.dataset.digest)
+        run = _describe(experiment, config, setup.dataset)
         claim = claimed(self.workdir, run, finished=finished, allow_change=self.allow_config_change)
         with contextlib.ExitStack() as claims:
             parallel.on_primary(lambda: claims.enter_context(claim))
@@ -232,7 +232,7 @@ class Profile:
                 from ganjax.evaluation import light_judge
 
                 judge = light_judge(setup, config.seed)
-            claims.enter_context(claimed(workdir, _describe(experiment, config, setup.dataset.digest)))
+            claims.enter_context(claimed(workdir, _describe(experiment, config, setup.dataset)))
             found = profile.measure(
                 setup,
                 workdir,
@@ -251,11 +251,21 @@ class Profile:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Picture:
-    """What every command that draws from a trained generator can be told."""
+class OfRun:
+    """What every command about a trained generator can be told."""
 
     workdir: Path
-    """The run directory."""
+    """The run directory; its checkpoints are only read."""
+    data: str | None = None
+    """Where the data of the run lie now, if they have moved."""
+    data_dir: str | None = None
+    """Where TFDS keeps them now."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picture(OfRun):
+    """What every command that draws from a trained generator can be told."""
+
     out: Path
     """The picture to write, .png."""
     count: int = 64
@@ -288,13 +298,11 @@ class Sample(Picture):
         _check_drawing(self)
 
     def run(self, experiment: Experiment) -> None:
-        config, _ = _config_of(experiment, self.workdir)
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        _prepare_jax()
+        setup, _ = _setup_of(experiment, self, needs="points")  # for they are drawn over the data
         from ganjax import gallery
         from ganjax.training import Keys, draw, drawn_labels, load_state
 
-        setup = _truncated(_setup(experiment, config, shared=False), self.truncation)
+        setup = _truncated(setup, self.truncation)
         labels = drawn_labels(setup, self.count, self.classes)
         state, key = load_state(setup, self.workdir), Keys.of(self.seed).samples
         x = draw(setup, state, key, self.count, labels, weights=self.weights, standing=self.standing)
@@ -303,11 +311,9 @@ class Sample(Picture):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class Evaluate(OfRun):
     """Score a trained generator: a table with what real data score, and a receipt in scores/ of the run directory."""
 
-    workdir: Path
-    """The run directory; its checkpoints are only read."""
     weights: str = "default"
     """raw, the name of an average (ema), or default: the first average if the run keeps one."""
     which: Literal["last", "best"] = "last"
@@ -341,13 +347,11 @@ class Evaluate:
         _check_drawing(self)
 
     def run(self, experiment: Experiment) -> None:
-        config, found = _config_of(experiment, self.workdir)
-        _prepare_jax()
+        setup, found = _setup_of(experiment, self)
         from ganjax import evaluation, gallery
         from ganjax.training import load_state
 
-        setup = _truncated(_setup(experiment, config, shared=False), self.truncation)
-        check_continues(self.workdir, found, {**found, "data_digest": setup.dataset.digest})
+        setup = _truncated(setup, self.truncation)
         state = load_state(setup, self.workdir, best=self.which == "best")
         extractor = evaluation.chosen_extractor(
             self.extractor, setup.dataset, self.extractor_file, progress=not self.quiet
@@ -366,11 +370,9 @@ class Evaluate:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Export:
+class Export(OfRun):
     """Write a trained generator as a folder that lives without the run: weights, program, config and receipt."""
 
-    workdir: Path
-    """The run directory; its checkpoints are only read."""
     out: Path
     """The folder to make; it is written whole or not at all."""
     weights: str = "default"
@@ -379,14 +381,10 @@ class Export:
     """The newest checkpoint, or the best one by the judge of a run with --judge-every."""
 
     def run(self, experiment: Experiment) -> None:
-        config, found = _config_of(experiment, self.workdir)
-        _prepare_jax()
+        setup, found = _setup_of(experiment, self, needs="nothing")
         from ganjax import export
         from ganjax.training import load_state
 
-        export.check_free(self.out)
-        setup = _setup(experiment, config, shared=False)
-        check_continues(self.workdir, found, {**found, "data_digest": setup.dataset.digest})
         state = load_state(setup, self.workdir, best=self.which == "best")
         receipt = export.export(
             setup, state, found, self.out, weights=self.weights, which=self.which, workdir=self.workdir
@@ -443,15 +441,14 @@ class Latent(Picture):
     """How many: pairs of latents, sums, samples of each threshold, or images to project."""
 
     def run(self, experiment: Experiment) -> None:
-        config, _ = _config_of(experiment, self.workdir)
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        _prepare_jax()
+        setup, _ = _setup_of(experiment, self)
         from ganjax.explore import explore
         from ganjax.training import load_state
 
-        setup = _setup(experiment, config, shared=False)
+        state = load_state(setup, self.workdir)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
         how: dict[str, Any] = {name: getattr(self, name) for name in ("count", "weights", "seed", "classes")}
-        print("\n".join(explore(self.what, setup, load_state(setup, self.workdir), self.out, **how)))
+        print("\n".join(explore(self.what, setup, state, self.out, **how)))
 
 
 def _check_drawing(command: Any) -> None:
@@ -485,25 +482,57 @@ def _prepare_jax() -> None:
     if jax.__version_info__[:2] == (0, 10) and "ynn_fusion_type" not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {CPU_FLAG}".strip()
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-        jax.config.update("jax_compilation_cache_dir", str(base / "ganjax" / "jax"))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder("jax")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def _setup(experiment: Experiment, config: TrainConfig, *, shared: bool = True):
-    """What the experiment trains, or, not shared by the devices, what a command draws from."""
+def _setup(experiment: Experiment, config: TrainConfig):
+    """What the experiment trains."""
     from ganjax.data import load
     from ganjax.training import parallel
 
-    return experiment.build(config, load(config.data, config.data_dir), parallel.axis_name() if shared else None)
+    return experiment.build(config, load(config.data, config.data_dir), parallel.axis_name())
 
 
-def _describe(experiment: Experiment, config: Any, data_digest: str = "") -> dict[str, Any]:
-    """What `config.json` says of a run."""
-    return {
-        "experiment": experiment.name,
-        "ganjax": __version__,
-        "config": as_record(config),
-        "data_digest": data_digest,
-    }
+def _setup_of(experiment: Experiment, command: "OfRun", *, needs: Literal["data", "points", "nothing"] = "data"):
+    """What a run trained, and all that its directory says of it.
+
+    Args:
+        experiment: of the run.
+        command: where the run is, and its data if they have moved.
+        needs: the data; the data if they are points; or nothing of them but what the run has kept.
+
+    Raises:
+        DataError: the data are needed, and are not there or not those of the run.
+    """
+    config, found = _config_of(experiment, command.workdir)
+    moved = {name: value for name in WHERE if (value := getattr(command, name)) is not None}
+    _prepare_jax()
+    from ganjax.data import load, stand_in
+
+    if needs != "data" and not moved and found.get("data"):
+        dataset = stand_in(found["data"], found["data_digest"])
+        if needs == "nothing" or len(dataset.shape) == 3:
+            return experiment.build(config, dataset, None), found
+    config = dataclasses.replace(config, **moved)
+    try:
+        dataset = load(config.data, config.data_dir)
+    except DataError as error:
+        raise DataError(f"{error}; the data of the run may lie elsewhere now: say where by --data") from error
+    if dataset.digest != found["data_digest"]:
+        raise DataError(
+            f"{dataset.name} holds other data than the run {command.workdir} was trained on (digest "
+            f"{dataset.digest[:12]}, expected {found['data_digest'][:12]}); say by --data where those are"
+        )
+    return experiment.build(config, dataset, None), found
+
+
+def _describe(experiment: Experiment, config: Any, dataset: Any = None) -> dict[str, Any]:
+    """What `config.json` says of a run, and of the data that it trains on."""
+    said = {"experiment": experiment.name, "ganjax": __version__, "config": as_record(config), "data_digest": ""}
+    if dataset is None:
+        return said
+    from ganjax.data import outline
+
+    return said | {"data_digest": dataset.digest, "data": outline(dataset)}

@@ -5,20 +5,22 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ganjax.config import option
-from ganjax.errors import ConfigError, InUseError
+from ganjax.errors import ConfigError, DataError, InUseError
 from ganjax.files import write_atomically
 
 LOCK = "lock"  # held, with the holder's process id in it, while a process writes the directory
 JUDGED = "judge.jsonl"  # what the light judge said
 ALARMS = "alarms.jsonl"  # what is wrong, as ganjax.report.alarms reads it from what is logged
 # What may differ when a run is continued: how long, where the data lie (their digest is compared) and what is written.
+WHERE = ("data", "data_dir")
 MAY_CHANGE = frozenset(
-    {"steps", "data", "data_dir", "log_every", "sample_every", "checkpoint_every", "judge_every", "chunk"}
+    {"steps", *WHERE, "log_every", "sample_every", "checkpoint_every", "judge_every", "chunk"}
     | {"resident_megabytes", "workers"}
 )
 
@@ -29,10 +31,12 @@ def claimed(
 ) -> Iterator[None]:
     """Make a directory that of a run, or make sure that it is, and keep other writers out meanwhile.
 
+    One that was made here goes again if options or data turn out to be bad before anything is written into it.
+
     Args:
         workdir: the run directory.
         run: experiment, version, config and digest of the data.
-        finished: write nothing that stays; the run is over.
+        finished: write nothing that stays but where the data lie now; the run is over.
         allow_change: continue a run of another config, and record what was changed.
 
     Raises:
@@ -43,13 +47,22 @@ def claimed(
         raise ConfigError(f"--workdir {workdir} is a file, expected a directory")
     if read_run(workdir) is None and workdir.exists() and any(path.name != LOCK for path in workdir.iterdir()):
         raise ConfigError(f"{workdir} is not empty and holds no ganjax run; choose another --workdir")
+    made = not workdir.exists()
     workdir.mkdir(parents=True, exist_ok=True)
-    with _locked(workdir):
-        found = read_run(workdir)
-        run = _continued(workdir, found, run, allow_change) if found else run
-        if not finished and found != run:
-            write_run(workdir, run)
-        yield
+    try:
+        with _locked(workdir):
+            found = read_run(workdir)
+            run = _continued(workdir, found, run, allow_change) if found else run
+            if finished and found:
+                places = {name: run["config"][name] for name in WHERE if name in run["config"]}
+                run = {**found, "config": {**found["config"], **places}}
+            if found != run:
+                write_run(workdir, run)
+            yield
+    except (ConfigError, DataError):
+        if made and {path.name for path in workdir.iterdir()} <= {"config.json"}:
+            shutil.rmtree(workdir)
+        raise
 
 
 def check_free(workdir: Path) -> None:

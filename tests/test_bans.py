@@ -1,6 +1,7 @@
 """What the package never does: unpickle, evaluate text, unpack archives, or reach for the network."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,17 @@ def test_the_ban_sees(source):
 @pytest.mark.parametrize("source", ["jitted.lower(x).compile()", "np.load(path, allow_pickle=False)", "load(path)"])
 def test_the_ban_lets_pass(source):
     assert not offences(source)
+
+
+FIRST = re.compile(r"\b[xy]_(?:train|test)\[\s*:\s*(?![01]\])[\w(]")  # [:0] and [:1] are asked for their shape alone
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_first_rows_of_a_split_are_never_taken_for_a_sample(path):
+    """Folders of classes are sorted by class: `data.subsample` says which rows stand for a split."""
+    assert not FIRST.findall(path.read_text())
+
+
+def test_the_first_rows_are_seen():
+    assert all(FIRST.search(f"data.{cut}") for cut in ("x_test[:count]", "y_train[: len(x)]", "x_train[:64]"))
+    assert not any(FIRST.search(f"data.{cut}") for cut in ("x_test[:1]", "x_train[rows[:5]]", "x_train[..., :1]"))

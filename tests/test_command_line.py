@@ -1,5 +1,6 @@
 """The command line of an experiment, as a user types it: exit codes, sentences, and what is left on disk."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -15,6 +16,8 @@ import pytest
 from PIL import Image
 
 from ganjax import launch
+from ganjax.data import load
+from ganjax.rundir import claimed, read_run, write_run
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.py"))
@@ -129,9 +132,10 @@ def test_a_finished_run_changes_no_file_and_makes_missing_figures(tmp_path, run)
     assert run(*args)[0] == 0 and (tmp_path / "panel.png").exists()
 
 
-def test_sample_from_raw_and_averaged_weights(tmp_path, run):
+def test_sample_from_raw_and_averaged_weights(tmp_path, run, monkeypatch):
     workdir = tmp_path / "run"
     assert run("vanilla_gan", "train", "--workdir", workdir, "--smoke", "--quiet")[0] == 0
+    monkeypatch.setattr("ganjax.data.load", None)  # images are drawn without the data
     for weights in ("raw", "ema", "default"):
         args = ("sample", "--workdir", workdir, "--count", 9, "--weights", weights)
         code, out, err = run("vanilla_gan", *args, "--out", tmp_path / f"{weights}.png")
@@ -155,6 +159,93 @@ def test_a_run_that_ends_before_its_first_record(tmp_path, run):
 def test_points_are_trained_and_drawn(tmp_path, run):
     code, out, err = run("vanilla_gan", "train", "--workdir", tmp_path, "--smoke", "--data", "ring", "--steps", 20)
     assert code == 0 and "panel.png" in out, err
+
+
+def test_points_in_space_are_trained_drawn_and_reported(tmp_path, run):
+    np.savez(tmp_path / "a.npz", x_train=np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32))
+    workdir = tmp_path / "run"
+    args = ("--smoke", "--quiet", "--steps", 4, "--data", tmp_path / "a.npz")
+    code, out, err = run("vanilla_gan", "train", "--workdir", workdir, *args)
+    assert code == 0 and "panel.png" in out, err
+    assert run("vanilla_gan", "report", "--workdir", workdir)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["seeds", "judges"])
+def test_an_experiment_that_computes_leaves_nothing_of_bad_data(name, tmp_path, run):
+    np.savez(tmp_path / "a.npz", x_train=np.zeros((500, 3), np.float32))
+    code, _, err = run(name, "train", "--workdir", tmp_path / "run", "--smoke", "--data", tmp_path / "a.npz")
+    assert code == 5 and len(err.splitlines()) == 1 and not (tmp_path / "run").exists(), err
+
+
+def test_a_tilde_is_the_home_directory_in_every_path(tmp_path, run, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(_empty(tmp_path / "here"))
+    for command in ("report", "evaluate", "sample --out=~/a.png"):
+        code, _, err = run("vanilla_gan", *command.split(), "--workdir=~/runs/a")
+        assert code == 2 and f"error: {tmp_path}/home/runs/a holds no run" in err
+    _, _, err = run("vanilla_gan", "train", "--workdir=~/runs/a", "--data=~/a.npz")
+    assert f"{tmp_path}/home/a.npz: no such file" in err
+    code, _, err = run("vanilla_gan", "report", "--workdir=~nobody-of-that-name/a")
+    assert code == 2 and "--workdir is ~nobody-of-that-name/a, expected the home of a user who exists" in err
+    assert not list((tmp_path / "here").iterdir())
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """`begun(x_train)` -> the directory of a run that has no checkpoint yet, on these data in a.npz."""
+
+    def make(x_train):
+        np.savez(tmp_path / "a.npz", x_train=x_train)
+        config = dataclasses.replace(load_experiment("vanilla_gan").config, data=str(tmp_path / "a.npz"))
+        record = launch._describe(load_experiment("vanilla_gan"), config, load(config.data))
+        write_run(_empty(tmp_path / "run"), record)
+        return tmp_path / "run"
+
+    return make
+
+
+READ = "holds no checkpoint"  # what a command says of such a run once it has the data that it needs
+POINTS = np.random.default_rng(0).normal(size=(80, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "latent --what interpolation --out x/a.png", "sample --out x/a.png"])
+def test_data_that_have_moved_are_found_by_an_option(command, tmp_path, run, begun, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = (*command.split(), "--workdir", begun(POINTS if "sample" in command else _images()))
+    (tmp_path / "a.npz").rename(tmp_path / "b.npz")
+    np.savez(tmp_path / "c.npz", x_train=_images()[::-1])
+    code, _, err = run("vanilla_gan", *args)
+    assert code == 5 and re.search("a.npz: no such file.*say where by --data$", err.strip())
+    code, _, err = run("vanilla_gan", *args, "--data", "c.npz")
+    assert code == 5 and re.search("c.npz holds other data than the run .*digest .*, expected", err)
+    code, _, err = run("vanilla_gan", *args, "--data", "b.npz")
+    assert code == 6 and READ in err and not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("command", ["sample --out x/a.png", "export --out x"])
+def test_what_needs_no_data_does_not_ask_for_them(command, tmp_path, run, begun, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = (*command.split(), "--workdir", begun(_images()))
+    (tmp_path / "a.npz").unlink()
+    code, _, err = run("vanilla_gan", *args)
+    assert code == 6 and READ in err and not (tmp_path / "x").exists()
+    record = read_run(tmp_path / "run")
+    write_run(tmp_path / "run", record | {"data": {"shape": "many"}})
+    code, _, err = run("vanilla_gan", *args)
+    assert code == 5 and "the outline of the data in config.json cannot be read" in err
+    del record["data"]  # as runs of older versions have it
+    write_run(tmp_path / "run", record)
+    code, _, err = run("vanilla_gan", *args)
+    assert code == 5 and "a.npz: no such file" in err
+
+
+def test_a_finished_run_remembers_where_its_data_lie_now(begun):
+    workdir = begun(_images())
+    record = read_run(workdir)
+    config = {**record["config"], "data": "b.npz", "steps": 1}
+    with claimed(workdir, {**record, "ganjax": "9", "config": config}, finished=True):
+        pass
+    assert read_run(workdir) == {**record, "config": {**record["config"], "data": "b.npz"}}
 
 
 # --- bad input: one sentence, an exit code, nothing created ------------------------------------------------------
@@ -199,6 +290,18 @@ def _photos(mode, suffix=".png", **options):
     return command
 
 
+def _split_folders(*names):
+    """Options for a folder of folders of these names, a picture in each."""
+
+    def command(folder):
+        for name in names:
+            (folder / "photos" / name).mkdir(parents=True)
+            Image.fromarray(_images(1)[0, :, :, 0]).save(folder / "photos" / name / "0.png")
+        return ["--data", folder / "photos"]
+
+    return command
+
+
 def _pipe(folder):
     os.mkfifo(_empty(folder / "photos") / "0.png")
     return ["--data", folder / "photos"]
@@ -237,6 +340,9 @@ BAD = {
     "float images": (5, _npz(_images() / 255), "x_train has dtype float64, expected uint8"),
     "no channels": (5, _npz(_images()[..., 0]), "x_train has rank 3.*add the channel axis"),
     "channels first": (5, _npz(_images(shape=(3, 8, 8))), "channels last.*transpose"),
+    "four channels first": (5, _npz(_images(shape=(4, 32, 32))), "32 channels.*channels last.*transpose"),
+    "bits": (5, _npz(_images() % 2), "x_train holds only 0 and 1, expected pixels from 0 to 255"),
+    "splits and more": (5, _split_folders("train", "test", "cats"), "may be a split or a class beside cats, test, tra"),
     "no examples": (5, _npz(_images(0)), "x_train is empty"),
     "pickled objects": (5, _npz(np.array([{}] * 80)), "pickled Python objects, which are never loaded"),
     "too few labels": (5, _npz(_images(), y_train=np.zeros(79, int)), r"y_train has shape \(79,\), expected \(80,\)"),
@@ -377,7 +483,6 @@ def test_config_json_names_what_was_run(tmp_path, run):
 def test_an_unprepared_tfds_set_fails_at_once(tmp_path):
     import tensorflow_datasets  # noqa: F401  what a slow disk makes of the import is not counted
 
-    from ganjax.data import load
     from ganjax.errors import DataError
 
     began = time.monotonic()

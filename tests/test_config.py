@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -95,3 +96,19 @@ def test_values_are_never_evaluated(text, tmp_path, monkeypatch):
             parse(commands, ["train", option, text], prog="x.py", description="")
     assert parse(commands, ["train", "--data", text], prog="x.py", description="").data == text
     assert not list(tmp_path.iterdir())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Paths:
+    folder: Path
+    several: tuple[Path, ...] = ()
+    perhaps: Path | None = None
+    word: str = "~/word"
+
+
+def test_paths_begin_at_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    found = parse({"a": Paths}, ["a", "--folder=~/x", "--several", "~", "y/~"], prog="p", description="")
+    assert found == Paths(folder=Path("/home/me/x"), several=(Path("/home/me"), Path("y/~")))
+    found = parse({"a": Paths}, ["a", "--folder", "x", "--perhaps=~"], prog="p", description="")
+    assert found.perhaps == Path("/home/me")

@@ -14,7 +14,7 @@ from flax import linen as nn
 from ganjax import explore as module
 from ganjax import launch
 from ganjax.core import GameState
-from ganjax.data import Dataset
+from ganjax.data import Dataset, subsample
 from ganjax.errors import ConfigError
 from ganjax.explore import COLUMNS, JUDGED, THRESHOLDS, VIEWS, diversity, explore
 from ganjax.games import normal_prior, sampler, uniform_prior
@@ -103,6 +103,25 @@ def test_truncation_judges_the_runs_own_samples(look):
     assert (np.diff(spread) > 0).all() and spread[0] < 0.5 * spread[-1]
     assert shown[0].note == "diversity {:.2f}\nnearest {:.2f}".format(*table["|z_j| <= 0.25"])
     assert load_image(lines[-1]).shape[0] > 100
+
+
+def _by_class(**changes):
+    """The data with both splits sorted by class, as a folder of classes is read."""
+    data = _dataset(**changes)
+    order = {"train": np.argsort(data.y_train, kind="stable"), "test": np.argsort(data.y_test, kind="stable")}
+    return _dataset(**{f"{a}_{s}": getattr(data, f"{a}_{s}")[order[s]] for a in "xy" for s in order})
+
+
+def test_images_of_a_split_that_is_sorted_by_class_are_of_all_classes(look, monkeypatch):
+    data, compared = _by_class(), []
+    shown, _ = look("projection", _setup(data), count=12)
+    for row, (x, y) in zip(shown[::2], [(data.x_test, data.y_test), (data.x_train, data.y_train)], strict=True):
+        assert {int(y[(x == image).all((1, 2, 3))][0]) for image in row.images} == {0, 1, 2}
+    monkeypatch.setattr(module, "JUDGED", 12)
+    monkeypatch.setattr(module, "diversity", lambda images: compared.append(images) or 0.0)
+    look("truncation", _setup(data), count=2)
+    rows = subsample(50, 12)
+    np.testing.assert_array_equal(compared[-1], data.x_test[rows])
 
 
 def test_diversity_by_hand():

@@ -75,7 +75,9 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shipped(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shipped") / "generator"
-    code, out, err = _run("export", "--workdir", trained[0], "--out", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ganjax.data.load", None)  # no data are asked for
+        code, out, err = _run("export", "--workdir", trained[0], "--out", folder)
     assert code == 0 and out.splitlines()[-1] == str(folder), err
     assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "README.md"])
     assert [path.name for path in folder.parent.iterdir()] == ["generator"]

@@ -1,21 +1,26 @@
 """Sources of real samples, and the order in which training sees them."""
 
 from ganjax.data.catalogue import KNOWN, load
-from ganjax.data.dataset import Dataset
+from ganjax.data.dataset import Dataset, Mixture
 from ganjax.data.memory import LazyImages
-from ganjax.data.order import positions, positions_of_steps
+from ganjax.data.order import positions, positions_of_steps, subsample
+from ganjax.data.outline import outline, stand_in
 from ganjax.data.points import grid, grid_centres, ring, ring_centres, swiss_roll
 
 __all__ = [
     "KNOWN",
     "Dataset",
     "LazyImages",
+    "Mixture",
     "grid",
     "grid_centres",
     "load",
+    "outline",
     "positions",
     "positions_of_steps",
     "ring",
     "ring_centres",
+    "stand_in",
+    "subsample",
     "swiss_roll",
 ]

@@ -1,5 +1,6 @@
 """One entry point for every source of real samples."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
     if name.startswith("stacked:"):
         return stacked(load(name.removeprefix("stacked:"), data_dir, on_bad=on_bad, lazy=lazy))
     if name.startswith("tfds:"):
-        return load_tfds(name.removeprefix("tfds:"), data_dir, lazy=lazy)
+        return load_tfds(name.removeprefix("tfds:"), data_dir and os.path.expanduser(data_dir), lazy=lazy)
     try:
         path = Path(name).expanduser()
         if path.suffix.lower() == ".npz":

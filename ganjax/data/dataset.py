@@ -6,16 +6,25 @@ They lie in memory, but for images of TFDS or of a folder that are too many for 
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ganjax.data.memory import LazyImages
+from ganjax.data.order import subsample
 from ganjax.errors import DataError
 
+MAX_CHANNELS = 4
 PART_BYTES = 2**29  # of the images of a split that are held in memory where only a part of them can be
 MAX_CLASSES = 2**16  # a larger label is an identifier, not a class: players hold a row of weights for each
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+class Mixture(NamedTuple):
+    """Equally likely Gaussians, from which points are drawn."""
+
+    centres: np.ndarray  # [K, D] float32
+    std: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -26,7 +35,7 @@ class Dataset:
         DataError: an array has the wrong type, rank, dtype or length, or holds NaN; names the field.
     """
 
-    # [N, H, W, C] uint8 for images of any channels, [N, D] float32 for points; `LazyImages` may stand for an array
+    # [N, H, W, C] uint8 for images of 1 to 4 channels, [N, D] float32 for points; `LazyImages` may stand for an array
     x_train: np.ndarray
     y_train: np.ndarray | None = None  # [N] int32, the class
     x_test: np.ndarray | None = None  # [M, ...] like x_train
@@ -34,6 +43,8 @@ class Dataset:
     name: str = "unnamed"
     licence: str = "unknown"
     class_names: tuple[str, ...] | None = None  # position = label
+    mixture: Mixture | None = None  # of points, where it is known
+    channel_classes: int | None = None  # K of stacked images, whose channels are grey images of K classes each
 
     def __post_init__(self) -> None:
         validate(self)
@@ -55,8 +66,8 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 in hex over name, dtype, shape and C-order bytes of each array that is there.
 
-        Of images that lie on disk, over their identity in place of the bytes: names, sizes and times of change of the
-        files of a folder; version, bytes and examples of each file of a TFDS set.
+        Of images that lie on disk, over their identity in place of the bytes: names within the folder, sizes and both
+        ends of its files; version, bytes and examples of each file of a TFDS set.
         """
         total = hashlib.sha256()
         for field in ARRAYS:
@@ -68,7 +79,7 @@ class Dataset:
         return total.hexdigest()
 
     def in_memory(self) -> "Dataset":
-        """The data set itself; of images that lie on disk a part that memory holds, equally spaced.
+        """The data set itself; of images that lie on disk a `subsample` that memory holds, in its order.
 
         For what needs all of a data set at once, such as a search for neighbours.
         """
@@ -77,7 +88,7 @@ class Dataset:
             x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
             if isinstance(x, LazyImages):
                 count = max(1, min(len(x), PART_BYTES * len(x) // x.nbytes))
-                rows = np.arange(count) * len(x) // count
+                rows = np.sort(subsample(len(x), count))
                 parts |= {f"x_{split}": x[rows], f"y_{split}": None if y is None else y[rows]}
         return replace(self, **parts) if parts else self
 
@@ -97,9 +108,8 @@ def validate(data: Dataset) -> None:
     if data.x_test is not None:
         _check_examples(data, "x_test")
         _check_same_kind(data)
-    x = data.x_train
-    if isinstance(x, np.ndarray) and x.ndim == 4 and x.min() == x.max():
-        _fail(data, "x_train", f"is constant (every pixel is {x.flat[0]}), expected different images")
+    for field in ("x_train", "x_test"):
+        _check_pixels(data, field)
     for split in ("train", "test"):
         _check_labels(data, split)
 
@@ -147,9 +157,22 @@ def _check_images(data: Dataset, field: str, x: np.ndarray) -> None:
             field,
             f"has dtype {x.dtype}, expected uint8 for images; store the pixels as uint8, 0 to 255",
         )
-    if x.shape[1] in (1, 3) and x.shape[-1] > 4:
-        hint = "expected channels last [N, H, W, C]; move them with x.transpose(0, 2, 3, 1)"
-        _fail(data, field, f"has {x.shape[-1]} channels (shape {x.shape}), {hint}")
+    if x.shape[-1] > MAX_CHANNELS:
+        first = x.shape[1] <= MAX_CHANNELS
+        move = "channels last [N, H, W, C]; move them with x.transpose(0, 2, 3, 1)"
+        hint = move if first else f"at most {MAX_CHANNELS}, and last [N, H, W, C]; choose some of them"
+        _fail(data, field, f"has {x.shape[-1]} channels (shape {x.shape}), expected {hint}")
+
+
+def _check_pixels(data: Dataset, field: str) -> None:
+    x = getattr(data, field)
+    if not isinstance(x, np.ndarray) or x.ndim != 4:
+        return
+    low, high = x.min(), x.max()
+    if low == high and field == "x_train":
+        _fail(data, field, f"is constant (every pixel is {low}), expected different images")
+    if low < high == 1:
+        _fail(data, field, f"holds only 0 and 1, expected pixels from 0 to 255; use {field} * 255")
 
 
 def _check_same_kind(data: Dataset) -> None:

@@ -1,5 +1,6 @@
 """Images from a folder that may come from anywhere: no link out of it is followed, no bomb is decoded."""
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -18,6 +19,20 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 50_000_000  # of one image
 MAX_BAD = 0.01  # of the images of a split, where bad ones are skipped
 CHANNELS = {"L": 1, "RGB": 3}  # Pillow's mode -> channels
+ENDS = 4096  # bytes of a file, from either end, that tell it from another of its name and size
+# What sub-folders that are splits are called, in any case.
+TRAINING = ("train", "training")
+HELD_OUT = ("test", "testing", "val", "valid", "validation", "eval", "evaluation", "dev", "holdout")
+# Pillow's mode -> how its images become L or RGB and lose nothing that they show; `image` is what Image.open gives
+_OPAQUE = 'Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))'
+_EIGHT_BITS = 'Image.fromarray((np.asarray(image) / 257).astype("uint8"))'
+_RANGE = "with the largest value of all images / 255 for 257 if they do not use the whole range"
+REMEDIES = {
+    "1": 'image.convert("L")',
+    "LA": f'{_OPAQUE}.convert("L")',
+    **dict.fromkeys(("RGBA", "PA"), f'{_OPAQUE}.convert("RGB")'),
+    **dict.fromkeys(("I;16", "I;16B", "I"), f"{_EIGHT_BITS}, {_RANGE}"),
+}
 
 OnBad = Literal["error", "skip"]
 Split = tuple[np.ndarray, np.ndarray | None, tuple[str, ...] | None]  # x, y, class names
@@ -27,9 +42,10 @@ def load_folder(path: str | Path, *, on_bad: OnBad = "error", lazy: bool = False
     """Read a folder of PNG, JPEG or WEBP images of one size, all grey or all RGB.
 
     Images in sub-folders, one level deep, take the sub-folder's name as their class. A folder that holds
-    exactly `train` and `test` is read as these two splits. Hidden files are ignored; the order is that of
-    the names. Pixels are taken as they are stored: an orientation in the metadata is not applied. The content
-    of a file says its format, not the suffix.
+    exactly a training split (`train`, `Training`) and a held-out one (`test`, `val`, `Validation`, `eval` and the
+    like) is read as these two. Hidden files are ignored; the order is that of the names. Images are turned upright as
+    their EXIF data say, and of the several pictures in a phone's JPEG file the first is read. The content of a file
+    says its format, not the suffix.
 
     A split of more than 8 GiB is left on disk, and its images are read and checked where they are asked for.
 
@@ -42,26 +58,45 @@ def load_folder(path: str | Path, *, on_bad: OnBad = "error", lazy: bool = False
 
     Raises:
         DataError: names the file that is no such image or bad, of another size or mode than the first, a link
-            out of the folder, a pipe or a device; or more than 1 % of the images are skipped.
+            out of the folder, a pipe or a device; or sub-folders may be splits or classes, or more than 1 % of the
+            images are skipped.
     """
     root = Path(path).resolve()
     if not root.is_dir():
         raise DataError(f"{path}: no such folder; give the path of a folder of images")
-    if {entry.name for entry in _entries(root, root)} != {"train", "test"}:
+    splits = _splits(root)
+    if splits is None:
         x, y, names = _split(root, root, on_bad, lazy)
         return Dataset(x, y, name=str(path), class_names=names)
-    x, y, names = _split(root / "train", root, on_bad, lazy)
-    x_test, y_test, test_names = _split(root / "test", root, on_bad, lazy)
+    train, test = splits
+    x, y, names = _split(train, root, on_bad, lazy)
+    x_test, y_test, test_names = _split(test, root, on_bad, lazy)
     if names != test_names:
-        raise DataError(f"{root}: train has the classes {names} and test {test_names}, expected the same")
+        raise DataError(f"{root}: {train.name} has the classes {names} and {test.name} {test_names}, expected the same")
     return Dataset(x, y, x_test, y_test, name=str(path), class_names=names)
+
+
+def _splits(root: Path) -> tuple[Path, Path] | None:
+    """The folders of the training and of the held-out split; None where sub-folders are classes."""
+    entries = _entries(root, root)
+    folders = [entry for entry in entries if entry.is_dir()]
+    train, test = ([entry for entry in folders if entry.name.lower() in names] for names in (TRAINING, HELD_OUT))
+    if not train and not test:
+        return None
+    if len(train) == len(test) == 1 and len(entries) == 2:
+        return train[0], test[0]
+    found = ", ".join(entry.name for entry in entries[:10]) + (", ..." if len(entries) > 10 else "")
+    raise DataError(
+        f"{root}: {(train + test)[0].name} may be a split or a class beside {found}; expected one training and one "
+        "held-out split and nothing else, or classes of other names: move or rename folders, or give the path of one"
+    )
 
 
 def _split(folder: Path, root: Path, on_bad: OnBad, lazy: bool) -> Split:
     entries = _entries(folder, root)
     classes = [entry for entry in entries if entry.is_dir()]
     if not classes:
-        return _read(_images(folder, root), on_bad, lazy)[0], None, None
+        return _read(folder, _images(folder, root), on_bad, lazy)[0], None, None
     if len(classes) < len(entries):
         loose = next(entry for entry in entries if not entry.is_dir())
         raise DataError(
@@ -69,7 +104,7 @@ def _split(folder: Path, root: Path, on_bad: OnBad, lazy: bool) -> Split:
         )
     files = [_images(entry, root) for entry in classes]
     y = np.repeat(np.arange(len(classes), dtype=np.int32), [len(found) for found in files])
-    x, kept = _read([file for found in files for file in found], on_bad, lazy)
+    x, kept = _read(folder, [file for found in files for file in found], on_bad, lazy)
     return x, y[kept], tuple(printable(entry.name) for entry in classes)
 
 
@@ -107,7 +142,7 @@ def _images(folder: Path, root: Path) -> list[Path]:
     return found
 
 
-def _read(files: list[Path], on_bad: OnBad, lazy: bool) -> tuple[np.ndarray, list[int]]:
+def _read(folder: Path, files: list[Path], on_bad: OnBad, lazy: bool) -> tuple[np.ndarray, list[int]]:
     """[N, H, W, C] uint8 and which files they are from; the first image says the shape."""
     from tqdm import tqdm
 
@@ -122,7 +157,7 @@ def _read(files: list[Path], on_bad: OnBad, lazy: bool) -> tuple[np.ndarray, lis
             continue
         if not kept:
             if lazy or not fits(len(files) * image.size):
-                return _on_disk(files, image, on_bad), list(range(len(files)))
+                return _on_disk(folder, files, image, on_bad), list(range(len(files)))
             x = np.empty((len(files), *image.shape), np.uint8)
         _check_same(file, image, files[kept[0]] if kept else file, x.shape[1:])
         x[len(kept)] = image
@@ -130,9 +165,8 @@ def _read(files: list[Path], on_bad: OnBad, lazy: bool) -> tuple[np.ndarray, lis
     return x[: len(kept)], kept
 
 
-def _on_disk(files: list[Path], first: np.ndarray, on_bad: OnBad) -> np.ndarray:
+def _on_disk(folder: Path, files: list[Path], first: np.ndarray, on_bad: OnBad) -> np.ndarray:
     """The images of these files, like the first, as `LazyImages`."""
-    folder = os.path.commonpath(files)
     if on_bad == "skip":
         raise DataError(f"{folder}: which images are bad is not known before all are read; remove them from the folder")
 
@@ -143,9 +177,22 @@ def _on_disk(files: list[Path], first: np.ndarray, on_bad: OnBad) -> np.ndarray:
 
     identity = hashlib.sha256()
     for file in files:
-        stat = file.stat()
-        identity.update(f"{file.parent.name}/{file.name} {stat.st_size} {stat.st_mtime_ns}\n".encode(errors="replace"))
-    return cast(np.ndarray, LazyImages(read, (len(files), *first.shape), folder, identity.hexdigest()))
+        size, ends = _ends(file)
+        identity.update(f"{file.relative_to(folder).as_posix()} {size}\n".encode(errors="surrogateescape") + ends)
+    return cast(np.ndarray, LazyImages(read, (len(files), *first.shape), str(folder), identity.hexdigest()))
+
+
+def _ends(file: Path) -> tuple[int, bytes]:
+    """The size of a file and the bytes at its ends: metadata, and of a PNG the checksum of all pixels."""
+    try:
+        with open(file, "rb") as content:
+            size = content.seek(0, os.SEEK_END)
+            content.seek(max(0, size - ENDS))
+            tail = content.read()
+            content.seek(0)
+            return size, content.read(ENDS) + tail
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({reason(error)}); make it readable or remove it") from error
 
 
 def _check_same(file: Path, image: np.ndarray, first: Path, shape: tuple[int, ...]) -> None:
@@ -169,13 +216,16 @@ def _size(shape: tuple[int, ...]) -> str:
 
 def _pixels(file: Path) -> np.ndarray:
     """[H, W, 1 or 3] uint8."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata; and of the size, where _check_image is stricter
             with Image.open(file, formats=FORMATS) as image:
                 _check_image(file, image)
+                image.load()
+                with contextlib.suppress(Exception):  # metadata that cannot be read say nothing
+                    ImageOps.exif_transpose(image, in_place=True)
                 return np.asarray(image, np.uint8).reshape(image.height, image.width, -1)
     except DataError:
         raise
@@ -189,11 +239,13 @@ def _check_image(file: Path, image) -> None:
     """Refuse by the header, before a pixel is decoded."""
     if image.width * image.height > MAX_PIXELS:
         raise DataError(f"{file}: {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}; make it smaller")
-    if getattr(image, "n_frames", 1) != 1:
+    if image.format != "MPO" and getattr(image, "n_frames", 1) != 1:  # the others of an MPO are previews and the like
         raise DataError(f"{file}: animated, {image.n_frames} frames, expected a still image; save one frame")
     if image.mode not in CHANNELS:
-        raise DataError(
-            f'{file}: mode {image.mode}, expected L (8-bit grey) or RGB; convert it with Pillow\'s image.convert("RGB")'
-        )
+        shows = "RGBA" if image.mode == "P" and "transparency" in image.info else image.mode
+        remedy = REMEDIES.get(shows, 'image.convert("RGB")')
+        raise DataError(f"{file}: mode {image.mode}, expected L (8-bit grey) or RGB; convert it with Pillow: {remedy}")
     if ";16" in str(image.tile):  # the raw mode; Pillow would drop the lower half of 16-bit colours without a word
-        raise DataError(f"{file}: 16 bits a channel, expected 8; convert it to 8 bits")
+        raise DataError(
+            f"{file}: 16 bits a channel, expected 8; convert it to 8 bits: Image.open(file).save(file) keeps the upper"
+        )

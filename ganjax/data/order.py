@@ -1,10 +1,13 @@
-"""Which examples a step sees: a pure function of (seed, step), so a resumed run needs no iterator's state."""
+"""Which examples a step sees, a pure function of (seed, step), so a resumed run needs no iterator's state; and which
+stand for a split of which only a part is looked at."""
 
 from functools import lru_cache
 
 import numpy as np
 
 from ganjax.errors import DataError
+
+SUBSAMPLE_SEED = 0
 
 
 def positions(seed: int, step: int, *, batch_size: int, size: int) -> np.ndarray:
@@ -42,6 +45,26 @@ def positions_of_steps(seed: int, start: int, steps: int, *, batch_size: int, si
     _check(seed, start, batch_size, size)
     rows = [positions(seed, start + k, batch_size=batch_size, size=size) for k in range(steps)]
     return np.array(rows, np.int32).reshape(steps, batch_size)
+
+
+def subsample(size: int, count: int) -> np.ndarray:
+    """Rows that stand for a split, drawn without replacement by a fixed seed: the same for all runs and commands.
+
+    The first rows of a split do not: folders of classes are sorted by class. As the order is random, the first k of
+    these rows are again a sample, that of count k.
+
+    Args:
+        size: examples of the split.
+        count: how many rows; at most all are given.
+
+    Returns:
+        [min(count, size)] int64, different rows in random order.
+
+    >>> rows = subsample(1000, 3)
+    >>> (rows.tolist(), subsample(1000, 2).tolist() == rows[:2].tolist(), len(subsample(2, 3)))
+    ([459, 206, 222], True, 2)
+    """
+    return np.random.default_rng(SUBSAMPLE_SEED).permutation(size)[:count]
 
 
 @lru_cache(maxsize=2)

@@ -3,11 +3,14 @@
 Each is a pure function of its arguments, so a test, a notebook and a training run see the same samples.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
-from ganjax.data.dataset import Dataset
+from ganjax.data.dataset import Dataset, Mixture
 
 TRAIN, TEST = 100_000, 10_000  # samples of the data sets
+RING_SIGMA, GRID_SIGMA = 0.02, 0.05
 LICENCE = "none needed, generated"
 
 
@@ -24,7 +27,7 @@ def grid_centres(*, side: int = 5, spacing: float = 2.0) -> np.ndarray:
 
 
 def ring(
-    count: int, *, modes: int = 8, radius: float = 2.0, sigma: float = 0.02, seed: int = 0
+    count: int, *, modes: int = 8, radius: float = 2.0, sigma: float = RING_SIGMA, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Samples of equally likely Gaussians on a circle.
 
@@ -37,7 +40,7 @@ def ring(
 
 
 def grid(
-    count: int, *, side: int = 5, spacing: float = 2.0, sigma: float = 0.05, seed: int = 0
+    count: int, *, side: int = 5, spacing: float = 2.0, sigma: float = GRID_SIGMA, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Samples of equally likely Gaussians on a square grid, by default from -4 to 4 in steps of 2.
 
@@ -63,19 +66,23 @@ def swiss_roll(count: int, *, noise: float = 0.25, seed: int = 0) -> np.ndarray:
 
 def ring_set() -> Dataset:
     """The ring as a data set; the label is the mode."""
-    names = tuple(f"mode {k}" for k in range(len(ring_centres())))
-    return Dataset(*ring(TRAIN), *ring(TEST, seed=1), name="ring", licence=LICENCE, class_names=names)
+    return _set("ring", ring, Mixture(ring_centres(), RING_SIGMA))
 
 
 def grid_set() -> Dataset:
     """The grid as a data set; the label is the mode."""
-    names = tuple(f"mode {k}" for k in range(len(grid_centres())))
-    return Dataset(*grid(TRAIN), *grid(TEST, seed=1), name="grid", licence=LICENCE, class_names=names)
+    return _set("grid", grid, Mixture(grid_centres(), GRID_SIGMA))
 
 
 def swiss_roll_set() -> Dataset:
     """The swiss roll as a data set, without labels."""
     return Dataset(swiss_roll(TRAIN), None, swiss_roll(TEST, seed=1), name="swiss_roll", licence=LICENCE)
+
+
+def _set(name: str, draw: Callable[..., tuple[np.ndarray, np.ndarray]], mixture: Mixture) -> Dataset:
+    names = tuple(f"mode {k}" for k in range(len(mixture.centres)))
+    train, test = draw(TRAIN), draw(TEST, seed=1)
+    return Dataset(*train, *test, name=name, licence=LICENCE, class_names=names, mixture=mixture)
 
 
 def _mixture(centres: np.ndarray, sigma: float, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

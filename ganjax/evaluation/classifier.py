@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from ganjax.core import Array, PyTree
 from ganjax.data import Dataset
 from ganjax.data.npz import read_arrays
 from ganjax.dynamics import simultaneous
-from ganjax.errors import DataError
+from ganjax.errors import DataError, reason
 from ganjax.evaluation.extractor import Extractor, Features, extract
-from ganjax.files import write_atomically
+from ganjax.files import cache_folder, write_atomically
 from ganjax.games import classification
 from ganjax.models.classifier import Classifier, classifier
 from ganjax.training import Keys, Setup, digest, train_step
@@ -62,9 +62,9 @@ def trained_classifier(
     """
     if dataset.y_train is None or dataset.y_train.min() == dataset.y_train.max():
         raise DataError(
-            f"the data set {dataset.name} has {'no labels' if dataset.y_train is None else 'a single class'}, which a "
-            "classifier needs; use --extractor pixels, or a network that is trained already, such as --extractor fid "
-            "with --extractor-file"
+            f"the data set {dataset.name} has {'no labels' if dataset.y_train is None else 'a single class'}, but a "
+            "classifier needs classes; take labelled data (a sub-folder for each class), or score a run by the command "
+            "evaluate with --extractor pixels, or with fid and its --extractor-file"
         )
     recipe = recipe or Recipe()
     model = classifier(dataset.shape, dataset.classes or 0, width=recipe.width, features=recipe.features)
@@ -73,7 +73,7 @@ def trained_classifier(
     params = _read(path, setup)
     if params is None:
         params = _fit(setup, recipe, progress)
-        _write(path, params)
+        _keep(path, params)
     return _extractor(model, params)
 
 
@@ -84,11 +84,9 @@ def stacked_classifier(
 
     Features are those of the channels joined. Class `a + K b + K^2 c` has the sum of the log-probabilities of a, b, c.
     """
-    classes = round((dataset.classes or 0) ** (1 / 3))
-    if dataset.y_train is None or classes**3 != dataset.classes or dataset.shape[2:] != (3,):
-        raise DataError(
-            f"the data set {dataset.name} has {dataset.classes} classes, expected stacks of K^3 with labels"
-        )
+    classes = dataset.channel_classes
+    if dataset.y_train is None or classes is None:
+        raise DataError(f"the data set {dataset.name} is not stacked, expected labelled images of data.stacked")
     single = Dataset(dataset.x_train[..., :1], dataset.y_train % classes, name=f"first channel of {dataset.name}")
     base = trained_classifier(single, cache, recipe=recipe, progress=progress)
 
@@ -117,7 +115,7 @@ def accuracy(extractor: Extractor, x: np.ndarray, y: np.ndarray) -> float:
 
 def default_cache() -> Path:
     """The folder that keeps trained classifiers."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganjax" / "classifiers"
+    return cache_folder("classifiers")
 
 
 def _extractor(model: Classifier, params: PyTree) -> Extractor:
@@ -170,10 +168,17 @@ def _flat(params: PyTree) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, params: PyTree) -> None:
+def _keep(path: Path, params: PyTree) -> None:
+    """Write the parameters for the next time, if the cache can be written."""
     buffer = io.BytesIO()
     np.savez(buffer, **_flat(params))
-    write_atomically(path, buffer.getvalue())
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        logging.getLogger(__name__).warning(
+            "the classifier cannot be kept and is trained anew the next time, %s: %s; set XDG_CACHE_HOME to a folder "
+            "that can be written", path, reason(error),
+        )  # fmt: skip
 
 
 def _read(path: Path, setup: Setup) -> PyTree | None:
@@ -182,7 +187,7 @@ def _read(path: Path, setup: Setup) -> PyTree | None:
     expected = _flat(like)
     try:
         found = read_arrays(path, expected, required=next(iter(expected)))
-    except DataError:
+    except (DataError, OSError):
         return None
     if {n: (a.shape, a.dtype) for n, a in found.items()} != {n: (a.shape, a.dtype) for n, a in expected.items()}:
         return None

@@ -12,7 +12,8 @@ import numpy as np
 
 from ganjax import __version__
 from ganjax.core import GameState
-from ganjax.data import Dataset
+from ganjax.data import Dataset, subsample
+from ganjax.data.order import SUBSAMPLE_SEED
 from ganjax.errors import ConfigError, DataError, reason
 from ganjax.evaluation.classifier import stacked_classifier, trained_classifier
 from ganjax.evaluation.extractor import Extractor, classes, pixels
@@ -108,7 +109,7 @@ class Real(NamedTuple):
 def real_examples(dataset: Dataset, extractor: Extractor, count: int, size: int) -> Real:
     """A reference of `size` examples, and two sets that share none for the floor, as large if the data suffice.
 
-    Which examples, is the same for all runs and seeds.
+    Which examples, is the same for all runs and seeds: `subsample`s of the splits.
 
     Raises:
         DataError: there are too few to judge with.
@@ -121,18 +122,13 @@ def real_examples(dataset: Dataset, extractor: Extractor, count: int, size: int)
         )
     first = min(size, total - min(count, total // 2))
     second = min(count, total - first)
-    rows = np.split(chosen_rows(total, max(size, first + second)), sorted({first, size}))
+    rows = np.split(subsample(total, max(size, first + second)), sorted({first, size}))
     cut = lambda x, y, part: Examples(x[part], extractor, y=None if y is None else y[part])  # noqa: E731
     # So that no example is extracted twice.
     parts = [cut(dataset.x_train, dataset.y_train, part) for part in rows if len(part)]
     x, y = dataset.x_test, dataset.y_test
-    held_out = None if x is None else cut(x, y, chosen_rows(len(x), count))
+    held_out = None if x is None else cut(x, y, subsample(len(x), count))
     return Real(_joined(parts[: 1 + (size > first)]), (parts[0], _joined(parts[1:])), held_out)
-
-
-def chosen_rows(size: int, count: int) -> np.ndarray:
-    """`count` of `size` rows, at most all, by chance and the same ones always: a split may be sorted by class."""
-    return np.random.default_rng(0).permutation(size)[:count]
 
 
 def _joined(parts: Sequence[Examples]) -> Examples:
@@ -155,7 +151,7 @@ def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = Non
         name = "pixels" if len(dataset.shape) == 1 else "classifier"
     if name == "pixels":
         return pixels()
-    if name == "classifier" and dataset.name.startswith("stacked:"):
+    if name == "classifier" and dataset.channel_classes:
         return stacked_classifier(dataset, progress=progress)
     if name == "classifier":
         return trained_classifier(dataset, progress=progress)
@@ -190,6 +186,7 @@ def receipt_of(
         count=count,
         reference="train",
         reference_count=reference_size(setup.dataset, count, reference_count),
+        rows=f"drawn without replacement, seed {SUBSAMPLE_SEED}",
         resize=extractor.resize,
         weights=name_of_weights(setup, state, "generator", weights),
         batch_norm=f"standing statistics, {standing} passes" if standing else "running statistics",

@@ -17,7 +17,9 @@ STREAM = 2**31  # folded into the key of samples: the best step is not to be bes
 
 
 def light_judge(setup: Setup, seed: int, *, count: int = COUNT, progress: bool = False) -> Judge:
-    """A judge for `train`: Frechet distance of images under a classifier of the data, transport distance of points.
+    """A judge for `train`: Frechet distance of labelled images under a classifier of them, else transport distance.
+
+    Images without classes are compared pixel by pixel, as points are coordinate by coordinate.
 
     Beside the score it counts the modes that samples hit, where that is known, and duplicates. Real data are looked at
     once. Samples come from the weights that `draw` takes by default, and have the classes of the reference.
@@ -34,13 +36,14 @@ def light_judge(setup: Setup, seed: int, *, count: int = COUNT, progress: bool =
 
     Raises:
         ConfigError: there is no generator.
-        DataError: images without labels, or too few examples.
+        DataError: too few examples.
     """
     dataset = setup.dataset
     if setup.sample is None:
         raise ConfigError("this experiment has no generator to judge; leave out --judge-every")
-    extractor = chosen_extractor(None, dataset, progress=progress)
-    first = "sliced_wasserstein" if len(dataset.shape) == 1 else "frechet"
+    classless = dataset.y_train is None or (dataset.classes or 0) < 2
+    extractor = chosen_extractor("pixels" if classless else None, dataset, progress=progress)
+    first = "sliced_wasserstein" if extractor.name == "pixels" else "frechet"
     known = classes(extractor, dataset.x_train)
     chosen = [first, *(name for name in ("modes", "duplicates") if not METRICS[name].lacks(dataset, known))]
     real = real_examples(dataset, extractor, count, min(count, len(dataset.x_train)))

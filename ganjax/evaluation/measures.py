@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import softmax
 
 from ganjax import metrics
-from ganjax.data import Dataset, grid_centres, ring_centres
+from ganjax.data import Dataset
 from ganjax.errors import ConfigError, did_you_mean, reason
 from ganjax.evaluation.extractor import Extractor, extract, extract_moments
 from ganjax.evaluation.receipt import Score
@@ -19,11 +19,6 @@ from ganjax.evaluation.receipt import Score
 # The metrics whose published names belong to the Inception network with its published weights.
 INCEPTION = "fid_inception_v3"
 PUBLISHED = {"frechet": "fid", "kernel": "kid", "classifier_score": "inception_score"}
-# Data sets whose modes are known: centres and standard deviation.
-MIXTURES: dict[str, tuple[Callable[[], np.ndarray], float]] = {
-    "ring": (ring_centres, 0.02),
-    "grid": (grid_centres, 0.05),
-}
 COPIES = 0.01  # the share of real examples that are called as close as copies
 
 
@@ -77,7 +72,7 @@ class Scene(NamedTuple):
     samples: Examples
     reference: Examples  # of the training split
     floor: tuple[Examples, Examples]  # a reference, and real examples in the place of samples that are not in it
-    held_out: Examples | None
+    held_out: Examples | None  # a `subsample` of the test split
     dataset: Dataset
     extractor: Extractor
     labels: np.ndarray | None = None  # [N] int32, the classes that the samples were asked for
@@ -181,9 +176,9 @@ def _duplicates(scene: Scene, real: Examples, fake: Examples) -> Values:
 
 def _found_modes(scene: Scene, fake: Examples) -> metrics.Modes:
     """Of a mixture whose centres are known; else the classes that the extractor sees, of those that the data have."""
-    if scene.dataset.name in MIXTURES:
-        centres, std = MIXTURES[scene.dataset.name]
-        return metrics.modes(jnp.asarray(fake.x), jnp.asarray(centres()), std)
+    if scene.dataset.mixture:
+        centres, std = scene.dataset.mixture
+        return metrics.modes(jnp.asarray(fake.x), jnp.asarray(centres), std)
     known = np.unique(scene.dataset.y_train)  # type: ignore[arg-type]
     number = np.full(scene.dataset.classes or 0, -1, np.int32)
     number[known] = np.arange(len(known))
@@ -193,7 +188,7 @@ def _found_modes(scene: Scene, fake: Examples) -> metrics.Modes:
 def _captured(scene: Scene, real: Examples, fake: Examples) -> Values:
     del real
     found = _found_modes(scene, fake)
-    quality = {"high_quality": float(found.high_quality)} if scene.dataset.name in MIXTURES else {}
+    quality = {"high_quality": float(found.high_quality)} if scene.dataset.mixture else {}
     return {"modes": float(found.captured), **quality}
 
 
@@ -210,7 +205,7 @@ def _modes(scene: Scene) -> dict[str, Score]:
 
 def _trust(scene: Scene) -> str:
     """How often the extractor names the class of a held-out example."""
-    right = None if scene.dataset.name in MIXTURES else _right(scene.held_out)
+    right = None if scene.dataset.mixture else _right(scene.held_out)
     return "" if right is None else f", {scene.extractor.name} right on {right:.1%} of held-out data"
 
 
@@ -257,7 +252,7 @@ def _lacks_classes(dataset: Dataset, classes: int | None) -> str:
 
 
 def _lacks_modes(dataset: Dataset, classes: int | None) -> str:
-    known = dataset.name in MIXTURES or (dataset.y_train is not None and classes == dataset.classes)
+    known = dataset.mixture is not None or (dataset.y_train is not None and classes == dataset.classes)
     return "" if known else "an extractor with the classes of the data, such as classifier, or the data ring or grid"
 
 

@@ -48,6 +48,7 @@ class Receipt:
     created: str  # UTC
     truncation: str = "inf"  # beyond which entries of z are redrawn
     labels: str = "in turn"  # how a generator that takes classes is asked; the default is that of records without it
+    rows: str = "held-out data: the first"  # of a split, where not all are taken; the default is that of old records
 
 
 class Record(NamedTuple):
@@ -73,6 +74,7 @@ MUST_AGREE = (
     "count",
     "reference",
     "reference_count",
+    "rows",
     "resize",
     "weights",
     "batch_norm",

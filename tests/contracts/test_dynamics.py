@@ -10,7 +10,6 @@ import numpy as np
 import optax
 import pytest
 from flax import linen as nn
-
 from matrix import cases
 
 from ganjax.core import Batch

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ganjax.data import KNOWN, load
+from ganjax.data import KNOWN, catalogue, load
 from ganjax.errors import DataError
 
 
@@ -61,3 +61,9 @@ def test_a_path_that_no_system_has_is_bad_data(name):
     sentence = str(caught.value)
     assert sentence.isprintable() and len(sentence) < 500
     assert "not a path that can be read" in sentence or "no such folder" in sentence
+
+
+def test_prepared_sets_may_lie_at_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setattr(catalogue, "load_tfds", lambda name, data_dir, lazy: data_dir)
+    assert [load("tfds:a", where) for where in ("~/b", "b", None)] == ["/home/me/b", "b", None]

@@ -58,6 +58,20 @@ BAD = {
         {"x_train": np.zeros((2, 3, 8, 8), np.uint8)},
         r"x_train has 8 channels .* channels last .* move them with x.transpose\(0, 2, 3, 1\)",
     ),
+    "four channels first": (
+        {"x_train": np.zeros((2, 4, 32, 32), np.uint8)},
+        r"x_train has 32 channels .* channels last .* move them with x.transpose\(0, 2, 3, 1\)",
+    ),
+    "many channels": (
+        {"x_train": np.zeros((2, 8, 8, 13), np.uint8)},
+        r"x_train has 13 channels \(shape \(2, 8, 8, 13\)\), expected at most 4, and last .* choose some of them",
+    ),
+    "two channels first, of test images": (
+        {"x_test": np.zeros((2, 2, 8, 8), np.uint8)},
+        r"x_test has 8 channels .* channels last .* move them with x.transpose\(0, 2, 3, 1\)",
+    ),
+    "bits": ({"x_train": IMAGES % 2}, r"x_train holds only 0 and 1, expected pixels from 0 to 255; use x_train \* 255"),
+    "bits of test images": ({"x_test": IMAGES % 2}, "x_test holds only 0 and 1, expected pixels from 0 to 255"),
     "constant": (
         {"x_train": np.full((2, 4, 4, 1), 7, np.uint8)},
         r"x_train is constant \(every pixel is 7\), expected different images",

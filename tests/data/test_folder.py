@@ -80,6 +80,34 @@ def test_train_and_test_are_splits(tmp_path):
     assert "train has the classes ('cat', 'dog') and test ('cat', 'cow'), expected the same" in refused(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "train, test", [("Train", "Test"), ("train", "val"), ("TRAINING", "Validation"), ("training", "eval")]
+)
+def test_splits_by_other_names(tmp_path, train, test):
+    write(tmp_path / train / "cat" / "0.png")
+    image = write(tmp_path / test / "cat" / "0.png", 1)
+    data = load(str(tmp_path))
+    assert (len(data.x_train), data.class_names) == (1, ("cat",))
+    np.testing.assert_array_equal(data.x_test, image[None])
+
+
+@pytest.mark.parametrize(
+    "names", ["test", "train", "train test val", "Train train test", "bus car train", "test training extra"]
+)
+def test_what_may_be_splits_or_classes_is_refused(tmp_path, names):
+    for name in names.split():
+        write(tmp_path / name / "a.png")
+    sentence = refused(tmp_path)
+    assert sentence.startswith(f"{tmp_path}: ") and "may be a split or a class beside" in sentence
+
+
+def test_a_file_beside_splits_is_refused(tmp_path):
+    for split in ("train", "val"):
+        write(tmp_path / split / "a.png")
+    (tmp_path / "README.txt").write_text("x")
+    assert "train may be a split or a class beside README.txt, train, val" in refused(tmp_path)
+
+
 def test_flat_train_and_test(tmp_path):
     write(tmp_path / "train" / "a.png")
     image = write(tmp_path / "test" / "a.png", 1)
@@ -124,6 +152,78 @@ def test_refuses_other_modes(tmp_path, mode, suffix):
     path = tmp_path / f"b.{suffix}"
     Image.new(mode, (5, 6)).save(path)
     assert f"{path}: mode {mode}, expected L (8-bit grey) or RGB; convert it with" in refused(tmp_path)
+
+
+def remedied(tmp_path, image, **options):
+    """What the remedy of the refusal makes of a picture, [H, W, C]."""
+    image.save(tmp_path / "a.png", **options)
+    code = refused(tmp_path).split("with Pillow: ")[1].split(", with the largest")[0]
+    with Image.open(tmp_path / "a.png") as opened:
+        result = eval(code, {"Image": Image, "np": np, "image": opened})
+        result.save(tmp_path / "a.png")
+    return load(str(tmp_path)).x_train[0]
+
+
+GREYS = np.arange(30, dtype=np.uint8).reshape(6, 5) * 8
+SHOWN = np.where(GREYS < 120, 255, GREYS)  # on white, the left half transparent
+
+
+def test_the_remedy_of_16_bits_keeps_the_contrast(tmp_path):
+    wide = Image.fromarray(GREYS.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(remedied(tmp_path, wide)[..., 0], GREYS)
+
+
+def test_the_remedy_of_one_bit_keeps_the_contrast(tmp_path):
+    found = remedied(tmp_path, Image.fromarray(GREYS > 100))
+    np.testing.assert_array_equal(found[..., 0], 255 * (GREYS > 100))
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P"])
+def test_the_remedy_of_transparency_uncovers_nothing(tmp_path, mode):
+    alpha = np.where(GREYS < 120, 0, 255).astype(np.uint8)
+    if mode == "P":
+        found = remedied(tmp_path, Image.fromarray(GREYS).convert("P"), transparency=bytes(120))
+        expected = np.where(GREYS < 120, 255, GREYS)
+    else:
+        bands = [Image.fromarray(GREYS)] * (len(mode) - 1)
+        found, expected = remedied(tmp_path, Image.merge(mode, [*bands, Image.fromarray(alpha)])), SHOWN
+    assert found.shape[-1] == (1 if mode == "LA" else 3)
+    np.testing.assert_array_equal(found, np.broadcast_to(expected[..., None], found.shape))
+
+
+TURNED = {
+    1: lambda x: x,
+    3: lambda x: x[::-1, ::-1],
+    6: lambda x: np.rot90(x, -1),
+    8: np.rot90,
+    2: lambda x: x[:, ::-1],
+}
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+def test_photographs_are_turned_upright(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name, options in (("a.png", {}), ("b.webp", {"lossless": True})):
+        image = write(tmp_path / name, exif=exif, **options)
+    for lazy in (False, True):
+        x = load(str(tmp_path), lazy=lazy).x_train
+        np.testing.assert_array_equal(x[0], TURNED[orientation](image))
+        np.testing.assert_array_equal(x[1], x[0])
+
+
+def test_metadata_that_cannot_be_read_say_nothing(tmp_path):
+    image = write(tmp_path / "a.png", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")
+    np.testing.assert_array_equal(load(str(tmp_path)).x_train[0], image)
+
+
+def test_the_first_picture_of_a_phones_file_is_read(tmp_path):
+    frames = [Image.fromarray(np.full((16, 16, 3), level, np.uint8)) for level in (200, 10)]
+    frames[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=frames[1:])
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert (image.format, image.n_frames) == ("MPO", 2)
+    write(tmp_path / "b.png", shape=(16, 16, 3))
+    assert abs(load(str(tmp_path)).x_train[0].astype(int) - 200).max() < 3
 
 
 @pytest.mark.parametrize("suffix", ["png", "webp"])

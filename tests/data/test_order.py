@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ganjax.data import positions, positions_of_steps
+from ganjax.data import positions, positions_of_steps, subsample
 from ganjax.data.order import _permutation
 from ganjax.errors import DataError
 
@@ -78,3 +78,17 @@ def test_refuses_what_is_negative(seed, step, batch_size):
     got = f"positions: got seed {seed}, step {step}, batch_size {batch_size}; expected"
     with pytest.raises(ValueError, match=got):
         positions(seed, step, batch_size=batch_size, size=10)
+
+
+def test_a_subsample_is_the_same_for_all_and_repeats_nothing():
+    rows = subsample(50, 20)
+    np.testing.assert_array_equal(rows, np.random.default_rng(0).permutation(50)[:20])
+    np.testing.assert_array_equal(subsample(50, 7), rows[:7])
+    assert len(set(rows)) == 20
+    for count in (50, 51, 10**9):
+        np.testing.assert_array_equal(np.sort(subsample(50, count)), np.arange(50))
+
+
+def test_a_subsample_of_sorted_classes_has_every_class():
+    y = np.repeat(np.arange(10), 100)
+    assert set(y[:100]) == {0} and np.bincount(y[subsample(1000, 100)]).min() >= 5

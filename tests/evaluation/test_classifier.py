@@ -88,3 +88,32 @@ def test_the_cache_is_where_others_keep_theirs(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert module.default_cache() == tmp_path / "home" / ".cache" / "ganjax" / "classifiers"
+
+
+@pytest.mark.parametrize("broken", ["a file for the folder", "a folder for the file", "a full disk"])
+def test_a_cache_that_cannot_be_written_costs_a_warning(kept, tmp_path, monkeypatch, caplog, broken):
+    _, first = kept
+    monkeypatch.setattr(module, "_fit", lambda *args: first.weights)
+    cache = tmp_path / "cache"
+    if broken == "a file for the folder":
+        cache.write_text("")
+    elif broken == "a folder for the file":
+        (cache / f"{module._key(load('digits'), SHORT)}.npz").mkdir(parents=True)
+    else:
+
+        def full(path, content):
+            raise OSError(28, "No space left on device", str(path))
+
+        monkeypatch.setattr(module, "write_atomically", full)
+    assert trained_classifier(load("digits"), cache, recipe=SHORT).digest == first.digest
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "the classifier cannot be kept" in said and "XDG_CACHE_HOME" in said and str(cache) in said
+
+
+def test_the_cache_lies_where_it_is_asked_for_and_never_here(monkeypatch):
+    for value, expected in (("/some/where", "/some/where"), ("", "/home/me/.cache"), (None, "/home/me/.cache")):
+        monkeypatch.setenv("HOME", "/home/me")
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+        if value is not None:
+            monkeypatch.setenv("XDG_CACHE_HOME", value)
+        assert str(module.default_cache()) == f"{expected}/ganjax/classifiers"

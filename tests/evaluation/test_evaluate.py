@@ -3,17 +3,22 @@
 import importlib
 import importlib.util
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from ganjax.data import Dataset, load, ring
+from ganjax.data.stacked import stacked
 from ganjax.dynamics import ema
 from ganjax.errors import ConfigError, DataError
 from ganjax.evaluation import METRICS, Recipe, evaluate, pixels, receipt_of, trained_classifier
 from ganjax.evaluation.evaluate import chosen_extractor, real_examples
-from ganjax.evaluation.measures import published_name
+from ganjax.evaluation.extractor import Extractor, Features
+from ganjax.evaluation.measures import names_of, published_name
 from ganjax.rundir import config_digest
 from ganjax.training import Averaged
 
@@ -105,6 +110,30 @@ def test_the_floor_is_of_two_disjoint_sets(count, reference, sizes):
     assert not a & b and len(a) + len(b) == sizes[1] + sizes[2] and a <= set(whole.x.ravel())
 
 
+def _sorted_by_class():
+    """Ten classes of 40 points on a line, class after class, as a folder of classes is read."""
+    y = np.repeat(np.arange(10, dtype=np.int32), 40)
+    x = (y[:, None] + np.linspace(0, 0.5, 400)[:, None]).astype(np.float32)
+    return Dataset(x, y, x + np.float32(0.1), y, name="sorted")
+
+
+def _knowing():
+    """An extractor that names the class of every point of `_sorted_by_class`."""
+    return Extractor(
+        "floor", "0", lambda weights, x: Features(x, jax.nn.one_hot(x[:, 0].astype("int32"), 10)), (), "none"
+    )
+
+
+def test_held_out_data_at_a_count_are_a_sample_of_the_split():
+    data = _sorted_by_class()
+    held_out = real_examples(data, pixels(), 60, 60)[2]
+    assert set(np.floor(held_out.x[:, 0])) == set(range(10)) and len(held_out) == 60
+    setup, state = scenes.replaying(data, data.x_test[::3])
+    found = evaluate(setup, state, _knowing(), count=60, metrics=["frechet", "sliced_wasserstein", "modes"])
+    assert found["frechet_floor"].held_out < 1 and found["sliced_wasserstein"].held_out < 0.5
+    assert found["modes"].held_out == 10 and found["modes"].note == "of 10, floor right on 100.0% of held-out data"
+
+
 @pytest.mark.parametrize("count", [200, 1000])  # the floor's reference is that of the samples, and a part of it
 def test_where_moments_suffice_no_features_are_held(digits, classifier, count, monkeypatch):
     setup, state = scenes.replaying(digits, digits.x_test)
@@ -128,6 +157,38 @@ def test_points_are_judged_by_their_modes():
     three = data.x_train[data.y_train < 3][:500]
     found = evaluate(*scenes.replaying(data, three), pixels(), count=500, metrics=["modes"])
     assert found["modes"].value == 3 and found["modes"].floor == 8 == found["modes"].held_out
+
+
+def test_data_are_known_by_what_they_are_not_by_their_names(tmp_path, monkeypatch):
+    for label in ("cat", "dog"):
+        (tmp_path / "ring" / label).mkdir(parents=True)
+        for k in range(2):
+            pixels_ = np.random.default_rng(k).integers(0, 256, (4, 4), np.uint8)
+            Image.fromarray(pixels_).save(tmp_path / "ring" / label / f"{k}.png")
+    monkeypatch.chdir(tmp_path)
+    folder = load("./ring")
+    assert folder.name == "ring" and "modes" not in names_of((), folder, None) and "modes" in names_of((), folder, 2)
+    found = evaluate(
+        *scenes.replaying(replace(load("ring"), name="mine"), ring(50)[0]), pixels(), count=50, metrics=["modes"]
+    )
+    assert list(found) == ["modes", "high_quality", "mode_kl"]
+
+
+def test_stacked_images_are_known_by_what_they_are(monkeypatch):
+    for kind in ("trained", "stacked"):
+        monkeypatch.setattr(evaluate_module, f"{kind}_classifier", lambda data, progress, kind=kind: kind)
+    x = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 3), np.uint8)
+    assert (
+        chosen_extractor(None, Dataset(x, np.arange(8, dtype=np.int32), name="stacked:x"), progress=False) == "trained"
+    )
+    grey = Dataset(x[..., :1], np.arange(8, dtype=np.int32) % 2, name="photos")
+    assert chosen_extractor(None, replace(stacked(grey, count=9), name="x"), progress=False) == "stacked"
+
+
+def test_points_of_any_width_are_scored():
+    x = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+    found = evaluate(*scenes.replaying(Dataset(x, x_test=x[::3]), x[50:]), pixels(), count=50)
+    assert {"frechet_pixels", "sliced_wasserstein", "duplicates", "memorised"} < set(found) and "modes" not in found
 
 
 def test_what_does_not_fit_is_said(digits, classifier):
@@ -176,6 +237,7 @@ def test_the_receipt_says_what_was_done(digits, classifier):
     taken = {"weights": "default", "count": 5000, "reference_count": None, "seed": 3}
     first = receipt_of(setup, state, classifier, {"loss": "hinge", "steps": 10}, **taken)
     assert (first.weights, first.count, first.reference_count, first.seed) == ("raw", 5000, 1500, 3)
+    assert first.rows == "drawn without replacement, seed 0"
     assert first.extractor_digest == classifier.digest and first.data_digest == digits.digest
     other = receipt_of(setup, state, classifier, {"loss": "wasserstein", "steps": 10}, **taken)
     assert first.config_digest == config_digest({"steps": 10, "loss": "hinge"}) != other.config_digest

@@ -47,10 +47,21 @@ def test_points(monkeypatch):
     )
 
 
+@pytest.mark.parametrize("labels", [None, np.zeros(60, np.int32)])
+def test_images_without_classes_are_judged_by_their_pixels(labels):
+    x = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 1), dtype=np.uint8)
+    setup, good = scenes.replaying(Dataset(x, labels, name="photos"), x[30:])
+    _, bad = scenes.replaying(setup.dataset, x[30:] // 4)
+    judge = light_judge(setup, 0, count=30)
+    found = judge(good)
+    assert list(found) == ["score", "floor", "count", "sliced_wasserstein", "duplicates"]
+    assert found["score"] < 2 * found["floor"] and judge(bad)["score"] > 2 * found["score"]
+
+
 def test_what_cannot_be_judged():
     images = Dataset(np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), dtype=np.uint8), name="photos")
     setup, _ = scenes.replaying(images, images.x_train)
-    with pytest.raises(DataError, match="photos has no labels"):
-        light_judge(setup, 0)
+    with pytest.raises(DataError, match="10 samples against 10 of the 40 training examples of photos"):
+        light_judge(setup, 0, count=10)
     with pytest.raises(ConfigError, match="no generator to judge; leave out --judge-every"):
         light_judge(setup._replace(sample=None), 0)

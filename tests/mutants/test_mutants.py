@@ -19,6 +19,7 @@ MUTANTS = run.load(run.MUTANTS)
 AREAS = {
     "averaging",
     "checkpoint",
+    "data",
     "data_order",
     "divergences",
     "dynamics",

@@ -1,0 +1,52 @@
+"""What a run keeps of its data: enough to build again what was trained on them, and to draw, without them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ganjax.data.dataset import Dataset
+from ganjax.data.memory import check_size
+from ganjax.errors import DataError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StandIn(Dataset):
+    """A few examples in the place of a data set that is not at hand, with the digest of that one."""
+
+    original: str = ""
+
+    @property
+    def digest(self) -> str:  # type: ignore[override]
+        """Of the data that are stood in for."""
+        return self.original
+
+
+def outline(data: Dataset) -> dict[str, Any]:
+    """Name, shape of an example, classes and their names, as JSON values."""
+    names = data.class_names and list(data.class_names)
+    return {"name": data.name, "shape": list(data.shape), "classes": data.classes, "class_names": names}
+
+
+def stand_in(record: Mapping[str, Any], digest: str) -> Dataset:
+    """A data set of that outline with that digest: an example of each class, two at least, black and white images.
+
+    Raises:
+        DataError: no outline, or of what no data set is.
+    """
+    try:
+        shape, classes, names = tuple(map(int, record["shape"])), record["classes"], record["class_names"]
+        if min(shape, default=0) < 1 or len(shape) not in (1, 3):
+            raise ValueError(f"shape {shape}")
+        count = max(2, classes or 0)
+        check_size("the outline of the data", count * int(np.prod(shape, dtype=object)))
+        x = np.zeros((count, *shape), np.uint8 if len(shape) == 3 else np.float32)
+        x[1] = 255
+        y = None if classes is None else np.arange(count, dtype=np.int32) % classes
+        names = None if names is None else tuple(map(str, names))
+        return StandIn(x, y, name=str(record["name"]), class_names=names, original=digest)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:  # DataError is a ValueError
+        raise DataError(
+            f"the outline of the data in config.json cannot be read ({error}); give them by --data"
+        ) from None

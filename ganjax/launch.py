@@ -187,6 +187,7 @@ class Train:
                 judge=judge,
                 stop=stop.__bool__,
                 progress=not self.quiet,
+                allow_change=self.allow_config_change,
             )
             if stop and state.step < config.steps:
                 _fail(f"stopped at step {state.step}; the same command continues from there", stop.exit_code)

@@ -16,6 +16,7 @@ from ganjax.errors import DivergedError, OutOfMemoryError, PeerError, reason
 from ganjax.training import feed, parallel
 from ganjax.training.checkpoint import Checkpoints
 from ganjax.training.chunk import compile_chunk, first_not_finite, per_step
+from ganjax.training.identity import identity
 from ganjax.training.judging import Judge, Judging
 from ganjax.training.setup import Keys, Setup, check, initial_state, order, state_shapes
 from ganjax.training.step import train_step, unguarded_step
@@ -59,6 +60,7 @@ def train(
     judge: Judge | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: bool = True,
+    allow_change: bool = False,
     timed: Timed = lambda part, function: function,
 ) -> Result:
     """Train until step `schedule.steps`, continuing from the newest checkpoint of `workdir` if there is one.
@@ -76,13 +78,15 @@ def train(
             of its least "score" is kept in `<workdir>/best`, and training never continues from it.
         stop: asked between chunks; once it says so on any process, the state is saved, and returned as it is.
         progress: show a progress bar on standard error.
+        allow_change: continue the checkpoint of a run with another seed, other data or another setup too.
         timed: is handed what each part of the loop calls, to measure it; `ganjax.profile` does.
 
     Returns:
         The final state and the step that it continued from.
 
     Raises:
-        CheckpointError: a checkpoint cannot be written, or none of those that are there is intact and fits.
+        CheckpointError: a checkpoint cannot be written, none of those that are there is intact and fits, or they are
+            those of a run with another seed, other data or another setup (as `identity` knows it).
         OutOfMemoryError: a step does not fit into the memory of the device.
         PeerError: another process of the run is gone.
         DivergedError: after `MAX_SKIPPED` consecutive steps without a finite result.
@@ -93,7 +97,7 @@ def train(
     if schedule.judge_every and judge is None and parallel.is_primary():
         raise ValueError(f"train: judge_every is {schedule.judge_every} and there is no judge; give one, or 0")
     with _causes_named(setup):
-        return _train(setup, workdir, seed, schedule, observe, judge, stop, progress, timed)
+        return _train(setup, workdir, seed, schedule, observe, judge, stop, progress, allow_change, timed)
 
 
 def _train(
@@ -105,15 +109,16 @@ def _train(
     judge: Judge | None,
     stop: Callable[[], bool],
     progress: bool,
+    allow_change: bool,
     timed: Timed,
 ) -> Result:
     keys, positions = Keys.of(seed), order(setup, seed)
     workdir.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(workdir)
+    checkpoints = Checkpoints(workdir, run=identity(setup, seed))
     if checkpoints.latest is None:
         state = jax.device_get(initial_state(setup, keys.init))
     else:
-        state = checkpoints.restore(state_shapes(setup))
+        state = checkpoints.restore(state_shapes(setup), allow_change=allow_change)
     step = begin = saved = int(state.step)
     if begin >= schedule.steps:
         checkpoints.close()

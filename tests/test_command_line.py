@@ -371,3 +371,21 @@ def test_an_unprepared_tfds_set_fails_at_once(tmp_path):
     with pytest.raises(DataError, match=r"tfds:cifar10.*ganjax\[prepare\]"):
         load("tfds:cifar10", str(tmp_path))
     assert time.monotonic() - began < 2
+
+
+def test_a_path_that_left_all_numbers_says_so():
+    """Its plateau is that of rejected steps: sqrt(1 + 1.9^2)^872 is beyond a double."""
+    import jax
+    import optax
+
+    from ganjax.dynamics import alternating, simultaneous
+    from ganjax.games import dirac_gan
+
+    load_experiment("bilinear"), load_experiment("dirac_gan")
+    bilinear, dirac = sys.modules["bilinear"], sys.modules["dirac_gan"]
+    sgd = {player: optax.sgd(1.9) for player in "ab"}
+    with jax.enable_x64(True):
+        assert bilinear._play(bilinear.Config(), simultaneous(sgd), 1000)[1] > 100
+        assert bilinear._play(bilinear.Config(), alternating(sgd), 1000)[1] == 0
+        rule = dirac._dynamics("simultaneous", 1.9)
+        assert int(jax.jit(lambda: dirac._path(dirac_gan("wasserstein"), rule, 1000))()[1]) > 100

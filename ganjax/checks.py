@@ -54,7 +54,7 @@ def check_name(where: str, what: str, name: Any, known: Iterable[str]) -> None:
     """Raise `ValueError` unless the name is known; says which are, and which one was probably meant."""
     names = list(known)
     if name not in names:
-        raise ValueError(f"{where}: {what} is {name!r}, expected one of {names}{did_you_mean(str(name), names)}")
+        raise ValueError(f"{where}: {what} is {name!r}, expected one of {names}{did_you_mean(str(name), map(str, names))}")
 
 
 def check_players(where: str, players: Iterable[str] | None, game: Iterable[str]) -> None:
@@ -69,13 +69,16 @@ def check_players(where: str, players: Iterable[str] | None, game: Iterable[str]
             )
 
 
-def check_each(where: str, what: str, given: Any, players: Iterable[str]) -> None:
-    """Raise `ValueError` unless a mapping is keyed by these players, all of them; what is none holds for all."""
+def check_each(where: str, what: str, given: Any, game: Iterable[str], *, needed: Iterable[str] | None = None) -> None:
+    """Raise `ValueError` unless a mapping is keyed by players of the game, the needed ones, by default all, among them.
+
+    What is no mapping holds for all players.
+    """
     if not isinstance(given, Mapping):
         return
-    names = sorted(players)
+    names = sorted(game)
     check_players(where, given, names)
-    if missing := [player for player in names if player not in given]:
+    if missing := [player for player in (names if needed is None else needed) if player not in given]:
         raise ValueError(f"{where}: {what} is for the players {sorted(given)} and lacks {missing}; give one for each")
 
 

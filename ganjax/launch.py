@@ -497,7 +497,13 @@ def _setup(experiment: Experiment, config: TrainConfig, *, shared: bool = True):
     from ganjax.data import load
     from ganjax.training import parallel
 
-    return experiment.build(config, load(config.data, config.data_dir), parallel.axis_name() if shared else None)
+    setup = experiment.build(config, load(config.data, config.data_dir), parallel.axis_name() if shared else None)
+    if setup.sample is not None and "generator" not in setup.game.players:
+        raise ConfigError(
+            f"the experiment {experiment.name} draws samples, so one of its players must be called 'generator', got "
+            f"{sorted(setup.game.players)}; rename it, or leave Setup.sample out"
+        )
+    return setup
 
 
 def _describe(experiment: Experiment, config: Any, data_digest: str = "") -> dict[str, Any]:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ganjax.augment import Augmentation
+from ganjax.checks import check_players, check_range
 from ganjax.config import GanConfig
 from ganjax.core import Array, Batch, Game, Judgement, Key, Outcome, PerPlayer, PyTree, noise
 from ganjax.errors import ConfigError
@@ -42,11 +43,13 @@ class Normal:
 
 def normal_prior(size: int) -> Prior:
     """`z ~ N(0, I)`, shape [size]."""
+    check_range("normal_prior", 1, whole=True, size=size)
     return Normal(size)
 
 
 def uniform_prior(size: int) -> Prior:
     """`z ~ U(-1, 1)^size`, shape [size]."""
+    check_range("uniform_prior", 1, whole=True, size=size)
     return lambda key: jax.random.uniform(key, (size,), minval=-1.0, maxval=1.0)
 
 
@@ -55,6 +58,7 @@ def code_prior(categories: int, continuous: int, size: int) -> Prior:
 
     A one-hot category, each equally likely; continuous codes from U(-1, 1); noise from N(0, I).
     """
+    check_range("code_prior", 0, whole=True, categories=categories, continuous=continuous, size=size)
 
     def draw(key: Key) -> Array:
         keys = jax.random.split(key, 3)
@@ -191,9 +195,16 @@ def gan(
         A game of the players "discriminator" and "generator", in this order, whose batch is a `Batch`.
 
     Raises:
-        ValueError: from `init`, if batch, networks and options do not fit. A discriminator with BatchNorm and a penalty
-            do not: BatchNorm makes an example's logit depend on the others, and the penalty is on each by itself.
+        ValueError: an option is out of its range, or for a player that there is not. From `init`, if batch, networks and
+            options do not fit. A discriminator with BatchNorm and a penalty do not: BatchNorm makes an example's logit
+            depend on the others, and the penalty is on each by itself.
+        TypeError: from `init`, if batch or outputs have another type.
     """
+    check_range("gan", 1, whole=True, packing=packing, accumulate=accumulate)
+    check_range("gan", 0, whole=True, fakes_kept=fakes_kept)
+    check_range("gan", 0, instance_noise=instance_noise, output_noise=output_noise)
+    check_players("gan, orthogonal", orthogonal, (DISCRIMINATOR, GENERATOR))
+    check_range("gan", 0, **{f"orthogonal of {player}": weight for player, weight in orthogonal.items()})
     g, d = network(generator, generator_spectral), network(discriminator, spectral)
     exact_module = _in_full_precision(discriminator)
     exact = network(exact_module, spectral)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from ganjax.checks import check_range
 from ganjax.core import Array, Dynamics, Game, GameState, Key, PyTree
 from ganjax.training.state import init_state
 from ganjax.training.step import train_step
@@ -44,6 +45,7 @@ def simulate(
     Returns:
         The final state, and what was kept with a leading axis of `steps + 1` times, None if nothing.
     """
+    check_range("simulate", 0, whole=True, steps=steps)
     init_key, step_key, data_key = jax.random.split(jax.random.key(0) if key is None else key, 3)
     step = train_step(game, dynamics)
 

@@ -263,8 +263,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
 
 
 def _play(variant: Variant, config: Config) -> tuple[dict[str, np.ndarray], ...]:
-    """The orbits, [steps + 1, 2], the Jacobians of a step at the origin and the steps that were rejected, of both plays in
-    one program."""
+    """The orbits, [steps + 1, 2], the Jacobians of a step at the origin, and the rejected steps; both plays in one program."""
 
     @jax.jit
     def both():

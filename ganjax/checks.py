@@ -11,7 +11,13 @@ from ganjax.errors import did_you_mean
 
 
 def check_range(
-    where: str, low: float = -math.inf, high: float = math.inf, *, above: bool = False, whole: bool = False, **values: Any
+    where: str,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    whole: bool = False,
+    **values: Any,
 ) -> None:
     """Raise unless every number, or all of an array, is finite and in `[low, high]`, or in `(low, high]` with `above`.
 
@@ -50,11 +56,13 @@ def _range(low: float, high: float, above: bool) -> str:
     return ", ".join(ends if math.isinf(high) else [*ends, f"at most {high:g}"]) or "a finite number"
 
 
-def check_name(where: str, what: str, name: Any, known: Iterable[str]) -> None:
+def check_name(where: str, what: str, name: Any, known: Iterable[Any]) -> None:
     """Raise `ValueError` unless the name is known; says which are, and which one was probably meant."""
     names = list(known)
     if name not in names:
-        raise ValueError(f"{where}: {what} is {name!r}, expected one of {names}{did_you_mean(str(name), map(str, names))}")
+        raise ValueError(
+            f"{where}: {what} is {name!r}, expected one of {names}{did_you_mean(str(name), map(str, names))}"
+        )
 
 
 def check_players(where: str, players: Iterable[str] | None, game: Iterable[str]) -> None:
@@ -64,9 +72,8 @@ def check_players(where: str, players: Iterable[str] | None, game: Iterable[str]
     for player in players or ():
         names = sorted(game)
         if player not in names:
-            raise ValueError(
-                f"{where}: the player {player!r} is not in the game, which has {names}{did_you_mean(str(player), names)}"
-            )
+            near = did_you_mean(str(player), names)
+            raise ValueError(f"{where}: the player {player!r} is not in the game, which has {names}{near}")
 
 
 def check_each(where: str, what: str, given: Any, game: Iterable[str], *, needed: Iterable[str] | None = None) -> None:
@@ -80,5 +87,3 @@ def check_each(where: str, what: str, given: Any, game: Iterable[str], *, needed
     check_players(where, given, names)
     if missing := [player for player in (names if needed is None else needed) if player not in given]:
         raise ValueError(f"{where}: {what} is for the players {sorted(given)} and lacks {missing}; give one for each")
-
-

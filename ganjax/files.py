@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ganjax.errors import ConfigError
+
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:
     """Write `content` beside `path`, then move it there: a reader sees the old file or the whole new one.
@@ -26,6 +28,20 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def cache_directory() -> Path:
+    """The folder of what can be made again: compiled programs, trained classifiers.
+
+    Raises:
+        ConfigError: the user has no home directory and no `XDG_CACHE_HOME`.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganjax"
+    except RuntimeError as error:
+        raise ConfigError(
+            "this user has no home directory to keep programs and classifiers in; set XDG_CACHE_HOME to a folder"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -142,7 +142,7 @@ def test_a_player_that_there_is_not(sentence):
 def test_a_player_unknown_to_the_order():
     both = {"generator": SGD["a"], "discriminator": SGD["b"]}
     for how in ({"order": ["genrator", "discriminator"]}, {"turns": {"genrator": 2}}):
-        with pytest.raises(ValueError, match="alternating: the player 'genrator' .*did you mean \"generator\""):
+        with pytest.raises(ValueError, match=r"alternating: the player 'genrator' .*did you mean \"generator\""):
             alternating(both, **how)
 
 

@@ -47,6 +47,7 @@ SIDEWAYS = {
     ("rundir", "errors"),
     ("rundir", "config"),
     ("rundir", "files"),
+    ("files", "errors"),
     ("losses", "divergences"),
     ("operators", "spectral"),
 }

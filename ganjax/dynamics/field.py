@@ -128,7 +128,9 @@ class View(NamedTuple):
             )
         value, outcome = as_arrays(found)
         if value.ndim:
-            raise ValueError(f"the cost of the player {player!r} has shape {value.shape}, expected a scalar; take its mean")
+            raise ValueError(
+                f"the cost of the player {player!r} has shape {value.shape}, expected a scalar; take its mean"
+            )
         return value, outcome
 
     def _mean(self, evaluate: Callable[[PyTree], PyTree]) -> PyTree:

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from ganjax.data.npz import read_arrays
 from ganjax.dynamics import simultaneous
 from ganjax.errors import DataError
 from ganjax.evaluation.extractor import Extractor, Features, extract
-from ganjax.files import write_atomically
+from ganjax.files import cache_directory, write_atomically
 from ganjax.games import classification
 from ganjax.models.classifier import Classifier, classifier
 from ganjax.training import Keys, Setup, digest, train_step
@@ -117,7 +116,7 @@ def accuracy(extractor: Extractor, x: np.ndarray, y: np.ndarray) -> float:
 
 def default_cache() -> Path:
     """The folder that keeps trained classifiers."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganjax" / "classifiers"
+    return cache_directory() / "classifiers"
 
 
 def _extractor(model: Classifier, params: PyTree) -> Extractor:

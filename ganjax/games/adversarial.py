@@ -195,16 +195,17 @@ def gan(
         A game of the players "discriminator" and "generator", in this order, whose batch is a `Batch`.
 
     Raises:
-        ValueError: an option is out of its range, or for a player that there is not. From `init`, if batch, networks and
-            options do not fit. A discriminator with BatchNorm and a penalty do not: BatchNorm makes an example's logit
-            depend on the others, and the penalty is on each by itself.
+        ValueError: an option is out of its range, or for a player that there is not. From `init`, if batch, networks
+            and options do not fit. A discriminator with BatchNorm and a penalty do not: BatchNorm makes an example's
+            logit depend on the others, and the penalty is on each by itself.
         TypeError: from `init`, if batch or outputs have another type.
     """
     check_range("gan", 1, whole=True, packing=packing, accumulate=accumulate)
     check_range("gan", 0, whole=True, fakes_kept=fakes_kept)
     check_range("gan", 0, instance_noise=instance_noise, output_noise=output_noise)
     check_players("gan, orthogonal", orthogonal, (DISCRIMINATOR, GENERATOR))
-    check_range("gan", 0, **{f"orthogonal of {player}": weight for player, weight in orthogonal.items()})
+    for player, weight in orthogonal.items():
+        check_range("gan", 0, **{f"orthogonal of {player}": weight})  # type: ignore[arg-type]
     g, d = network(generator, generator_spectral), network(discriminator, spectral)
     exact_module = _in_full_precision(discriminator)
     exact = network(exact_module, spectral)
@@ -359,11 +360,13 @@ def _check_batch(batch: Batch) -> None:
     """Raise `TypeError` unless the examples are floating, as fakes are, which take their dtype."""
     if not jnp.issubdtype(batch.x.dtype, jnp.floating):
         raise TypeError(
-            f"gan: the batch's examples are {batch.x.dtype}, expected floating values as the generator makes them; scale "
-            "pixels from 0 to 255 with x.astype(jnp.float32) / 127.5 - 1"
+            f"gan: the batch's examples are {batch.x.dtype}, expected floating values as the generator makes them; "
+            "scale pixels from 0 to 255 with x.astype(jnp.float32) / 127.5 - 1"
         )
     if batch.label is not None and not jnp.issubdtype(batch.label.dtype, jnp.integer):
-        raise TypeError(f"gan: the batch's labels are {batch.label.dtype}, expected integers, the class of each example")
+        raise TypeError(
+            f"gan: the batch's labels are {batch.label.dtype}, expected integers, the class of each example"
+        )
 
 
 def _is_array(x: Any) -> bool:

@@ -34,7 +34,9 @@ def classification(module: nn.Module) -> Game:
             raise ValueError("classification: the batch has no labels, expected int32 [B]; use labelled data")
         params, net_state, logits = net.init(key, batch.x)
         if jnp.ndim(logits) != 2:
-            raise ValueError(f"classification: the module makes logits {jnp.shape(logits)}, expected [B, K], one per class")
+            raise ValueError(
+                f"classification: the module makes logits {jnp.shape(logits)}, expected [B, K], one per class"
+            )
         return {CLASSIFIER: params}, {CLASSIFIER: net_state}
 
     def cost(params: PerPlayer, net_state: PerPlayer, batch: Batch, key: Key) -> tuple[Array, Outcome]:

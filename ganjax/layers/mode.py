@@ -26,6 +26,6 @@ def check_told(module: nn.Module, variables: Mapping[str, Any]) -> None:
     """Raise `TypeError` about a module with BatchNorm's statistics that cannot be told its mode."""
     if "batch_stats" in variables and not mode(module, True):
         raise TypeError(
-            f"{type(module).__name__} has the statistics of BatchNorm and no way to tell it whether it trains; give its "
-            f"__call__ one of the keywords {', '.join(KEYWORDS)}, and its BatchNorm use_running_average by it"
+            f"{type(module).__name__} has the statistics of BatchNorm and no way to tell it whether it trains; give "
+            f"its __call__ one of the keywords {', '.join(KEYWORDS)}, and its BatchNorm use_running_average by it"
         )

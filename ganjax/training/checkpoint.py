@@ -177,8 +177,8 @@ class Checkpoints:
         if self._run is not None and not allow_change and (changed := differences(meta.get("run", {}), self._run)):
             raise CheckpointError(
                 f"checkpoint {step} in {self._directory} is of another run, which differs in {', '.join(changed)}; "
-                "train with what it was made with, or in another directory (allow_change=True, which is --allow-config-change, "
-                "continues it all the same)"
+                "train with what it was made with, or in another directory (allow_change=True, which is "
+                "--allow-config-change, continues it all the same)"
             )
         target = {path: np.zeros(leaf.shape, leaf.dtype) for path, leaf in expected.items()}
         with _damage("its arrays"):

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ganjax.config import TrainConfig
@@ -85,7 +86,9 @@ def _parts(x: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(x, Dataset):
         yield "digest", x.digest
     elif isinstance(x, np.ndarray | np.generic | jax.Array):
-        array = np.asarray(jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+        array = np.asarray(
+            jax.random.key_data(jnp.asarray(x)) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+        )
         yield kind(array), array.tobytes()
     elif isinstance(x, Mapping):
         yield from ((str(key), value) for key, value in x.items())

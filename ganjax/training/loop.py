@@ -238,7 +238,7 @@ def _spans(step: int, schedule: Schedule) -> Iterator[tuple[int, int]]:
 
 
 def _owner(setup: Setup, name: str) -> str | None:
-    """The player whose metric (player/name) or leaf (kind, ..., player, layer, name) it is; an average is of its own."""
+    """The player whose metric (player/name) or leaf (kind, ..., player, layer, name) it is, or whose average."""
     averaged = [kept.player for key, kept in setup.averages.items() if name.startswith(f"averages.{key}.")]
     return next((part for part in [*averaged, *re.split("[./]", name)] if part in setup.game.players), None)
 

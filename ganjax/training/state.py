@@ -41,8 +41,8 @@ def init_state(
     for path, leaf in by_path(params).items():
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise TypeError(
-                f"init_state: the parameter {path} is {kind(leaf)}, expected real floating values; give a complex number "
-                "as two real ones, its real and imaginary part"
+                f"init_state: the parameter {path} is {kind(leaf)}, expected real floating values; give a complex "
+                "number as two real ones, its real and imaginary part"
             )
     for name, kept in (averages or {}).items():
         check_players(f"the average {name!r}", [kept.player], params)

@@ -40,7 +40,7 @@ def _train(workdir, steps, setup, seed=0, **options):
 def test_another_seed_never_returns_the_finished_run(tmp_path):
     """As in a notebook, where no config.json is compared: it was the old state, whatever the seed."""
     first = _train(tmp_path, 2, _setup())
-    with pytest.raises(CheckpointError, match="checkpoint 2 in .* is of another run, which differs in seed 0 -> 1; "):
+    with pytest.raises(CheckpointError, match=r"checkpoint 2 in .* is of another run, which differs in seed 0 -> 1; "):
         _train(tmp_path, 2, _setup(), seed=1)
     assert digest(_train(tmp_path, 2, _setup())) == digest(first)
     assert int(_train(tmp_path, 4, _setup(), seed=1, allow_change=True).step) == 4

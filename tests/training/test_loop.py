@@ -269,9 +269,7 @@ def test_whose_memory_overflowed(tmp_path, what):
         return of
 
     start = {"one": jax.numpy.zeros(()), "two": jax.numpy.zeros(())}
-    game = Game(
-        lambda key, batch: (start, {"one": {}, "two": {}}), {"one": cost(1.0, "one"), "two": cost(1e25, "two")}
-    )
+    game = Game(lambda key, batch: (start, {"one": {}, "two": {}}), {"one": cost(1.0, "one"), "two": cost(1e25, "two")})
     dataset = Dataset(np.ones((20, 2), np.float32) * np.array([1, 3], np.float32))
     dynamics = play({"one": optax.adam(0.1), "two": optax.adam(0.1)})
     with pytest.raises(DivergedError, match=sentence):

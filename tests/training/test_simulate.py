@@ -93,7 +93,7 @@ def test_a_drawn_batch_is_fresh_each_step_and_the_same_each_run():
 
 
 def test_a_run_that_overflows_says_so():
-    """The guard keeps the last finite state and counts the steps that it refused: after 2 steps ab is 1e40, too much."""
+    """The guard keeps the last finite state and counts what it refused: after 2 steps ab is 1e40, too much."""
     dynamics = simultaneous({p: optax.sgd(1e10) for p in "ab"})
     with pytest.warns(RuntimeWarning, match=r"8 of 10 steps were not finite and were rejected, from step 3 on") as said:
         state, path = simulate(bilinear(), dynamics, 10)

@@ -21,7 +21,9 @@ def _game(start, cost=lambda z: jnp.square(z - 3), metrics=None, net_state=None)
     def of(params, net_state, batch, key):
         return cost(params["one"]["z"]), Outcome(net_state["one"], {} if metrics is None else metrics)
 
-    return Game(lambda key, batch: ({"one": {"z": start}}, {"one": {} if net_state is None else net_state}), {"one": of})
+    return Game(
+        lambda key, batch: ({"one": {"z": start}}, {"one": {} if net_state is None else net_state}), {"one": of}
+    )
 
 
 @pytest.mark.fault("descent along jax.grad, which of a complex parameter is the conjugate: |z - c|^2 ascends in Im z")
@@ -51,7 +53,11 @@ def test_python_numbers_are_parameters_metrics_statistics_and_costs(play):
 
 def test_a_cost_that_is_no_scalar_with_an_outcome():
     for cost, error, sentence in (
-        (lambda *_: (jnp.zeros(3), Outcome({}, {})), ValueError, r"cost of the player 'one' has shape \(3,\).*its mean"),
+        (
+            lambda *_: (jnp.zeros(3), Outcome({}, {})),
+            ValueError,
+            r"cost of the player 'one' has shape \(3,\).*its mean",
+        ),
         (lambda *_: jnp.zeros(()), TypeError, r"cost of the player 'one' returns a .*, expected \(scalar, Outcome"),
     ):
         game = Game(lambda key, batch: ({"one": 1.0}, {"one": {}}), {"one": cost})

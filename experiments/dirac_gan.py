@@ -263,7 +263,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
 
 
 def _play(variant: Variant, config: Config) -> tuple[dict[str, np.ndarray], ...]:
-    """The orbits, [steps + 1, 2], the Jacobians of a step at the origin, and the rejected steps; both plays in one program."""
+    """Orbits, [steps + 1, 2], Jacobians of a step at the origin, and rejected steps, of both plays in one program."""
 
     @jax.jit
     def both():

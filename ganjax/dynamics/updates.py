@@ -62,9 +62,8 @@ def alternating(
     """
     check_players("alternating", turns, optimizers)
     check_players("alternating", order, optimizers)
-    check_range(
-        "alternating", 1, whole=True, **{f"turns of {player}": count for player, count in (turns or {}).items()}
-    )
+    for player, count in (turns or {}).items():
+        check_range("alternating", 1, whole=True, **{f"turns of {player}": count})  # type: ignore[arg-type]
     counts = {player: (turns or {}).get(player, 1) for player in optimizers}
     sequence = [player for player in order or optimizers for _ in range(counts[player])]
     if set(sequence) != set(optimizers):

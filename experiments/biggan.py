@@ -111,7 +111,7 @@ SMOKE = {
     "steps": 8,
     "data": "digits",
     "width": 2,
-    "latent": 16,
+    "latent": 60,  # parts for every size of image: a multiple of 2, 3, 4, 5 and 6
     "hierarchical": True,
     "embedding": 8,
     "discriminator_turns": 2,

@@ -61,7 +61,7 @@ from ganjax.dynamics.predictions import (
 from ganjax.errors import ConfigError
 from ganjax.games import bilinear
 from ganjax.report import Panel, Series, panels, phase_plane
-from ganjax.training import init_state, simulate
+from ganjax.training import init_state, rejected, simulate
 
 
 def _sgd(eta, **options) -> dict:
@@ -148,9 +148,11 @@ def compute(config: Config, workdir: Path) -> list[str]:
         config = replace(config, start=(float(start[0]), float(start[1])))
     etas = np.linspace(0.05, 1.2, config.rate_points)
     with jax.enable_x64(True):
-        paths = {name: _play(config, rule(config.eta), config.steps) for name, rule in RULES.items()}
-        closed = _play(config, alternating(_sgd(closing_step(config.closes_after))), config.closes_after)
+        played = {name: _play(config, rule(config.eta), config.steps) for name, rule in RULES.items()}
+        closed, _ = _play(config, alternating(_sgd(closing_step(config.closes_after))), config.closes_after)
         factors = {name: _factors(rule, np.append(etas, config.eta)) for name, rule in RULES.items()}
+    paths = {name: path for name, (path, _) in played.items()}
+    said = {name: rejected(skipped, config.steps) for name, (_, skipped) in played.items()}
     orbits = {
         name: np.array(config.saddle) + _orbit(name, config) for name in RULES if _orbit(name, config) is not None
     }
@@ -169,16 +171,17 @@ def compute(config: Config, workdir: Path) -> list[str]:
         *_rule_table(config, paths, orbits, {name: values[-1] for name, values in factors.items()}),
         "",
         *_orbit_table(config, paths, closed),
+        *(f"{name}: {sentence}" for name, sentence in said.items() if sentence),
         str(plane),
         str(rates),
     ]
 
 
-def _play(config: Config, dynamics: Dynamics, steps: int) -> np.ndarray:
-    """The orbit, [steps + 1, 2] float64."""
+def _play(config: Config, dynamics: Dynamics, steps: int) -> tuple[np.ndarray, int]:
+    """The orbit, [steps + 1, 2] float64, and how many of its steps were rejected."""
     game = bilinear(saddle=config.saddle, start=config.start)
-    path = jax.jit(lambda: simulate(game, dynamics, steps)[1])()
-    return np.stack([path["a"], path["b"]], axis=1)
+    state, path = jax.jit(lambda: simulate(game, dynamics, steps))()
+    return np.stack([path["a"], path["b"]], axis=1), int(state.skipped)
 
 
 def _factors(rule: Callable[..., Dynamics], etas: np.ndarray) -> np.ndarray:

@@ -59,7 +59,7 @@ from ganjax.dynamics.predictions import (
 from ganjax.errors import ConfigError
 from ganjax.games import dirac_gan
 from ganjax.report import Panel, Series, panels
-from ganjax.training import init_state, simulate
+from ganjax.training import init_state, rejected, simulate
 
 Play = Literal["simultaneous", "alternating"]
 PLAYS: dict[Play, Callable[..., Dynamics]] = {"simultaneous": simultaneous, "alternating": alternating}
@@ -240,9 +240,11 @@ def compute(config: Config, workdir: Path) -> list[str]:
     """Play, compare with the closed forms, draw."""
     with jax.enable_x64(True):
         found = variants(config)
-        orbits, steps = {}, {}
+        orbits, steps, notes = {}, {}, []
         for one in found:
-            orbits[one.name], steps[one.name] = _play(one, config)
+            orbits[one.name], steps[one.name], skipped = _play(one, config)
+            said = {play: rejected(count, config.steps) for play, count in skipped.items()}
+            notes += [f"{one.name}, {play}: {sentence}" for play, sentence in said.items() if sentence]
         figures = [
             _phase_planes(found, orbits, config, workdir / "phase_planes.png"),
             _eigenvalues(workdir / "eigenvalues.png"),
@@ -257,22 +259,22 @@ def compute(config: Config, workdir: Path) -> list[str]:
         f"{'variant':24} {'play':12} {'orbit':29} {'measured':>10} {'predicted':>10} {'difference':>10}"
         f" {'rate':>12} {'predicted':>12} {'difference':>10}"
     )
-    return [header, *rows, *map(str, figures)]
+    return [header, *rows, *notes, *map(str, figures)]
 
 
-def _play(variant: Variant, config: Config) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The orbits, [steps + 1, 2], and the Jacobians of a step at the origin, of both plays in one program."""
+def _play(variant: Variant, config: Config) -> tuple[dict[str, np.ndarray], ...]:
+    """Orbits, [steps + 1, 2], Jacobians of a step at the origin, and rejected steps, of both plays in one program."""
 
     @jax.jit
     def both():
-        orbits, jacobians = {}, {}
+        orbits, jacobians, skipped = {}, {}, {}
         for play in PLAYS:
             dynamics = _dynamics(play, config.h, variant)
-            orbits[play] = _path(variant.game, dynamics, config.steps)
+            orbits[play], skipped[play] = _path(variant.game, dynamics, config.steps)
             state = init_state(variant.game, dynamics, jax.random.key(0), None)
             origin = replace(state, params=jax.tree.map(jnp.zeros_like, state.params))
             jacobians[play] = update_jacobian(variant.game, dynamics, origin, None, jax.random.key(0))
-        return orbits, jacobians
+        return orbits, jacobians, skipped
 
     return jax.tree.map(np.asarray, both())
 
@@ -285,9 +287,10 @@ def _dynamics(play: Play, h: float | jax.Array, variant: Variant | None = None) 
     return PLAYS[play]({"generator": optax.sgd(h), "discriminator": discriminator}, adjust=adjust)
 
 
-def _path(game: Game, dynamics: Dynamics, steps: int) -> jax.Array:
-    _, path = simulate(game, dynamics, steps)
-    return jnp.stack([path["generator"], path["discriminator"]], axis=-1)
+def _path(game: Game, dynamics: Dynamics, steps: int) -> tuple[jax.Array, jax.Array]:
+    """The orbit, [steps + 1, 2], and how many of its steps were rejected."""
+    state, path = simulate(game, dynamics, steps)
+    return jnp.stack([path["generator"], path["discriminator"]], axis=-1), state.skipped
 
 
 def _view(game: Game) -> View:
@@ -439,7 +442,7 @@ def _line(path: np.ndarray, play: Play) -> Series:
 
 def _ends(game: Game, play: Play, steps: np.ndarray, count: int) -> np.ndarray:
     """The last 1000 points of an orbit for each step size, [H, 1000, 2]."""
-    run = jax.jit(jax.vmap(lambda h: _path(game, _dynamics(play, h), count)[-1000:]))
+    run = jax.jit(jax.vmap(lambda h: _path(game, _dynamics(play, h), count)[0][-1000:]))
     return np.asarray(run(jnp.asarray(steps)))
 
 

@@ -151,7 +151,7 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
 SMOKE = {
     "steps": 8,
     "data": "digits",
-    "width": 16,
+    "width": 32,  # the least that six stages, for images of 128 pixels, can split into groups
     "blocks": 1,
     "latent": 8,
     "batch_size": 16,

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ganjax.checks import check_range
 from ganjax.core import Array, Key, PyTree
 
 # --- transforms with given parameters --------------------------------------------------------------------------------
@@ -129,6 +130,7 @@ def diff_augment(key: Key, x: Array, p: Array | float = 1.0) -> Array:
     Returns:
         [H, W, C].
     """
+    check_range("diff_augment", 0, 1, p=p)
     h, w, _ = x.shape
     random = _uniform(key, 12)
     chosen, u = random[:5] < jnp.asarray(p, jnp.float32), random[5:8].astype(x.dtype)
@@ -170,6 +172,8 @@ def ada_augment(
     Returns:
         [H, W, C]; x itself with p = 0.
     """
+    check_range("ada_augment", 0, 1, p=p)
+    check_range("ada_augment", 0, colour=colour, cut=cut)
     h, w, _ = x.shape
     random = _uniform(key, 31)
     x = warp(x, ada_geometry(random[:18], x.shape, p))
@@ -273,6 +277,8 @@ def ada(*, target: float = 0.6, images: int = 500_000, interval: int = 4) -> Aug
         images: real examples after which p is 1 if it rises all the time.
         interval: turns between two moves.
     """
+    check_range("ada", -1, 1, target=target)
+    check_range("ada", 1, whole=True, images=images, interval=interval)
 
     def update(state: Strength, real_logits: Array, axis_name: str | None, images_each: int = 1) -> Strength:
         size = len(real_logits) * images_each
@@ -297,6 +303,7 @@ def scheduled(p: Callable[[Array], Array | float], *, colour: float = 1.0, cut: 
         colour: as of `ada_augment`.
         cut: as of `ada_augment`.
     """
+    check_range("scheduled", 0, colour=colour, cut=cut)
 
     def apply(state: Strength, key: Key, x: Array) -> Array:
         return ada_augment(key, x, state.p, colour=colour, cut=cut)

@@ -73,6 +73,15 @@ class Dynamics(NamedTuple):
     slices: int = 1  # the equal parts of a batch that one step consumes, one per turn
 
 
+def as_arrays(tree: PyTree) -> PyTree:
+    """The tree with its Python numbers as arrays; whatever has a dtype stays as it is.
+
+    >>> as_arrays({"a": 1.0})["a"].dtype
+    dtype('float32')
+    """
+    return jax.tree.map(lambda x: x if hasattr(x, "dtype") else jnp.asarray(x, jnp.result_type(x)), tree)
+
+
 def noise(sample: Callable[[Key], PyTree], key: Key, position: Array) -> PyTree:
     """One draw per example: example i of the global batch gets `sample(fold_in(key, i))`.
 

@@ -6,10 +6,21 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ganjax.errors import ConfigError
+
 
 def cache_folder(name: str) -> Path:
-    """Where what can be made again is kept: `$XDG_CACHE_HOME/ganjax/<name>`, by default in `~/.cache`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "ganjax" / name
+    """Where what can be made again is kept: `$XDG_CACHE_HOME/ganjax/<name>`, by default in `~/.cache`.
+
+    Raises:
+        ConfigError: the user has no home directory and no `XDG_CACHE_HOME`.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganjax" / name
+    except RuntimeError as error:
+        raise ConfigError(
+            "this user has no home directory to keep programs and classifiers in; set XDG_CACHE_HOME to a folder"
+        ) from error
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 
 from ganjax import __version__
 from ganjax.config import TrainConfig, as_record, from_record, parse, require
-from ganjax.errors import CheckpointError, ConfigError, DataError, GanjaxError, PeerError, printable
+from ganjax.errors import CheckpointError, ConfigError, DataError, GanjaxError, PeerError, printable, reason
 from ganjax.files import cache_folder, write_atomically
 from ganjax.interruption import Interruption
 from ganjax.rundir import WHERE, check_continues, check_free, claimed, read_run
@@ -44,12 +44,9 @@ def main(experiment: Experiment, args: list[str] | None = None) -> None:
     """Run an experiment's command line and exit with the code of what happened."""
     args = sys.argv[1:] if args is None else args
     try:
-        command = parse(
-            _commands(experiment, "--smoke" in args),
-            args,
-            prog=f"{experiment.name}.py",
-            description=experiment.doc,
-        )
+        if args[:1] in (["--help"], ["-h"]):
+            print(experiment.doc.strip() + "\n")  # line by line as it stands; tyro would run them together
+        command = parse(_commands(experiment, "--smoke" in args), args, prog=f"{experiment.name}.py", description="")
         command.run(experiment)
     except PeerError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
@@ -117,8 +114,9 @@ class Compute:
 
     def run(self, experiment: Experiment) -> None:
         config = self.config  # type: ignore[attr-defined]
+        check_free(self.workdir)
+        _prepare_jax()
         with claimed(self.workdir, _describe(experiment, config)):
-            _prepare_jax()
             print("\n".join(experiment.compute(config, self.workdir)))
 
 
@@ -154,12 +152,13 @@ class Train:
     def run(self, experiment: Experiment) -> None:
         config: TrainConfig = self.config  # type: ignore[attr-defined]
         check_free(self.workdir)
-        _prepare_jax()
+        _prepare_jax(start=self.coordinator is None)
         from ganjax import gallery
         from ganjax.training import Schedule, check, digest, latest_step, load_state, parallel, train
 
         if self.coordinator is not None:
             parallel.join(self.coordinator, self.process_count, self.process_id)
+            _find_devices()
         setup = _setup(experiment, config)
         check(setup)
         last = latest_step(self.workdir)
@@ -187,6 +186,7 @@ class Train:
                 judge=judge,
                 stop=stop.__bool__,
                 progress=not self.quiet,
+                allow_change=self.allow_config_change,
             )
             if stop and state.step < config.steps:
                 _fail(f"stopped at step {state.step}; the same command continues from there", stop.exit_code)
@@ -474,17 +474,39 @@ def _config_of(experiment: Experiment, workdir: Path) -> tuple[Any, dict[str, An
     return from_record(experiment.config, found["config"]), found
 
 
-def _prepare_jax() -> None:
-    """Set what must be set before the backend starts: the compilation cache and the CPU's convolution flag."""
+def _prepare_jax(*, start: bool = True) -> None:
+    """Set what must be set before the backend starts (compilation cache, the CPU's convolution flag), and start it."""
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax and TFDS warn of what is meant, log what they raise
     import jax
 
     if jax.__version_info__[:2] == (0, 10) and "ynn_fusion_type" not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {CPU_FLAG}".strip()
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder("jax")))
+        with contextlib.suppress(ConfigError):  # a user without a home directory compiles anew every time
+            jax.config.update("jax_compilation_cache_dir", str(cache_folder("jax")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    if start:
+        _find_devices()
+
+
+def _find_devices() -> None:
+    """Start the backend.
+
+    Raises:
+        ConfigError: JAX has not the one that is asked for.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # the latter where no plugin for the platform is installed
+        asked = jax.config.jax_platforms  # type: ignore[attr-defined]
+        why = f" ({reason(error)})" if str(error) else ""
+        raise ConfigError(
+            f"JAX finds no device of the platforms {asked or 'that it knows'!r}{why}; install its build "
+            "(pip install -e .[cuda] or .[tpu]), or leave JAX_PLATFORMS out, or set it to cpu"
+        ) from error
 
 
 def _setup(experiment: Experiment, config: TrainConfig):
@@ -492,7 +514,17 @@ def _setup(experiment: Experiment, config: TrainConfig):
     from ganjax.data import load
     from ganjax.training import parallel
 
-    return experiment.build(config, load(config.data, config.data_dir), parallel.axis_name())
+    return _build(experiment, config, load(config.data, config.data_dir), parallel.axis_name())
+
+
+def _build(experiment: Experiment, config: TrainConfig, dataset: Any, axis_name: str | None):
+    setup = experiment.build(config, dataset, axis_name)
+    if setup.sample is not None and "generator" not in setup.game.players:
+        raise ConfigError(
+            f"the experiment {experiment.name} draws samples, so one of its players must be called 'generator', got "
+            f"{sorted(setup.game.players)}; rename it, or leave Setup.sample out"
+        )
+    return setup
 
 
 def _setup_of(experiment: Experiment, command: "OfRun", *, needs: Literal["data", "points", "nothing"] = "data"):
@@ -514,7 +546,7 @@ def _setup_of(experiment: Experiment, command: "OfRun", *, needs: Literal["data"
     if needs != "data" and not moved and found.get("data"):
         dataset = stand_in(found["data"], found["data_digest"])
         if needs == "nothing" or len(dataset.shape) == 3:
-            return experiment.build(config, dataset, None), found
+            return _build(experiment, config, dataset, None), found
     config = dataclasses.replace(config, **moved)
     try:
         dataset = load(config.data, config.data_dir)
@@ -525,7 +557,7 @@ def _setup_of(experiment: Experiment, command: "OfRun", *, needs: Literal["data"
             f"{dataset.name} holds other data than the run {command.workdir} was trained on (digest "
             f"{dataset.digest[:12]}, expected {found['data_digest'][:12]}); say by --data where those are"
         )
-    return experiment.build(config, dataset, None), found
+    return _build(experiment, config, dataset, None), found
 
 
 def _describe(experiment: Experiment, config: Any, dataset: Any = None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax.nn import relu, softplus
 
+from ganjax.checks import check_name, check_range
 from ganjax.core import Array, Judgement
 from ganjax.divergences import DIVERGENCES, FDivergence
 
@@ -179,6 +180,7 @@ LOSSES = {
 
 def named(name: str, axis_name: str | None = None) -> AdversarialLoss:
     """The loss of that name in `LOSSES`, of a batch that the devices of a mapped axis share."""
+    check_name("losses.named", "name", name, LOSSES)
     return relativistic_average(axis_name=axis_name) if name == "relativistic_average" else LOSSES[name]
 
 
@@ -200,6 +202,7 @@ def auxiliary_classifier(weight: float = 1.0, *, head: str = "class") -> Auxilia
     The discriminator learns the classes of real and of generated examples, the generator to draw what is
     recognised: `-log P(y | x) - log P(y | G(z, y))` and `-log P(y | G(z, y))`.
     """
+    check_range("auxiliary_classifier", 0, weight=weight)
     entropy = optax.losses.softmax_cross_entropy_with_integer_labels
 
     def of(judgement: Judgement, labels: Array | None) -> Array:
@@ -226,6 +229,8 @@ def information(categories: int, continuous: int = 0, weight: float = 1.0, *, he
         weight: of the term (lambda).
         head: the discriminator's head Q, of size `categories + continuous`.
     """
+    check_range("information", 0, whole=True, categories=categories, continuous=continuous)
+    check_range("information", 0, weight=weight)
 
     def surprise(real: Judgement, fake: Judgement, labels: Array | None, z: Array) -> Array:
         del real, labels
@@ -243,6 +248,7 @@ def feature_matching(weight: float = 1.0, *, axis_name: str | None = None) -> Au
 
     The paper lets the generator minimise this alone: `LOSSES[name]._replace(generator=of_fakes(jnp.zeros_like))`.
     """
+    check_range("feature_matching", 0, weight=weight)
 
     def distance(real: Judgement, fake: Judgement, labels: Array | None, z: Array) -> Array:
         del labels, z

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
+from ganjax.checks import check_range
 from ganjax.core import Array, Key, PyTree
 
 Critic = Callable[[Array], Array]  # x [B, ...] -> logits [B, ...], example by example, the weights fixed
@@ -47,6 +48,7 @@ def gradient_penalty(
         one_sided: ask for slopes of at most the target.
         every: turns between two applications.
     """
+    check_range("gradient_penalty", 0, target=target)
 
     def values(critic: Critic, x_real: Array, x_fake: Array, keys: Array) -> Array:
         return _excess(_norm(_gradient(critic, _interpolate(x_real, x_fake, keys))), target, one_sided)
@@ -75,6 +77,7 @@ def dragan(
         one_sided: ask for slopes of at most the target.
         every: turns between two applications.
     """
+    check_range("dragan", 0, std=std, target=target)
 
     def values(critic: Critic, x_real: Array, x_fake: Array, keys: Array) -> Array:
         del x_fake
@@ -140,6 +143,7 @@ def flip_and_shift(key: Key, x: Array, *, pixels: int = 4) -> Array:
     Returns:
         [H, W, C].
     """
+    check_range("flip_and_shift", 0, whole=True, pixels=pixels)
     if x.ndim != 3 or min(x.shape[:2]) <= pixels:
         raise ValueError(
             f"flip_and_shift: x has shape {x.shape}, expected one image [H, W, C] with sides above {pixels}; "
@@ -219,8 +223,8 @@ def _penalty(
     values: Callable[[Critic, Array, Array, Array], Array], weight: Weight, every: int, *, on_examples: bool = False
 ) -> Penalty:
     """The penalty with its inputs checked and widened."""
-    if every < 1:
-        raise ValueError(f"penalty: every is {every}, expected at least 1")
+    check_range("penalty", 1, whole=True, every=every)
+    check_range("penalty", 0, weight=weight)
 
     def checked(critic: Critic, x_real: Array, x_fake: Array, keys: Array) -> Array:
         if x_real.shape != x_fake.shape or x_real.ndim < 1:

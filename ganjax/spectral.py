@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from ganjax.checks import check_range
 from ganjax.core import Array, Key, PyTree
 
 
@@ -75,8 +76,8 @@ def spectral_norm(
     Returns:
         A `SpectralNorm`. `u` is shaped like the parameters with the other leaves left out.
     """
-    if steps < 1:
-        raise ValueError(f"spectral_norm: steps is {steps}, expected at least 1")
+    check_range("spectral_norm", 1, whole=True, steps=steps)
+    check_range("spectral_norm", 0, epsilon=epsilon)
 
     def init(key: Key, params: PyTree) -> PyTree:
         kernels = {path: leaf for path, leaf in flatten_dict(params).items() if select(path, leaf)}

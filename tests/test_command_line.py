@@ -489,3 +489,110 @@ def test_an_unprepared_tfds_set_fails_at_once(tmp_path):
     with pytest.raises(DataError, match=r"tfds:cifar10.*ganjax\[prepare\]"):
         load("tfds:cifar10", str(tmp_path))
     assert time.monotonic() - began < 2
+
+
+def test_a_path_that_left_all_numbers_says_so():
+    """Its plateau is that of rejected steps: sqrt(1 + 1.9^2)^872 is beyond a double."""
+    import jax
+    import optax
+
+    from ganjax.dynamics import alternating, simultaneous
+    from ganjax.games import dirac_gan
+
+    load_experiment("bilinear"), load_experiment("dirac_gan")
+    bilinear, dirac = sys.modules["bilinear"], sys.modules["dirac_gan"]
+    sgd = {player: optax.sgd(1.9) for player in "ab"}
+    with jax.enable_x64(True):
+        assert bilinear._play(bilinear.Config(), simultaneous(sgd), 1000)[1] > 100
+        assert bilinear._play(bilinear.Config(), alternating(sgd), 1000)[1] == 0
+        rule = dirac._dynamics("simultaneous", 1.9)
+        assert int(jax.jit(lambda: dirac._path(dirac_gan("wasserstein"), rule, 1000))()[1]) > 100
+
+
+@pytest.mark.parametrize("name", ["biggan", "dcgan"])
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_the_docstring_keeps_its_lines_in_the_help(name, option, run):
+    experiment = load_experiment(name)
+    code, out, _ = run(name, option)
+    assert code == 0 and experiment.doc.strip() in out and "train" in out.replace(experiment.doc.strip(), "")
+    assert out.count("Claim:") == 1
+
+
+@pytest.mark.parametrize("side", [8, 28, 32, 48, 64, 128])
+@pytest.mark.parametrize("name", ["biggan", "sngan", "wgan_gp", "r3gan", "dcgan"])
+def test_smoke_defaults_fit_images_of_any_side(name, side, tmp_path, run, monkeypatch):
+    """All but the compiler: the shapes of the state, by the defaults of the smoke size."""
+    import jax
+
+    from ganjax.training import setup as setups
+
+    seen = []
+    monkeypatch.setattr(setups, "check", lambda setup: seen.append(setups.state_shapes(setup)) or sys.exit(0))
+    monkeypatch.setattr("ganjax.training.check", setups.check)
+    labels = np.arange(80) % 3
+    data = _npz(_images(shape=(side, side, 3)), y_train=labels)(tmp_path)
+    code, _, err = run(name, "train", "--workdir", tmp_path / "run", "--smoke", *data)
+    assert code == 0 and len(seen) == 1 and jax.tree.leaves(seen[0].params), err
+
+
+NO_DEVICE = {
+    "unknown": RuntimeError("Unable to initialize backend 'foo': it is not in the list of known backends: ['cpu']."),
+    "no plugin": AssertionError(),
+}
+
+
+@pytest.mark.parametrize("what", NO_DEVICE)
+@pytest.mark.parametrize("name", ["dcgan", "bilinear"])
+def test_a_platform_that_is_not_there(name, what, tmp_path, run, monkeypatch):
+    import jax
+
+    def devices():
+        raise NO_DEVICE[what]
+
+    monkeypatch.setattr(jax, "devices", devices)
+    code, out, err = run(name, "train", "--workdir", tmp_path / "run", "--smoke")
+    assert code == 2 and out == "" and len(err.splitlines()) == 1, err
+    assert err.startswith("error: JAX finds no device of the platforms 'cpu'") and "leave JAX_PLATFORMS out" in err
+    assert not (tmp_path / "run" / "config.json").exists() and not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_user_without_a_home_directory(monkeypatch):
+    """Nothing compiled is kept; what needs a folder says how to name one."""
+    import jax
+
+    from ganjax.errors import ConfigError
+    from ganjax.evaluation import classifier
+
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        launch._prepare_jax()
+        assert jax.config.jax_compilation_cache_dir is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    with pytest.raises(ConfigError, match=r"no home directory .* set XDG_CACHE_HOME to a folder"):
+        classifier.default_cache()
+
+
+def test_a_generator_by_another_name_is_refused_before_anything_is_written(tmp_path, run, monkeypatch):
+    from ganjax.training import weights_of
+
+    experiment, kept = load_experiment("vanilla_gan"), []
+
+    def renamed(*args):
+        setup = experiment.build(*args)
+        costs = {"artist": setup.game.costs["generator"], "discriminator": setup.game.costs["discriminator"]}
+        kept.append(setup._replace(game=setup.game._replace(costs=costs), averages={}))
+        return kept[0]
+
+    monkeypatch.setitem(globals(), "load_experiment", lambda name: experiment._replace(build=renamed))
+    code, _, err = run("vanilla_gan", "train", "--workdir", tmp_path / "run", "--smoke")
+    assert code == 2 and "one of its players must be called 'generator', got ['artist', 'discriminator']" in err
+    assert len(err.splitlines()) == 1 and not (tmp_path / "run").exists()
+    with pytest.raises(ValueError, match="weights_of: the player 'generator' is not in the game"):
+        weights_of(kept[0], None, "generator")

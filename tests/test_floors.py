@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ganjax"
 FLOORS = {
     "errors": 0,
+    "checks": 0,
     "core": 0,
     "config": 0,
     "files": 0,
@@ -42,9 +43,11 @@ FLOORS = {
 # Two parts of one floor do not know each other, save for these.
 SIDEWAYS = {
     ("config", "errors"),
+    ("checks", "errors"),
     ("rundir", "errors"),
     ("rundir", "config"),
     ("rundir", "files"),
+    ("files", "errors"),
     ("losses", "divergences"),
     ("operators", "spectral"),
 }

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ganjax.checks import check_players, check_range
 from ganjax.core import Array, PerPlayer, PyTree
 from ganjax.dynamics.averaging import Average, tail_average
 from ganjax.dynamics.field import Field, View, add, dot
@@ -29,6 +30,7 @@ def consensus(gamma: float) -> Adjustment:
 
     On the bilinear game with step eta: the multiplier `1 - eta gamma + i eta`.
     """
+    check_range("consensus", 0, gamma=gamma)
     return Adjustment(lambda view, params, v, memory: _scaled(gamma, view.transposed_product(params, v)))
 
 
@@ -41,6 +43,8 @@ def symplectic(lam: float = 1.0, *, align: bool = False, epsilon: float = 0.1) -
             parameters, so that the term leads towards stable fixed points and away from unstable ones.
         epsilon: of the alignment; the paper's 0.1.
     """
+    check_range("symplectic", lam=lam)
+    check_range("symplectic", 0, epsilon=epsilon)
 
     def term(view: View, params: PerPlayer, v: dict, memory: PyTree) -> dict:
         up = view.transposed_product(params, v)
@@ -64,6 +68,7 @@ def gradient_norm(gamma: float, players: Sequence[str] | None = None) -> Adjustm
         gamma: the weight.
         players: whose costs get the term; all by default.
     """
+    check_range("gradient_norm", 0, gamma=gamma)
 
     def term(view: View, params: PerPlayer, v: dict, memory: PyTree) -> dict:
         terms = jax.tree.map(jnp.zeros_like, v)
@@ -72,7 +77,11 @@ def gradient_norm(gamma: float, players: Sequence[str] | None = None) -> Adjustm
             terms[player] = _scaled(gamma, view.transposed_product(params, others)[player])
         return terms
 
-    return Adjustment(term)
+    def init(params: PerPlayer) -> tuple:
+        check_players("gradient_norm", players, params)
+        return ()
+
+    return Adjustment(term, init)
 
 
 def historical_averaging(mu: float, average: Average | None = None) -> Adjustment:
@@ -82,6 +91,7 @@ def historical_averaging(mu: float, average: Average | None = None) -> Adjustmen
         mu: the weight.
         average: how m is formed; by default the uniform mean of all past parameters, as published.
     """
+    check_range("historical_averaging", 0, mu=mu)
     past = tail_average() if average is None else average
     return Adjustment(
         term=lambda view, params, v, memory: _scaled(mu, add(dict(params), past.value(memory), -1.0)),

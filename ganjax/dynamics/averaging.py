@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ganjax.checks import check_range
 from ganjax.core import Array, PyTree
 
 
@@ -76,6 +77,5 @@ def tail_average(start: int = 0) -> Average:
 
     Before that it is the latest tree.
     """
-    if start < 0:
-        raise ValueError(f"tail_average: start is {start}, expected at least 0")
+    check_range("tail_average", 0, whole=True, start=start)
     return _average(lambda count: 1 / jnp.maximum(count - start + 1, 1))

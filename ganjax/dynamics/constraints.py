@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import optax
 
+from ganjax.checks import check_range
 from ganjax.core import PyTree
 
 
@@ -31,4 +32,5 @@ def projected(
 
 def clipped(optimizer: optax.GradientTransformation, c: float) -> optax.GradientTransformation:
     """The optimiser's step, then every weight clipped to `[-c, c]` (WGAN, Arjovsky et al. 2017, algorithm 1)."""
+    check_range("clipped", 0, above=True, c=c)
     return projected(optimizer, lambda params: optax.tree.clip(params, -c, c))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ganjax.core import Array, Game, Key, Metrics, PerPlayer, PyTree
+from ganjax.core import Array, Game, Key, Metrics, Outcome, PerPlayer, PyTree, as_arrays
 
 
 class Field(NamedTuple):
@@ -119,8 +119,19 @@ class View(NamedTuple):
 
         return self._mean(evaluate)
 
-    def _cost(self, player: str, params: PerPlayer, batch: PyTree):
-        return self.game.costs[player](params, self.net_state, batch, self.key)
+    def _cost(self, player: str, params: PerPlayer, batch: PyTree) -> tuple[Array, Outcome]:
+        found = self.game.costs[player](params, self.net_state, batch, self.key)
+        if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Outcome)):
+            raise TypeError(
+                f"the cost of the player {player!r} returns a {type(found).__name__}, expected (scalar, "
+                "Outcome(net_state, metrics))"
+            )
+        value, outcome = as_arrays(found)
+        if value.ndim:
+            raise ValueError(
+                f"the cost of the player {player!r} has shape {value.shape}, expected a scalar; take its mean"
+            )
+        return value, outcome
 
     def _mean(self, evaluate: Callable[[PyTree], PyTree]) -> PyTree:
         """`evaluate(batch)`, its floating leaves averaged over the micro-batches and over the mapped axis."""

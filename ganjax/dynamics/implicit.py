@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from ganjax.checks import check_range
 from ganjax.core import Array, Dynamics, GameState, Metrics, PerPlayer
 from ganjax.dynamics.field import dot
 from ganjax.dynamics.rule import Adjust, Look, Rates, rule, settle, shifted
@@ -27,6 +28,7 @@ def proximal_point(
         adjust: adjustments of the field.
         axis_name: the mapped axis that shares the batch, if any.
     """
+    check_range("proximal_point", 1, whole=True, iterations=iterations)
 
     def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
         field = look(state.params)
@@ -43,7 +45,7 @@ def proximal_point(
         end = jax.lax.fori_loop(0, iterations, newton, start)
         return settle(state, unravel(end), field), field.metrics | {"residual": jnp.linalg.norm(residual(end))}
 
-    return rule(None, move, adjust=adjust, axis_name=axis_name)
+    return rule(None, move, adjust=adjust, rates=step, axis_name=axis_name)
 
 
 def competitive(
@@ -69,6 +71,8 @@ def competitive(
         adjust: adjustments of v; A stays that of the costs.
         axis_name: the mapped axis that shares the batch, if any.
     """
+    check_range("competitive", 0, above=True, tolerance=tolerance)
+    check_range("competitive", 1, whole=True, iterations=iterations)
     solve = _dense if tolerance is None else _conjugate_gradients(tolerance, iterations)
 
     def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
@@ -87,7 +91,7 @@ def competitive(
         relative = jnp.sqrt(dot(missed, missed) / jnp.maximum(dot(right, right), jnp.finfo(jnp.float32).tiny))
         return settle(state, shifted(state.params, d, 1.0), field), field.metrics | {"residual": relative}
 
-    return rule(None, move, adjust=adjust, axis_name=axis_name)
+    return rule(None, move, adjust=adjust, rates=step, axis_name=axis_name)
 
 
 def _dense(forward: Callable, transposed: Callable, right: dict) -> dict:

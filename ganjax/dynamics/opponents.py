@@ -11,10 +11,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ganjax.checks import check_each, check_players, check_range
 from ganjax.core import Array, Dynamics, Game, GameState, Key, Metrics, PerPlayer, PyTree
 from ganjax.dynamics.averaging import Average, tail_average
 from ganjax.dynamics.field import View
-from ganjax.dynamics.rule import Look, Rates, rule, settle, shifted
+from ganjax.dynamics.rule import Look, Rates, check_rates, rule, settle, shifted
 
 
 def lola(dynamics: Dynamics, *, step: Rates, axis_name: str | None = None) -> Dynamics:
@@ -28,7 +29,7 @@ def lola(dynamics: Dynamics, *, step: Rates, axis_name: str | None = None) -> Dy
         step: alpha, what a player thinks to be the step of its opponents, one for all or keyed by opponent.
         axis_name: the mapped axis that shares the batch, if any.
     """
-    return _transformed(dynamics, lambda game: _anticipating(game, game.players, 1, step, True, axis_name))
+    return _anticipated("lola", dynamics, None, 1, step, True, axis_name)
 
 
 def opponent_lookahead(dynamics: Dynamics, *, step: Rates, axis_name: str | None = None) -> Dynamics:
@@ -37,7 +38,7 @@ def opponent_lookahead(dynamics: Dynamics, *, step: Rates, axis_name: str | None
     LOLA without the derivative of the opponents' step. On `v(a, b) = ab`: the multiplier
     `1 - eta alpha + i eta`, the extragradient's if `alpha = eta`. Arguments as in `lola`.
     """
-    return _transformed(dynamics, lambda game: _anticipating(game, game.players, 1, step, False, axis_name))
+    return _anticipated("opponent_lookahead", dynamics, None, 1, step, False, axis_name)
 
 
 def unrolled(
@@ -62,22 +63,40 @@ def unrolled(
         backpropagate: differentiate through the opponents' steps, as published.
         axis_name: the mapped axis that shares the batch, if any.
     """
-    if steps < 1:
-        raise ValueError(f"unrolled: steps is {steps}, expected at least 1")
-    return _transformed(dynamics, lambda game: _anticipating(game, (player,), steps, step, backpropagate, axis_name))
+    check_range("unrolled", 1, whole=True, steps=steps)
+    return _anticipated("unrolled", dynamics, (player,), steps, step, backpropagate, axis_name)
 
 
-def _transformed(dynamics: Dynamics, transform: Callable[[Game], Game]) -> Dynamics:
-    """The dynamics in another game of the same players."""
-    return dynamics._replace(step=lambda game, state, batch, key: dynamics.step(transform(game), state, batch, key))
+def _anticipated(
+    where: str,
+    dynamics: Dynamics,
+    players: tuple[str, ...] | None,
+    steps: int,
+    rates: Rates,
+    through: bool,
+    axis_name: str | None,
+) -> Dynamics:
+    """The dynamics in the game in which these players, or all, face their opponents after their next steps."""
+    check_rates(where, rates)
+
+    def init(params: PerPlayer) -> PyTree:
+        check_players(where, players, params)
+        alone = players if players is not None and len(players) == 1 else ()  # who is nobody's opponent
+        check_each(where, "the step", rates, params, needed=[p for p in params if p not in alone])
+        return dynamics.init(params)
+
+    def step(game: Game, state: GameState, batch: PyTree, key: Key) -> tuple[GameState, Metrics]:
+        chosen = game.players if players is None else players
+        changed = _anticipating(game, chosen, steps, rates, through, axis_name)
+        return dynamics.step(changed, state, batch, key)
+
+    return dynamics._replace(init=init, step=step)
 
 
 def _anticipating(
     game: Game, players: Sequence[str], steps: int, rates: Rates, through: bool, axis_name: str | None
 ) -> Game:
     """The game in which the costs of `players` see their opponents after these steps."""
-    if not set(players) <= set(game.players):
-        raise ValueError(f"unrolled: player {players[0]!r} is not in the game, which has {sorted(game.players)}")
 
     def ahead(player: str):
         opponents = tuple(p for p in game.players if p != player)
@@ -122,10 +141,10 @@ def history_of_opponents(
         every: steps between two snapshots.
         players: who faces the history; all by default. The others face the present alone.
     """
-    if size < 1 or every < 1:
-        raise ValueError(f"history_of_opponents: size is {size} and every {every}, expected at least 1")
+    check_range("history_of_opponents", 1, whole=True, size=size, every=every)
 
     def init(params: PerPlayer) -> HistoryState:
+        check_players("history_of_opponents", players, params)
         past = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], size, axis=0), dict(params))
         return HistoryState(past, jnp.zeros((), jnp.int32), dynamics.init(params))
 
@@ -169,6 +188,7 @@ def against_average(
     past = tail_average() if average is None else average
 
     def init(params: PerPlayer) -> tuple[PyTree, PyTree]:
+        check_players("against_average", players, params)
         return past.init(dict(params)), dynamics.init(params)
 
     def step(game: Game, state: GameState, batch: PyTree, key: Key) -> tuple[GameState, Metrics]:
@@ -199,6 +219,7 @@ def vertex(gradient: PyTree) -> PyTree:
 
 def corner(radius: float = 1.0) -> BestResponse:
     """The best strategy in the box `[-radius, radius]^n`: `-radius sign(gradient)`."""
+    check_range("corner", 0, above=True, radius=radius)
     return lambda gradient: jax.tree.map(lambda g: -radius * jnp.sign(g), gradient)
 
 
@@ -230,4 +251,8 @@ def fictitious_play(
             )
         return settle(state, params, field, own=plays), field.metrics
 
-    return rule(None, move, own=lambda params: jnp.zeros((), jnp.int32), axis_name=axis_name)
+    def own(params: PerPlayer) -> Array:
+        check_each("fictitious_play", "the best response", best_response, params)
+        return jnp.zeros((), jnp.int32)
+
+    return rule(None, move, own=own, axis_name=axis_name)

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import jax
 import optax
 
+from ganjax.checks import check_each, check_range
 from ganjax.core import Dynamics, Game, GameState, Key, Metrics, PerPlayer, PyTree
 from ganjax.dynamics.adjustments import Adjustment, adjusted
 from ganjax.dynamics.field import Field, View
+from ganjax.errors import did_you_mean
 
 Optimizers = Mapping[str, optax.GradientTransformation]
 Adjust = Adjustment | Sequence[Adjustment] | None
@@ -48,6 +50,7 @@ def rule(
     *,
     adjust: Adjust = None,
     own: Callable[[PerPlayer], PyTree] = lambda params: (),
+    rates: Rates | None = None,
     slices: int = 1,
     axis_name: str | None = None,
 ) -> Dynamics:
@@ -58,12 +61,16 @@ def rule(
         move: the step; it looks at the adjusted field wherever it wants and returns the new state.
         adjust: adjustments of the field.
         own: params -> what the rule remembers beside optimisers and adjustments.
+        rates: step sizes of the rule's own, which every player must have.
         slices: the equal parts of a batch that one step consumes.
         axis_name: the mapped axis that shares the batch, if any.
     """
     adjustments = (adjust,) if isinstance(adjust, Adjustment) else tuple(adjust or ())
 
+    check_rates("dynamics", rates)
+
     def init(params: PerPlayer) -> Memory:
+        check_each("dynamics", "the step", rates, params)
         return Memory(_start(optimizers, params), tuple(a.init(params) for a in adjustments), own(params))
 
     def step(game: Game, state: GameState, batch: PyTree, key: Key) -> tuple[GameState, Metrics]:
@@ -93,6 +100,12 @@ def settle(state: GameState, params: dict, field: Field, *, own: PyTree = (), **
     return replace(state, params=params, net_state=field.net_state, dynamics_state=remembered)
 
 
+def check_rates(where: str, rates: Rates | None) -> None:
+    """Raise `ValueError` about a step size that is negative or not finite."""
+    for rate in rates.values() if isinstance(rates, Mapping) else (rates,):
+        check_range(where, 0, step=rate)
+
+
 def rate_of(rates: Rates, player: str) -> float | jax.Array:
     """The player's step size."""
     return rates[player] if isinstance(rates, Mapping) else rates
@@ -111,8 +124,9 @@ def _start(optimizers: Optimizers | None, params: PerPlayer) -> dict:
     if optimizers is None:
         return {}
     if set(optimizers) != set(params):
+        near = [did_you_mean(player, params) for player in optimizers if player not in params]
         raise ValueError(
             f"dynamics: the optimisers are for the players {sorted(optimizers)}, but the game has {sorted(params)}; "
-            "give one optax transformation per player"
+            f"give one optax transformation per player{''.join(near[:1])}"
         )
     return {player: optimizers[player].init(params[player]) for player in params}

@@ -14,6 +14,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
+from ganjax.checks import check_name, check_range
 from ganjax.core import Array, Dynamics, Game, GameState, Key, PerPlayer, PyTree
 from ganjax.dynamics.adjustments import Adjustment, adjusted
 from ganjax.dynamics.field import View, add, dot
@@ -96,11 +97,13 @@ def leading_eigenvalues(
         [count] complex128, largest modulus first. Complex ones come in conjugate pairs.
 
     Raises:
-        ValueError: too many were asked for.
+        ValueError: too many were asked for, or of an unknown kind.
     """
     from scipy.sparse.linalg import LinearOperator, eigs
 
     flat, unravel = ravel_pytree(dict(params))
+    check_name("leading_eigenvalues", "which", which, ("LM", "LR", "SR", "LI"))
+    check_range("leading_eigenvalues", 0, tolerance=tolerance)
     if not 1 <= count <= flat.size - 2:
         raise ValueError(f"leading_eigenvalues: count is {count}, expected 1 to {flat.size - 2}")
     memories = tuple(a.init(params) for a in adjustments)
@@ -140,6 +143,7 @@ def rotation(view: View, params: PerPlayer, key: Key, *, probes: int = 8) -> Arr
     Returns:
         A scalar in [0, 1].
     """
+    check_range("rotation", 1, whole=True, probes=probes)
     leaves, structure = jax.tree.flatten(dict(params))
 
     def probe(key: Key) -> Array:

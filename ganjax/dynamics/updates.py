@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ganjax.checks import check_each, check_name, check_players, check_range
 from ganjax.core import Array, Dynamics, Game, GameState, Key, Metrics, PerPlayer, PyTree
 from ganjax.dynamics.rule import Adjust, Look, Optimizers, Rates, descend, rule, settle, shifted
 
@@ -59,13 +60,15 @@ def alternating(
         adjust: adjustments of the field.
         axis_name: the mapped axis that shares the batch, if any.
     """
+    check_players("alternating", turns, optimizers)
+    check_players("alternating", order, optimizers)
+    for player, count in (turns or {}).items():
+        check_range("alternating", 1, whole=True, **{f"turns of {player}": count})  # type: ignore[arg-type]
     counts = {player: (turns or {}).get(player, 1) for player in optimizers}
     sequence = [player for player in order or optimizers for _ in range(counts[player])]
-    unknown = set(turns or {}) - set(optimizers)
-    if unknown or set(sequence) != set(optimizers) or min(counts.values()) < 1:
+    if set(sequence) != set(optimizers):
         raise ValueError(
-            f"alternating: turns {dict(turns or {})} and order {list(order or optimizers)} must name each of the "
-            f"players {sorted(optimizers)}, with at least one turn each"
+            f"alternating: order {list(order or optimizers)} must name each of the players {sorted(optimizers)}"
         )
 
     def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
@@ -114,6 +117,7 @@ def extragradient(
     ahead = optimizers if extrapolation is None else extrapolation
 
     def own(params: PerPlayer) -> PyTree:
+        check_each("extragradient", "the extrapolation", extrapolation, params)
         return () if extrapolation is None else {p: extrapolation[p].init(params[p]) for p in params}
 
     def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
@@ -190,8 +194,7 @@ def runge_kutta(
         adjust: adjustments of the field.
         axis_name: the mapped axis that shares the batch, if any.
     """
-    if order not in _TABLEAUS:
-        raise ValueError(f"runge_kutta: order is {order}, expected one of {sorted(_TABLEAUS)}")
+    check_name("runge_kutta", "order", order, _TABLEAUS)
     rows, weights = _TABLEAUS[order]
 
     def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
@@ -202,7 +205,7 @@ def runge_kutta(
         params, memory = descend(optimizers, state.params, state.dynamics_state.optimizers, _mix(weights, slopes))
         return settle(state, params, here, optimizers=memory), here.metrics
 
-    return rule(optimizers, move, adjust=adjust, axis_name=axis_name)
+    return rule(optimizers, move, adjust=adjust, rates=step, axis_name=axis_name)
 
 
 class LookaheadState(NamedTuple):
@@ -224,8 +227,8 @@ def lookahead(dynamics: Dynamics, *, k: int, alpha: float | Array) -> Dynamics:
         k: fast steps between two synchronisations.
         alpha: in (0, 1]; 1 is the dynamics itself.
     """
-    if k < 1:
-        raise ValueError(f"lookahead: k is {k}, expected at least 1")
+    check_range("lookahead", 1, whole=True, k=k)
+    check_range("lookahead", 0, 1, above=True, alpha=alpha)
 
     def init(params: PerPlayer) -> LookaheadState:
         return LookaheadState(jax.tree.map(jnp.copy, dict(params)), dynamics.init(params), jnp.zeros((), jnp.int32))

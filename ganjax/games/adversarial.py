@@ -1,7 +1,6 @@
 """The game of two networks: a generator and a discriminator (Goodfellow et al. 2014)."""
 
 import dataclasses
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -12,11 +11,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ganjax.augment import Augmentation
+from ganjax.checks import check_players, check_range
 from ganjax.config import GanConfig
 from ganjax.core import Array, Batch, Game, Judgement, Key, Outcome, PerPlayer, PyTree, noise
 from ganjax.errors import ConfigError
 from ganjax.games.latents import truncated
 from ganjax.layers.dropout import SHARED
+from ganjax.layers.mode import check_told, mode
 from ganjax.losses import AdversarialLoss, Auxiliary
 from ganjax.penalties import PENALTIES, Penalty, orthogonal_regularisation
 from ganjax.spectral import SpectralNorm
@@ -42,11 +43,13 @@ class Normal:
 
 def normal_prior(size: int) -> Prior:
     """`z ~ N(0, I)`, shape [size]."""
+    check_range("normal_prior", 1, whole=True, size=size)
     return Normal(size)
 
 
 def uniform_prior(size: int) -> Prior:
     """`z ~ U(-1, 1)^size`, shape [size]."""
+    check_range("uniform_prior", 1, whole=True, size=size)
     return lambda key: jax.random.uniform(key, (size,), minval=-1.0, maxval=1.0)
 
 
@@ -55,6 +58,7 @@ def code_prior(categories: int, continuous: int, size: int) -> Prior:
 
     A one-hot category, each equally likely; continuous codes from U(-1, 1); noise from N(0, I).
     """
+    check_range("code_prior", 0, whole=True, categories=categories, continuous=continuous, size=size)
 
     def draw(key: Key) -> Array:
         keys = jax.random.split(key, 3)
@@ -71,7 +75,7 @@ Rngs = dict[str, Key]  # keyed by Flax's stream
 class Network(NamedTuple):
     """A Flax module as pure functions. `net_state` holds every collection but the parameters, and `u`."""
 
-    init: Callable[..., tuple[PyTree, PyTree]]  # (key, *inputs) -> (params, net_state)
+    init: Callable[..., tuple[PyTree, PyTree, Any]]  # (key, *inputs) -> (params, net_state, output in training)
     advance: Callable[[PyTree, PyTree], PyTree]  # (params, net_state) -> net_state, its u moved by one update
     weights: Callable[[PyTree, PyTree], PyTree]  # (params, net_state) -> params as the layers use them
     apply: Callable[..., tuple[Array, PyTree]]  # (weights, net_state, *inputs, train, keys) -> (output, net_state)
@@ -81,22 +85,25 @@ def network(module: nn.Module, spectral: SpectralNorm | None = None) -> Network:
     """Wrap a module that is called as `module(x, labels, train=...)`; `labels` is left out when it is None.
 
     Args:
-        module: a Flax module; the keyword `train` is passed if its `__call__` takes it.
+        module: a Flax module; whatever of `layers.mode.KEYWORDS` its `__call__` takes tells it whether it trains.
         spectral: normalise its kernels spectrally.
+
+    Raises:
+        TypeError: from `init`, if it has BatchNorm's statistics and none of these keywords.
     """
-    takes_train = "train" in inspect.signature(type(module).__call__).parameters
 
     def call(inputs: tuple, train: bool) -> tuple[tuple, dict]:
-        return tuple(x for x in inputs if x is not None), {"train": train} if takes_train else {}
+        return tuple(x for x in inputs if x is not None), mode(module, train)
 
-    def init(key: Key, *inputs: Array | None) -> tuple[PyTree, PyTree]:
+    def init(key: Key, *inputs: Array | None) -> tuple[PyTree, PyTree, Any]:
         args, kwargs = call(inputs, True)
         module_key, dropout_key, spectral_key = jax.random.split(key, 3)
-        variables = module.init({"params": module_key, "dropout": dropout_key}, *args, **kwargs)
+        output, variables = module.init_with_output({"params": module_key, "dropout": dropout_key}, *args, **kwargs)
+        check_told(module, variables)
         params, net_state = variables["params"], {k: v for k, v in variables.items() if k != "params"}
         if spectral is not None:
             net_state[_SPECTRAL] = spectral.init(spectral_key, params)
-        return params, net_state
+        return params, net_state, output
 
     def advance(params: PyTree, net_state: PyTree) -> PyTree:
         if spectral is None:
@@ -188,9 +195,17 @@ def gan(
         A game of the players "discriminator" and "generator", in this order, whose batch is a `Batch`.
 
     Raises:
-        ValueError: from `init`, if batch, networks and options do not fit. A discriminator with BatchNorm and a penalty
-            do not: BatchNorm makes an example's logit depend on the others, and the penalty is on each by itself.
+        ValueError: an option is out of its range, or for a player that there is not. From `init`, if batch, networks
+            and options do not fit. A discriminator with BatchNorm and a penalty do not: BatchNorm makes an example's
+            logit depend on the others, and the penalty is on each by itself.
+        TypeError: from `init`, if batch or outputs have another type.
     """
+    check_range("gan", 1, whole=True, packing=packing, accumulate=accumulate)
+    check_range("gan", 0, whole=True, fakes_kept=fakes_kept)
+    check_range("gan", 0, instance_noise=instance_noise, output_noise=output_noise)
+    check_players("gan, orthogonal", orthogonal, (DISCRIMINATOR, GENERATOR))
+    for player, weight in orthogonal.items():
+        check_range("gan", 0, **{f"orthogonal of {player}": weight})  # type: ignore[arg-type]
     g, d = network(generator, generator_spectral), network(discriminator, spectral)
     exact_module = _in_full_precision(discriminator)
     exact = network(exact_module, spectral)
@@ -202,19 +217,22 @@ def gan(
         raise ValueError("gan: the pool of fakes_kept moves with the whole batch; expected accumulate of 1")
 
     def init(key: Key, batch: Batch) -> tuple[dict, dict]:
+        _check_batch(batch)
         if batch.label is not None and (packing > 1 or fakes_kept):
             raise ValueError("gan: packs and kept fakes have no single label; expected data without labels")
         d_key, g_key, z_key = jax.random.split(key, 3)
         z = noise(prior, z_key, batch.position)
         judged = batch.x if packing == 1 else _pack(jnp.repeat(batch.x[:1], packing, axis=0), packing)
-        d_params, d_state = d.init(d_key, judged, batch.label)
+        d_params, d_state, judgement = d.init(d_key, judged, batch.label)
+        _judgement(judgement)
         if penalties and "batch_stats" in d_state:
             raise ValueError(
                 "gan: the discriminator has BatchNorm, which makes an example's logit depend on the whole batch, and a "
                 "penalty on each example by itself; leave BatchNorm out (norm=False) or use spectral_norm"
             )
-        g_params, g_state = g.init(g_key, z, batch.label)
-        x_fake, _ = g.apply(g_params, g_state, z, batch.label, train=False)
+        g_params, g_state, x_fake = g.init(g_key, z, batch.label)
+        if not _is_array(x_fake):
+            raise TypeError(f"gan: the generator returns a {type(x_fake).__name__}, expected one array of examples")
         if x_fake.shape != batch.x.shape:
             raise ValueError(
                 f"gan: the generator makes {x_fake.shape[1:]} and the data are {batch.x.shape[1:]}; "
@@ -231,6 +249,7 @@ def gan(
 
     def play(params: PerPlayer, g_state: PyTree, d_state: PyTree, batch: Batch, key: Key, player: str) -> _Scene:
         """One look at both networks in a player's turn, in training mode."""
+        _check_batch(batch)
         g_weights, d_weights = g.weights(params[GENERATOR], g_state), d.weights(params[DISCRIMINATOR], d_state)
         g_keys, real_keys, fake_keys = _stream_keys(batch, key, axis_name)
         z = noise(prior, key, batch.position)
@@ -337,9 +356,31 @@ class _Scene(NamedTuple):
     d_state: PyTree
 
 
+def _check_batch(batch: Batch) -> None:
+    """Raise `TypeError` unless the examples are floating, as fakes are, which take their dtype."""
+    if not jnp.issubdtype(batch.x.dtype, jnp.floating):
+        raise TypeError(
+            f"gan: the batch's examples are {batch.x.dtype}, expected floating values as the generator makes them; "
+            "scale pixels from 0 to 255 with x.astype(jnp.float32) / 127.5 - 1"
+        )
+    if batch.label is not None and not jnp.issubdtype(batch.label.dtype, jnp.integer):
+        raise TypeError(
+            f"gan: the batch's labels are {batch.label.dtype}, expected integers, the class of each example"
+        )
+
+
+def _is_array(x: Any) -> bool:
+    return hasattr(x, "dtype") and hasattr(x, "shape")
+
+
 def _judgement(output: Array | Judgement) -> Judgement:
     """What a discriminator said, in float32 or wider."""
     judgement = output if isinstance(output, Judgement) else Judgement(output, None, {})
+    if not _is_array(judgement.logits):
+        raise TypeError(
+            f"gan: the discriminator returns a {type(output).__name__}, expected logits [B, ...] or a "
+            "ganjax.core.Judgement(logits, features, heads)"
+        )
     return jax.tree.map(lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), judgement)
 
 

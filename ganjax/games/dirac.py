@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.nn import softplus
 
+from ganjax.checks import check_name, check_range
 from ganjax.core import Array, Game, Key, Outcome, PerPlayer, PyTree
 
 # f(t) of the value f(D(fake)) + f(-D(real)), for a discriminator that ascends it.
@@ -56,10 +57,10 @@ def dirac_gan(
             expectation over it is taken exactly (Gauss-Hermite quadrature). None is no noise.
         start: `(theta, psi)` at step 0.
     """
-    if f not in DIRAC_VALUES:
-        raise ValueError(f"dirac_gan: f is {f!r}, expected one of {sorted(DIRAC_VALUES)}")
-    if penalty is not None and penalty not in DIRAC_PENALTIES:
-        raise ValueError(f"dirac_gan: penalty is {penalty!r}, expected None or one of {sorted(DIRAC_PENALTIES)}")
+    check_name("dirac_gan", "f", f, DIRAC_VALUES)
+    if penalty is not None:
+        check_name("dirac_gan", "penalty", penalty, DIRAC_PENALTIES)
+    check_range("dirac_gan", 0, gamma=gamma, target=target, instance_noise=instance_noise)
     function = DIRAC_VALUES[f]
 
     def expected(values: Callable[[Array], Array], x: Array) -> Array:

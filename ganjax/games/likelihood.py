@@ -32,10 +32,11 @@ def classification(module: nn.Module) -> Game:
     def init(key: Key, batch: Batch) -> tuple[dict, dict]:
         if batch.label is None:
             raise ValueError("classification: the batch has no labels, expected int32 [B]; use labelled data")
-        params, net_state = net.init(key, batch.x)
-        logits, _ = net.apply(params, net_state, batch.x, train=False)
-        if logits.ndim != 2:
-            raise ValueError(f"classification: the module makes logits {logits.shape}, expected [B, K], one per class")
+        params, net_state, logits = net.init(key, batch.x)
+        if jnp.ndim(logits) != 2:
+            raise ValueError(
+                f"classification: the module makes logits {jnp.shape(logits)}, expected [B, K], one per class"
+            )
         return {CLASSIFIER: params}, {CLASSIFIER: net_state}
 
     def cost(params: PerPlayer, net_state: PerPlayer, batch: Batch, key: Key) -> tuple[Array, Outcome]:

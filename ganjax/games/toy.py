@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ganjax.checks import check_range
 from ganjax.core import Array, Game, Key, Outcome, PerPlayer, PyTree
 
 
@@ -18,6 +19,8 @@ def zero_sum(value: Callable[[PerPlayer, PyTree, Key], Array], minimiser: str, m
         maximiser: name of the player whose cost is `-value`.
         init: `(key, batch) -> params`, keyed by player.
     """
+    if minimiser == maximiser:
+        raise ValueError(f"zero_sum: minimiser and maximiser are both {minimiser!r}, expected two players")
 
     def cost(sign: int):
         def signed(params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key):
@@ -49,6 +52,7 @@ def bilinear(
     """
     if matrix is not None and jnp.ndim(matrix) != 2:
         raise ValueError(f"bilinear: matrix has shape {jnp.shape(matrix)}, expected two axes [m, n]")
+    check_range("bilinear", mu=mu)
     shapes = [(), ()] if matrix is None else [(n,) for n in jnp.shape(matrix)]
 
     def value(params: PerPlayer, batch: PyTree, key: Key) -> Array:
@@ -166,6 +170,8 @@ def gradient_noise(game: Game, std: float | Array) -> Game:
 
     The noise is a term `std <xi, theta_i>` of the player's own cost; all looks at the field within a step see the same.
     """
+
+    check_range("gradient_noise", 0, std=std)
 
     def noisy(player: str, index: int):
         def cost(params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key):

@@ -1,6 +1,5 @@
 """Conditioning by concatenation of any networks that know no labels themselves (Mirza & Osindero 2014)."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ganjax.core import Array
+from ganjax.layers.mode import check_told, mode
 
 
 class ConcatenatedLatent(nn.Module):
@@ -23,7 +23,7 @@ class ConcatenatedLatent(nn.Module):
         """[B, Z] latents and [B] int32 labels to examples."""
         vectors = nn.Embed(self.num_classes, self.embedding, dtype=self.dtype, name="classes")(labels)
         generator = self.make(dtype=self.dtype, name="generator")
-        return generator(jnp.concatenate([z, vectors.astype(z.dtype)], -1), **_mode(generator, train))
+        return _told(generator, jnp.concatenate([z, vectors.astype(z.dtype)], -1), train)
 
 
 class ConcatenatedImage(nn.Module):
@@ -41,9 +41,11 @@ class ConcatenatedImage(nn.Module):
         maps = nn.Embed(self.num_classes, size, dtype=self.dtype, name="classes")(labels)
         planes = maps.reshape(*x.shape[:3], 1).astype(x.dtype)
         discriminator = self.make(dtype=self.dtype, name="discriminator")
-        return discriminator(jnp.concatenate([x, planes], -1), **_mode(discriminator, train))
+        return _told(discriminator, jnp.concatenate([x, planes], -1), train)
 
 
-def _mode(module: nn.Module, train: bool) -> dict[str, bool]:
-    """The keyword `train` for a module that takes it."""
-    return {"train": train} if "train" in inspect.signature(type(module).__call__).parameters else {}
+def _told(module: nn.Module, x: Array, train: bool) -> Any:
+    """The module's output, in this mode."""
+    output = module(x, **mode(module, train))
+    check_told(module, module.variables)
+    return output

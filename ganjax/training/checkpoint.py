@@ -22,6 +22,7 @@ from ganjax import __version__
 from ganjax.core import GameState
 from ganjax.errors import CheckpointError, reason
 from ganjax.training import parallel
+from ganjax.training.identity import differences
 from ganjax.training.state import by_path, digests, kind
 
 NEWEST, BEST = "checkpoints", "best"  # the folders of a run directory that hold states
@@ -47,15 +48,24 @@ class Checkpoints:
         folder: the name of their folder.
         keep: how many of the newest to keep.
         read_only: touch nothing, so that a run in progress can be read.
+        run: from `identity`; it is saved with every state, and a state of another run is not restored.
     """
 
-    def __init__(self, workdir: Path, *, folder: str = NEWEST, keep: int = 2, read_only: bool = False):
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        folder: str = NEWEST,
+        keep: int = 2,
+        read_only: bool = False,
+        run: Mapping[str, Any] | None = None,
+    ):
         import orbax.checkpoint as ocp
 
         _silence_closed_loops()
         self._ocp = ocp
         self._directory = epath.Path(workdir.resolve() / folder)
-        self._read_only = read_only
+        self._read_only, self._run = read_only, run
         writing = {"max_to_keep": keep, "create": True, "cleanup_tmp_directories": True}
         options = {"read_only": True, "create": False} if read_only else writing
         # Processes that save to two folders at a time must not wait for each other in the wrong one.
@@ -80,7 +90,8 @@ class Checkpoints:
         step = int(state.step)
         kinds, shas = {path: kind(leaf) for path, leaf in by_path(state).items()}, digests(state)
         leaves = {path: [kinds[path], shas[path]] for path in kinds}
-        meta = {"step": step, "ganjax": __version__, **_circumstances(), **more, "leaves": leaves}
+        run = {} if self._run is None else {"run": dict(self._run)}
+        meta = {"step": step, "ganjax": __version__, **_circumstances(), **run, **more, "leaves": leaves}
         args = self._ocp.args.Composite(
             state=self._ocp.args.StandardSave(by_path(state)),
             meta=self._ocp.args.JsonSave(meta | {"sha256": _sha256(meta)}),
@@ -102,20 +113,20 @@ class Checkpoints:
         for later in [kept for kept in self._manager.all_steps() if kept >= step]:
             self._manager.delete(later)
 
-    def restore(self, like: GameState) -> GameState:
-        """The newest intact state, as NumPy arrays.
+    def restore(self, like: GameState, *, allow_change: bool = False) -> GameState:
+        """The newest intact state, as NumPy arrays; `allow_change` takes that of another run too.
 
         Damaged ones are named on standard error and, unless `read_only`, moved to `<workdir>/corrupt/<folder>`; but
         never if no other is left, so that a run whose checkpoints are all damaged cannot begin anew unnoticed.
 
         Raises:
-            CheckpointError: there is none, all are damaged, or the leaves are not those of `like` by name, shape and
-                dtype.
+            CheckpointError: there is none, all are damaged, the leaves are not those of `like` by name, shape and
+                dtype, or it was saved by another run. What was saved without an identity fits every run.
         """
         rejected: dict[int, str] = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                state = self._read(step, like)
+                state = self._read(step, like, allow_change)
             except _Damage as damage:
                 rejected[step] = str(damage)
                 continue
@@ -152,7 +163,7 @@ class Checkpoints:
             raise _Damage("the digest of its description differs from the recorded one")
         return meta
 
-    def _read(self, step: int, like: GameState) -> GameState:
+    def _read(self, step: int, like: GameState, allow_change: bool) -> GameState:
         expected, meta = by_path(like), self._meta(step)
         recorded = meta["leaves"]
         for path in sorted(recorded.keys() | expected.keys()):
@@ -163,6 +174,12 @@ class Checkpoints:
                     f"checkpoint {step} in {self._directory} cannot be continued: {path} is {was}, expected {wants}; "
                     "the run was made with another model or optimiser"
                 )
+        if self._run is not None and not allow_change and (changed := differences(meta.get("run", {}), self._run)):
+            raise CheckpointError(
+                f"checkpoint {step} in {self._directory} is of another run, which differs in {', '.join(changed)}; "
+                "train with what it was made with, or in another directory (allow_change=True, which is "
+                "--allow-config-change, continues it all the same)"
+            )
         target = {path: np.zeros(leaf.shape, leaf.dtype) for path, leaf in expected.items()}
         with _damage("its arrays"):
             args = self._ocp.args.Composite(state=self._ocp.args.StandardRestore(target))

@@ -4,6 +4,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +12,13 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from ganjax.checks import check_range
 from ganjax.core import GameState, Metrics
 from ganjax.errors import DivergedError, OutOfMemoryError, PeerError, reason
 from ganjax.training import feed, parallel
 from ganjax.training.checkpoint import Checkpoints
 from ganjax.training.chunk import compile_chunk, first_not_finite, per_step
+from ganjax.training.identity import identity
 from ganjax.training.judging import Judge, Judging
 from ganjax.training.setup import Keys, Setup, check, initial_state, order, state_shapes
 from ganjax.training.step import train_step, unguarded_step
@@ -59,6 +62,7 @@ def train(
     judge: Judge | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: bool = True,
+    allow_change: bool = False,
     timed: Timed = lambda part, function: function,
 ) -> Result:
     """Train until step `schedule.steps`, continuing from the newest checkpoint of `workdir` if there is one.
@@ -76,13 +80,15 @@ def train(
             of its least "score" is kept in `<workdir>/best`, and training never continues from it.
         stop: asked between chunks; once it says so on any process, the state is saved, and returned as it is.
         progress: show a progress bar on standard error.
+        allow_change: continue the checkpoint of a run with another seed, other data or another setup too.
         timed: is handed what each part of the loop calls, to measure it; `ganjax.profile` does.
 
     Returns:
         The final state and the step that it continued from.
 
     Raises:
-        CheckpointError: a checkpoint cannot be written, or none of those that are there is intact and fits.
+        CheckpointError: a checkpoint cannot be written, none of those that are there is intact and fits, or they are
+            those of a run with another seed, other data or another setup (as `identity` knows it).
         OutOfMemoryError: a step does not fit into the memory of the device.
         PeerError: another process of the run is gone.
         DivergedError: after `MAX_SKIPPED` consecutive steps without a finite result.
@@ -90,10 +96,18 @@ def train(
         DataError: an image that is read while training goes on is bad.
     """
     check(setup)
+    _check_schedule(schedule)
     if schedule.judge_every and judge is None and parallel.is_primary():
         raise ValueError(f"train: judge_every is {schedule.judge_every} and there is no judge; give one, or 0")
     with _causes_named(setup):
-        return _train(setup, workdir, seed, schedule, observe, judge, stop, progress, timed)
+        return _train(setup, workdir, seed, schedule, observe, judge, stop, progress, allow_change, timed)
+
+
+def _check_schedule(schedule: Schedule) -> None:
+    """Raise `ValueError` about a number of the schedule that no loop can follow."""
+    least = dict.fromkeys(schedule._fields, 1) | {"steps": 0, "judge_every": 0, "resident_megabytes": 0}
+    for name, value in schedule._asdict().items():
+        check_range("Schedule", least[name], whole=True, **{name: value})
 
 
 def _train(
@@ -105,15 +119,16 @@ def _train(
     judge: Judge | None,
     stop: Callable[[], bool],
     progress: bool,
+    allow_change: bool,
     timed: Timed,
 ) -> Result:
     keys, positions = Keys.of(seed), order(setup, seed)
     workdir.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(workdir)
+    checkpoints = Checkpoints(workdir, run=identity(setup, seed))
     if checkpoints.latest is None:
         state = jax.device_get(initial_state(setup, keys.init))
     else:
-        state = checkpoints.restore(state_shapes(setup))
+        state = checkpoints.restore(state_shapes(setup), allow_change=allow_change)
     step = begin = saved = int(state.step)
     if begin >= schedule.steps:
         checkpoints.close()
@@ -135,7 +150,8 @@ def _train(
         before, chunk = replace(state, step=state.step * 0 + (at - 1)), feed.gathered(setup, positions(at - 1, 1))
         return first_not_finite(move, before, chunk.data, chunk.rows, keys.steps)
 
-    log = _Log(writers, schedule, begin, blame, progress and writers is not None)
+    divergence = partial(_divergence, setup)
+    log = _Log(writers, schedule, begin, blame, divergence, progress and writers is not None)
     if resident:
         chunks = feed.resident(setup, positions, _spans(begin, schedule), schedule.chunk)
     else:
@@ -221,10 +237,17 @@ def _spans(step: int, schedule: Schedule) -> Iterator[tuple[int, int]]:
         step += count
 
 
-def _divergence(step: int, record: Mapping[str, float], leaf: str | None) -> str:
-    """Which values were not finite, and whose: metrics are player/name, leaves kind.player.layer.name."""
+def _owner(setup: Setup, name: str) -> str | None:
+    """The player whose metric (player/name) or leaf (kind, ..., player, layer, name) it is, or whose average."""
+    averaged = [kept.player for key, kept in setup.averages.items() if name.startswith(f"averages.{key}.")]
+    return next((part for part in [*averaged, *re.split("[./]", name)] if part in setup.game.players), None)
+
+
+def _divergence(setup: Setup, step: int, record: Mapping[str, float], leaf: str | None) -> str:
+    """Which values were not finite, and whose."""
     bad = [name for name, value in record.items() if not np.isfinite(value)]
-    player = leaf.split(".")[1] if leaf else bad[0].split("/")[0] if bad else "unknown"
+    owners = [_owner(setup, name) for name in ([leaf] if leaf else bad)]
+    player = next((owner for owner in owners if owner), "unknown")
     return (
         f"step {step}: {MAX_SKIPPED} steps in a row gave values that are not finite ({', '.join(bad) or 'no metric'}), "
         f"the first of the player {player}{f': {leaf}' if leaf else ''}; the same settings would diverge again from "
@@ -241,11 +264,13 @@ class _Log:
         schedule: Schedule,
         begin: int,
         blame: Callable[[int], str | None],
+        divergence: Callable[[int, Mapping[str, float], str | None], str],
         progress: bool,
     ):
         self._writers, self._every, self._streak = writers, schedule.log_every, 0
         self._pending: tuple[int, int, Any] | None = None  # first step, steps, metrics on the device
         self._blame = blame  # step -> the first leaf that it made not finite
+        self._divergence = divergence  # (step, its record, that leaf) -> what to say
         self._added: Any = {}  # to the record of the last pending step
         self._bar = tqdm(total=schedule.steps, initial=begin, unit="step", disable=not progress, dynamic_ncols=True)
 
@@ -269,7 +294,7 @@ class _Log:
             if self._writers and (step % self._every == 0 or (added and record is records[-1])):
                 self._writers.scalars(step, record)
             if self._streak == MAX_SKIPPED:
-                raise DivergedError(_divergence(step, record, self._blame(step)))
+                raise DivergedError(self._divergence(step, record, self._blame(step)))
         self._bar.set_postfix({k: f"{v:.3f}" for k, v in records[-1].items() if k.endswith("/cost")}, refresh=False)
         self._bar.update(count)
 

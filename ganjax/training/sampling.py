@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ganjax.checks import check_players
 from ganjax.core import GameState, Key, PyTree
 from ganjax.errors import ConfigError
 from ganjax.training.setup import Setup
@@ -26,7 +27,9 @@ def weights_of(setup: Setup, state: GameState, player: str, weights: str = "defa
 
     Raises:
         ConfigError: there is no average of that name.
+        ValueError: there is no such player.
     """
+    check_players("weights_of", [player], setup.game.players)
     name = name_of_weights(setup, state, player, weights)
     if name == "raw":
         return state.params[player], state.net_state[player]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ganjax.checks import check_players, check_range
 from ganjax.core import Array, Batch, Dynamics, Game, GameState, Key, Metrics
 from ganjax.data import Dataset, positions_of_steps
 from ganjax.errors import CheckpointError, DataError
@@ -53,7 +54,10 @@ class Keys(NamedTuple):
 
 
 def check(setup: Setup) -> None:
-    """Raise before anything is written if the data or the devices do not fit the batch."""
+    """Raise before anything is written if the data or the devices do not fit the batch, or players are missing."""
+    check_range("Setup", 1, whole=True, batch_size=setup.batch_size)
+    for name, kept in setup.averages.items():
+        check_players(f"the average {name!r}", [kept.player], setup.game.players)
     parallel.check_batch(setup.batch_size, setup.game.parts, setup.game.group)
     size = len(setup.dataset.x_train)
     if size < setup.examples:

@@ -1,12 +1,16 @@
 """Whole runs as pure functions: one program plays all steps, and `population` plays many runs in one program."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 
+from ganjax.checks import check_range
 from ganjax.core import Array, Dynamics, Game, GameState, Key, PyTree
 from ganjax.training.state import init_state
 from ganjax.training.step import train_step
@@ -25,6 +29,9 @@ def simulate(
     """Play `steps` steps in one program and keep the whole trajectory; no files.
 
     The function is pure: `jax.vmap` it, or use `population`, over anything the game or the dynamics was built from.
+    A step that is not finite is rejected, and the path stands still: a `RuntimeWarning` then says how often and since
+    when. Inside a compiled function nothing can be said; there `skipped` of the final state counts the rejected steps,
+    and `rejected` makes the sentence.
 
     Args:
         game: the game.
@@ -38,6 +45,7 @@ def simulate(
     Returns:
         The final state, and what was kept with a leading axis of `steps + 1` times, None if nothing.
     """
+    check_range("simulate", 0, whole=True, steps=steps)
     init_key, step_key, data_key = jax.random.split(jax.random.key(0) if key is None else key, 3)
     step = train_step(game, dynamics)
 
@@ -46,14 +54,35 @@ def simulate(
 
     start = init_state(game, dynamics, init_key, batch_of(0))
 
-    def advance(state: GameState, _):
-        state, _ = step(state, batch_of(state.step), step_key)
-        return state, None if keep is None else keep(state)
+    def advance(carry: tuple[GameState, Array], _):
+        before, first = carry
+        state, _ = step(before, batch_of(before.step), step_key)
+        first = jnp.where((state.skipped > 0) & (before.skipped == 0), state.step, first)
+        return (state, first), None if keep is None else keep(state)
 
-    state, kept = jax.lax.scan(advance, start, length=steps)
+    (state, first), kept = jax.lax.scan(advance, (start, jnp.zeros((), jnp.int32)), length=steps)
+    if not isinstance(state.skipped, jax.core.Tracer) and (said := rejected(state.skipped, steps, first)):
+        warnings.warn(said, RuntimeWarning, stacklevel=2)
     if keep is None:
         return state, None
     return state, jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), keep(start), kept)
+
+
+def rejected(skipped: ArrayLike, steps: int, first: ArrayLike | None = None) -> str:
+    """What to say of a run, or of the members of a population together, with rejected steps; nothing if there are none.
+
+    >>> rejected(np.array([0, 56]), 60)
+    '56 of 120 steps were not finite and were rejected, so that the path stands still; take smaller steps'
+
+    Args:
+        skipped: of the final states, integers of any shape.
+        steps: of each run.
+        first: the number of the first rejected step, if it is known.
+    """
+    count, taken = int(np.sum(skipped)), steps * np.size(skipped)
+    since = "" if first is None else f", from step {int(np.asarray(first))} on"
+    said = f"{count} of {taken} steps were not finite and were rejected{since}, so that the path stands still; "
+    return said + "take smaller steps" if count else ""
 
 
 def population(train: Callable[..., PyTree]) -> Callable[..., PyTree]:

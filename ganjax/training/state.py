@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ganjax.core import Dynamics, Game, GameState, Key, PyTree
+from ganjax.checks import check_players
+from ganjax.core import Dynamics, Game, GameState, Key, PyTree, as_arrays
 from ganjax.dynamics.averaging import Average
 
 
@@ -30,8 +31,21 @@ def init_state(
         key: the key of the initialisation.
         batch: an example of what the costs will see.
         averages: keyed by the name under which each is kept.
+
+    Raises:
+        TypeError: a parameter is complex or an integer; names it. Python numbers are taken as floats.
+        ValueError: an average is of a player that the game has not.
     """
     params, net_state = game.init(key, batch)
+    params, net_state = as_arrays(jax.tree.map(_parameter, params)), as_arrays(net_state)
+    for path, leaf in by_path(params).items():
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(
+                f"init_state: the parameter {path} is {kind(leaf)}, expected real floating values; give a complex "
+                "number as two real ones, its real and imaginary part"
+            )
+    for name, kept in (averages or {}).items():
+        check_players(f"the average {name!r}", [kept.player], params)
     return GameState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -43,6 +57,11 @@ def init_state(
         },
         skipped=jnp.zeros((), jnp.int32),
     )
+
+
+def _parameter(leaf: Any) -> Any:
+    """A Python number as a float: a parameter that starts at 1 starts at 1.0."""
+    return jnp.asarray(leaf, float) if isinstance(leaf, bool | int | float) else leaf
 
 
 def by_path(state: PyTree) -> dict[str, Any]:

@@ -252,7 +252,7 @@ def test_an_exponential_average_of_the_opponent_is_unstable(tau, both, float64):
 def test_settings_of_the_past_are_checked():
     with pytest.raises(ValueError, match="size is 0"):
         history_of_opponents(simultaneous(_sgd(0.1)), size=0)
-    with pytest.raises(ValueError, match="every 0"):
+    with pytest.raises(ValueError, match="every is 0"):
         history_of_opponents(simultaneous(_sgd(0.1)), size=1, every=0)
 
 

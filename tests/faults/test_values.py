@@ -88,7 +88,7 @@ def test_every_step_is_not_finite(tmp_path):
                 leaf = rf": params\.{player}\.BatchNorm_0\.bias;" if place == "gradient" else ";"
                 sentence = rf"step 10: 5 steps in a row .*\({player}/cost.*the first of the player {player}{leaf}"
                 with pytest.raises(DivergedError, match=sentence):
-                    toy.run(workdir, 30, of=setup, every=6)
+                    toy.run(workdir, 30, of=setup, every=6, allow_change=True)
                 steps = [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
                 assert steps[-1] >= 10 and latest_step(workdir) in (5, 6)
                 assert not toy.not_finite(load_state(setup, workdir))

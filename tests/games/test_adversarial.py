@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from ganjax.core import Batch, noise
+from ganjax.core import Batch, Judgement, noise
 from ganjax.dynamics import alternating, simultaneous, vector_field
 from ganjax.games import gan, normal_prior, sampler, uniform_prior
 from ganjax.losses import LOSSES
@@ -217,3 +217,41 @@ def test_wrong_generator_shape_is_an_error():
     batch = Batch(jnp.zeros((4, 3)), None, jnp.arange(4))
     with pytest.raises(ValueError, match=r"generator makes \(2,\) and the data are \(3,\)"):
         game.init(jax.random.key(0), batch)
+
+
+@pytest.mark.fault("a cast to the batch's dtype: fakes of uint8 pixels are integers, whose gradient is zero")
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, bool])
+def test_a_batch_of_integers_is_refused_where_it_enters(dtype):
+    """At the start, and in every cost that is evaluated without one."""
+    batch = _batch()
+    pixels = batch._replace(x=batch.x.astype(dtype))
+    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR)
+    sentence = rf"examples are {np.dtype(dtype)}, expected floating .* x\.astype\(jnp\.float32\) / 127\.5 - 1"
+    with pytest.raises(TypeError, match=sentence):
+        _start(game, pixels)
+    params, net_state = jax.eval_shape(game.init, jax.random.key(0), batch)
+    for player in game.players:
+        with pytest.raises(TypeError, match=sentence):
+            jax.eval_shape(game.costs[player], params, net_state, pixels, jax.random.key(0))
+    labelled = _batch(labelled=True)
+    with pytest.raises(TypeError, match="labels are float32, expected integers"):
+        _start(game, labelled._replace(label=labelled.label.astype(jnp.float32)))
+
+
+class Several(nn.Module):
+    """A network whose output is wrapped."""
+
+    wrap: str
+
+    @nn.compact
+    def __call__(self, x):
+        h = nn.Dense(2)(x)
+        return {"tuple": (h, h), "dict": {"logits": h}, "Judgement": Judgement({"logits": h}, None, {})}[self.wrap]
+
+
+@pytest.mark.parametrize("wrap", ["tuple", "dict", "Judgement"])
+def test_networks_that_return_several_things_are_refused_at_the_start(wrap):
+    with pytest.raises(TypeError, match=rf"discriminator returns a {wrap}, expected logits \[B, \.\.\.\] or a ganjax"):
+        _start(gan(Generator(), Several(wrap), LOSSES["hinge"], prior=PRIOR), _batch())
+    with pytest.raises(TypeError, match=rf"generator returns a {wrap}, expected one array of examples"):
+        _start(gan(Several(wrap), Discriminator(), LOSSES["hinge"], prior=PRIOR), _batch())

@@ -48,6 +48,7 @@ def _setup(x=None, scan=True):
     """With `x` in the place of the training images."""
     adam, dataset = optax.adam(1e-2), _dataset()
     if x is not None:
+        _ = dataset.digest  # is kept: to take it would be to read them all
         object.__setattr__(dataset, "x_train", x)  # what is checked when it is made is not what is tested here
     game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=normal_prior(3))
     dynamics = alternating({"discriminator": adam, "generator": adam}, turns={"discriminator": 2})

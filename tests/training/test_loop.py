@@ -12,7 +12,7 @@ from flax import linen as nn
 
 from ganjax.core import Game, Outcome
 from ganjax.data import Dataset
-from ganjax.dynamics import alternating, ema
+from ganjax.dynamics import alternating, ema, lookahead
 from ganjax.errors import CheckpointError, ConfigError, DataError, DivergedError
 from ganjax.games import gan, normal_prior, sampler
 from ganjax.losses import LOSSES
@@ -246,6 +246,46 @@ def test_divergence_ends_the_run_with_its_metrics_on_disk(tmp_path):
         _train(tmp_path, 50, setup)
     last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["step"] == 8 and last["one/cost"] is None
+
+
+OVERFLOWS = {
+    # v(a, b) = 1e25 b: b's second moment is 1e50; parameters stay finite, for a step is g / sqrt(inf) = 0
+    "second moment": (alternating, r"the first of the player two: dynamics_state\.optimizers\.two\."),
+    "inside a wrapper": (
+        lambda optimizers: lookahead(alternating(optimizers), k=2, alpha=0.5),
+        r"the first of the player two: dynamics_state\.inner\.optimizers\.two\.",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", OVERFLOWS)
+def test_whose_memory_overflowed(tmp_path, what):
+    play, sentence = OVERFLOWS[what]
+
+    def cost(scale, player):
+        def of(params, net_state, batch, key):
+            return scale * params[player] * batch.x.mean(), Outcome({}, {})
+
+        return of
+
+    start = {"one": jax.numpy.zeros(()), "two": jax.numpy.zeros(())}
+    game = Game(lambda key, batch: (start, {"one": {}, "two": {}}), {"one": cost(1.0, "one"), "two": cost(1e25, "two")})
+    dataset = Dataset(np.ones((20, 2), np.float32) * np.array([1, 3], np.float32))
+    dynamics = play({"one": optax.adam(0.1), "two": optax.adam(0.1)})
+    with pytest.raises(DivergedError, match=sentence):
+        _train(tmp_path, 50, Setup(game, dynamics, dataset, batch_size=4))
+
+
+def test_an_average_is_blamed_on_its_player():
+    setup = _setup()
+    owners = {
+        "averages.ema.total.0.Dense_0.bias": "generator",
+        "params.discriminator.Dense_0.kernel": "discriminator",
+        "dynamics_state.adjustments.0.total.generator.Dense_0.bias": "generator",
+        "discriminator/cost": "discriminator",
+        "residual": None,
+    }
+    assert {name: loop._owner(setup, name) for name in owners} == owners
 
 
 def test_bad_setups_fail_before_anything_is_written(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from ganjax.core import Game, Outcome
 from ganjax.dynamics import alternating, consensus, simultaneous
 from ganjax.games import bilinear, gradient_noise
-from ganjax.training import init_state, population, simulate, train_step
+from ganjax.training import init_state, population, rejected, simulate, train_step
 
 
 def _play(seed, eta, gamma=0.1, steps=30):
@@ -93,9 +93,31 @@ def test_a_drawn_batch_is_fresh_each_step_and_the_same_each_run():
 
 
 def test_a_run_that_overflows_says_so():
-    """The guard keeps the last finite state and counts the steps that it refused."""
-    state, _ = simulate(bilinear(), simultaneous({p: optax.sgd(1e10) for p in "ab"}), 10, keep=None)
-    assert int(state.skipped) > 0 and np.isfinite(state.params["a"])
+    """The guard keeps the last finite state and counts what it refused: after 2 steps ab is 1e40, too much."""
+    dynamics = simultaneous({p: optax.sgd(1e10) for p in "ab"})
+    with pytest.warns(RuntimeWarning, match=r"8 of 10 steps were not finite and were rejected, from step 3 on") as said:
+        state, path = simulate(bilinear(), dynamics, 10)
+    assert len(said) == 1 and said[0].filename == __file__
+    assert int(state.skipped) == 8 and np.isfinite(state.params["a"])
+    assert (path["a"][2:] == path["a"][2]).all() and path["a"][1] != path["a"][2]
+
+
+def test_a_step_rejected_now_and_then_says_since_when():
+    """Wherever the batch is below -1/2."""
+
+    def cost(params, net_state, batch, key):
+        return params["a"] * jnp.where(batch < -0.5, jnp.nan, -1.0), Outcome({}, {})
+
+    game = Game(lambda key, batch: ({"a": jnp.zeros(())}, {"a": {}}), {"a": cost})
+    dynamics = simultaneous({"a": optax.sgd(1.0)})
+    play = lambda: simulate(game, dynamics, 12, sample=jax.random.normal, key=jax.random.key(2))  # noqa: E731
+    state, path = jax.jit(play)()  # where nothing is said
+    stood = np.flatnonzero(np.diff(path["a"]) == 0) + 1
+    assert len(stood) == int(state.skipped) > 0
+    assert rejected(state.skipped, 12).startswith(f"{len(stood)} of 12 steps were not finite and were rejected, so")
+    assert rejected(0, 12) == ""
+    with pytest.warns(RuntimeWarning, match=rf"{len(stood)} of 12 steps .* from step {stood[0]} on"):
+        play()
 
 
 @pytest.mark.parametrize("steps", [0, 1])

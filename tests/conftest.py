@@ -11,13 +11,14 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from children import CHEAPLY  # noqa: E402
 from jax._src import compiler  # noqa: E402
 from matrix import FULL  # noqa: E402
 
 # Nearly all the time is the compiler's. Where mathematics is compared it optimises less and emits without MLIR, which
-# takes a quarter of the time; so does `make test` with all but what promises equal bits, resumes, streams or shares.
+# takes a quarter of the time; `make test` does so with all but what promises equal bits, and with child processes.
 MATHEMATICS = {"contracts", "dynamics", "games", "layers", "models", "test_augment.py", "test_recipe.py"}
-BITS = {"faults", "training", "test_export.py", "test_seeds.py"}
+BITS = {f"training/test_{name}.py" for name in ("feed", "judging", "loop")} | {"faults/test_continuing.py"}
 QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 _options = compiler.get_compile_options
 
@@ -27,18 +28,20 @@ def _quick_options(*args, env_options_overrides=None, **kwargs):
     return _options(*args, env_options_overrides=quick | (env_options_overrides or {}), **kwargs)
 
 
+compiler.get_compile_options = _quick_options
+if not FULL:
+    jax.devices()  # this process has read its own XLA_FLAGS by then
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {CHEAPLY}".strip()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _compiler(request):
-    part = request.path.relative_to(Path(__file__).parent).parts[0]
-    if part in BITS or (FULL and part not in MATHEMATICS):
-        yield
-        return
-    jax.config.update("jax_disable_most_optimizations", True)
+    path = request.path.relative_to(Path(__file__).parent)
+    quick = path.parts[0] in MATHEMATICS or not (FULL or path.as_posix() in BITS)
+    jax.config.update("jax_disable_most_optimizations", quick)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
-
-
-compiler.get_compile_options = _quick_options
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # a command of this process keeps everything
 
 
 def pytest_collection_finish():

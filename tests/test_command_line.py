@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from children import with_devices
 from PIL import Image
 
 from ganjax import launch
@@ -433,7 +434,7 @@ def test_a_batch_that_eight_devices_cannot_share(tmp_path):
         "--workdir",
         tmp_path / "run",
     ]
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    environment = with_devices(8)
     done = subprocess.run([*command, "--batch-size", "60"], env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and "batch of 60 examples per step cannot be shared by 8 devices" in done.stderr
     assert not (tmp_path / "run").exists()

@@ -39,6 +39,8 @@ def stand_in(record: Mapping[str, Any], digest: str) -> Dataset:
         shape, classes, names = tuple(map(int, record["shape"])), record["classes"], record["class_names"]
         if min(shape, default=0) < 1 or len(shape) not in (1, 3):
             raise ValueError(f"shape {shape}")
+        if classes is not None and classes < 1:
+            raise ValueError(f"{classes} classes")
         count = max(2, classes or 0)
         check_size("the outline of the data", count * int(np.prod(shape, dtype=object)))
         x = np.zeros((count, *shape), np.uint8 if len(shape) == 3 else np.float32)

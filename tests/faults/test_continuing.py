@@ -1,7 +1,6 @@
 """What may differ when a run is continued, and what may not."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toy
+from children import with_devices
 from faults import FULL, Row, Run, contents
 
 from ganjax.config import option
@@ -84,7 +84,7 @@ def test_another_number_of_devices(tmp_path):
     """Saved on some devices, continued on others: the same bits when restored, the same losses to 1e-6 later on."""
 
     def play(devices, workdir, steps):
-        environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        environment = with_devices(devices)
         command = [sys.executable, WORKER, workdir, str(steps)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

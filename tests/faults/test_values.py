@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy
+from children import with_devices
 from faults import FULL, Row
 
 from ganjax.data import Dataset
@@ -96,7 +96,7 @@ def test_every_step_is_not_finite(tmp_path):
 
 def test_one_device_of_four():
     """All reject the step together, and stay equal bit by bit."""
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    environment = with_devices(4)
     with Row("R11", "a value that is not finite on one of 4 devices") as row:
         for device in range(4 if FULL else 1):
             with row.case(device):

@@ -1,6 +1,5 @@
 """Resident or streamed, whole or in parts, by any number of threads or devices: the same bits. No thread is left."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from children import with_devices
 from flax import linen as nn
 
 from ganjax.core import Game, Outcome
@@ -107,7 +107,7 @@ def test_where_the_limit_is():
 
 
 def test_four_devices(tmp_path):
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    environment = with_devices(4)
     done = subprocess.run([sys.executable, WORKER, tmp_path], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     devices, *digests = (tmp_path / "digests").read_text().split()

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from children import with_devices
 
 from ganjax import launch
 from ganjax.errors import ConfigError
@@ -19,7 +20,7 @@ WORKER = Path(__file__).parent / "parallel_worker.py"
 
 
 def _start(devices, *args):
-    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    environment = with_devices(devices)
     return subprocess.Popen(
         [sys.executable, WORKER, *map(str, args)],
         env=environment,
@@ -158,7 +159,7 @@ def test_a_checkpoint_moves_between_devices_and_processes(tmp_path):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
-        environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        environment = with_devices(devices)
         pipes = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         clusters = [[address, processes, i] for i in range(processes)] if processes > 1 else [[]]
         workers = [

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from children import CHEAPLY, with_devices
 
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).parent / "recipes_worker.py"
@@ -19,14 +20,11 @@ FULL = os.environ.get("GANJAX_DEVICES") == "full"  # all recipes on 2, 4 and 8 d
 RECIPES = ["conditional_mnist", "sngan", "wgan_gp"]
 RECIPES += ["biggan", "dcgan_cifar", "r3gan", "stacked_mnist"] if FULL else []
 FIRST, LAST = 10, 60
-# Compiling is most of the work here, and speed none of the point.
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
 def _start(devices, folder, start, *cluster):
     folder.mkdir(exist_ok=True)
-    flags = f"--xla_force_host_platform_device_count={devices} {QUICK}"
-    environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
+    environment = with_devices(devices, CHEAPLY) | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, WORKER, folder, FIRST, LAST, start, *cluster, "--", *RECIPES]
     return subprocess.Popen(
         list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

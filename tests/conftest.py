@@ -18,7 +18,8 @@ from matrix import FULL  # noqa: E402
 # Nearly all the time is the compiler's. Where mathematics is compared it optimises less and emits without MLIR, which
 # takes a quarter of the time; `make test` does so with all but what promises equal bits, and with child processes.
 MATHEMATICS = {"contracts", "dynamics", "games", "layers", "models", "test_augment.py", "test_recipe.py"}
-BITS = {f"training/test_{name}.py" for name in ("feed", "judging", "loop")} | {"faults/test_continuing.py"}
+BITS = {f"training/test_{name}.py" for name in ("feed", "judging", "loop")}
+BITS |= {"faults/test_continuing.py", "faults/test_resources.py"}  # the latter for arrays beyond the older emitters
 QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 _options = compiler.get_compile_options
 
@@ -30,7 +31,7 @@ def _quick_options(*args, env_options_overrides=None, **kwargs):
 
 compiler.get_compile_options = _quick_options
 if not FULL:
-    jax.devices()  # this process has read its own XLA_FLAGS by then
+    jax.jit(lambda: 0)()  # this process reads its own XLA_FLAGS when it compiles for the first time
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {CHEAPLY}".strip()
 
 
@@ -47,6 +48,7 @@ def _compiler(request):
 def pytest_collection_finish():
     """What has been imported stays: the collector need not go through it again while JAX traces (6 % of the time)."""
     gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.fixture(autouse=True)

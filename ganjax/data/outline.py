@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ganjax.data.dataset import Dataset
+from ganjax.data.dataset import MAX_CLASSES, Dataset
 from ganjax.data.memory import check_size
 from ganjax.errors import DataError
 
@@ -16,6 +16,12 @@ class StandIn(Dataset):
     """A few examples in the place of a data set that is not at hand, with the digest of that one."""
 
     original: str = ""
+    number: int | None = None
+
+    @property
+    def classes(self) -> int | None:
+        """Of the data that are stood in for, whose last classes may have no training example."""
+        return self.number
 
     @property
     def digest(self) -> str:  # type: ignore[override]
@@ -24,13 +30,15 @@ class StandIn(Dataset):
 
 
 def outline(data: Dataset) -> dict[str, Any]:
-    """Name, shape of an example, classes and their names, as JSON values."""
+    """Name, shape of an example, classes, their names, and which have training examples if not all, as JSON values."""
     names = data.class_names and list(data.class_names)
-    return {"name": data.name, "shape": list(data.shape), "classes": data.classes, "class_names": names}
+    found = {"name": data.name, "shape": list(data.shape), "classes": data.classes, "class_names": names}
+    known = [] if data.y_train is None else np.unique(data.y_train).tolist()
+    return found | ({"labels": known} if known and len(known) != data.classes else {})
 
 
 def stand_in(record: Mapping[str, Any], digest: str) -> Dataset:
-    """A data set of that outline with that digest: an example of each class, two at least, black and white images.
+    """A data set of that outline with that digest: an example of each class that has any, black and white images.
 
     Raises:
         DataError: no outline, or of what no data set is.
@@ -39,15 +47,18 @@ def stand_in(record: Mapping[str, Any], digest: str) -> Dataset:
         shape, classes, names = tuple(map(int, record["shape"])), record["classes"], record["class_names"]
         if min(shape, default=0) < 1 or len(shape) not in (1, 3):
             raise ValueError(f"shape {shape}")
-        if classes is not None and classes < 1:
+        if classes is not None and not 1 <= classes <= MAX_CLASSES:
             raise ValueError(f"{classes} classes")
-        count = max(2, classes or 0)
+        labels = record.get("labels") or range(classes or 0)
+        if classes is not None and not 0 <= min(labels) <= max(labels) < classes:
+            raise ValueError(f"labels {labels} of {classes} classes")
+        count = max(2, len(labels))
         check_size("the outline of the data", count * int(np.prod(shape, dtype=object)))
         x = np.zeros((count, *shape), np.uint8 if len(shape) == 3 else np.float32)
         x[1] = 255
-        y = None if classes is None else np.arange(count, dtype=np.int32) % classes
+        y = None if classes is None else np.resize(np.asarray(labels, np.int32), count)
         names = None if names is None else tuple(map(str, names))
-        return StandIn(x, y, name=str(record["name"]), class_names=names, original=digest)
+        return StandIn(x, y, name=str(record["name"]), class_names=names, original=digest, number=classes)
     except (KeyError, TypeError, ValueError, OverflowError) as error:  # DataError is a ValueError
         raise DataError(
             f"the outline of the data in config.json cannot be read ({error}); give them by --data"

@@ -29,7 +29,7 @@ def weights_of(setup: Setup, state: GameState, player: str, weights: str = "defa
         ConfigError: there is no average of that name.
         ValueError: there is no such player.
     """
-    check_players("weights_of", [player], setup.game.players)
+    check_players("weights_of", [player], state.params)
     name = name_of_weights(setup, state, player, weights)
     if name == "raw":
         return state.params[player], state.net_state[player]

@@ -101,7 +101,7 @@ def perfect(tmp_path, monkeypatch):
         state = init_state(setup.game, setup.dynamics, jax.random.key(0), None)
         checkpoints.save(state)
         checkpoints.close()
-        write_run(tmp_path / "run", launch._describe(EXPERIMENT, config, setup.dataset.digest))
+        write_run(tmp_path / "run", launch._describe(EXPERIMENT, config, setup.dataset))
         return tmp_path / "run", setup, state
 
     return run

@@ -219,7 +219,6 @@ def test_wrong_generator_shape_is_an_error():
         game.init(jax.random.key(0), batch)
 
 
-@pytest.mark.fault("a cast to the batch's dtype: fakes of uint8 pixels are integers, whose gradient is zero")
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, bool])
 def test_a_batch_of_integers_is_refused_where_it_enters(dtype):
     """At the start, and in every cost that is evaluated without one."""

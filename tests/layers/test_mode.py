@@ -55,7 +55,6 @@ class Mute(nn.Module):
 X = jnp.arange(8, dtype=jnp.float32).reshape(4, 2)
 
 
-@pytest.mark.fault("a keyword by another name than the trainer's keeps BatchNorm in evaluation mode all the time")
 @pytest.mark.parametrize("module", [Train(), Training(), IsTraining(), Deterministic(), Running()], ids=list(KEYWORDS))
 def test_every_common_keyword_is_understood(module):
     """In training the batch is normalised and its mean remembered; in evaluation neither, whatever the default is."""

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ganjax.core import Game, GameState
+from ganjax.core import GameState
 from ganjax.data import Dataset
 from ganjax.training import Keys, Setup, draw
 from ganjax.training.sampling import as_data
@@ -26,8 +26,7 @@ def test_standing_statistics_see_classes_as_often_as_training_did():
     data = Dataset(np.zeros((128, 5), np.float32), y)
     nothing = jnp.zeros((), jnp.int32)
     state = GameState(nothing, {"generator": {}}, {"generator": {"batch_stats": jnp.zeros(5)}}, (), {}, nothing)
-    game = Game(None, {"generator": None})
-    setup = Setup(game=game, dynamics=None, dataset=data, batch_size=1, sample=Counting(), labelled=True)
+    setup = Setup(game=None, dynamics=None, dataset=data, batch_size=1, sample=Counting(), labelled=True)
     for labels in (None, np.full(3, 4)):
         counts = draw(setup, state, Keys.of(0).samples, 3, labels, standing=4)
         np.testing.assert_array_equal(counts, np.tile([180, 60, 0, 0, 16], (3, 1)))

@@ -26,7 +26,6 @@ def _game(start, cost=lambda z: jnp.square(z - 3), metrics=None, net_state=None)
     )
 
 
-@pytest.mark.fault("descent along jax.grad, which of a complex parameter is the conjugate: |z - c|^2 ascends in Im z")
 @pytest.mark.parametrize("play", [simultaneous, alternating, extragradient])
 def test_a_complex_parameter_is_refused_by_its_path(play):
     game = _game(jnp.zeros((2,), jnp.complex64), lambda z: (jnp.abs(z - (1 + 2j)) ** 2).sum())

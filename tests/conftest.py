@@ -31,8 +31,10 @@ def _quick_options(*args, env_options_overrides=None, **kwargs):
 
 compiler.get_compile_options = _quick_options
 if not FULL:
-    jax.jit(lambda: 0)()  # this process reads its own XLA_FLAGS when it compiles for the first time
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {CHEAPLY}".strip()
+    own = os.environ.get("XLA_FLAGS", "").replace(CHEAPLY, "").strip()  # a worker is a child of pytest
+    os.environ["XLA_FLAGS"] = own
+    jax.jit(lambda: 0)()  # this process reads its own when it compiles for the first time
+    os.environ["XLA_FLAGS"] = f"{own} {CHEAPLY}".strip()
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -597,4 +598,4 @@ def test_a_generator_by_another_name_is_refused_before_anything_is_written(tmp_p
     assert code == 2 and "one of its players must be called 'generator', got ['artist', 'discriminator']" in err
     assert len(err.splitlines()) == 1 and not (tmp_path / "run").exists()
     with pytest.raises(ValueError, match="weights_of: the player 'generator' is not in the game"):
-        weights_of(kept[0], None, "generator")
+        weights_of(kept[0], SimpleNamespace(params={"artist": {}, "discriminator": {}}), "generator")

@@ -159,7 +159,7 @@ def test_a_dead_process_ends_the_others(tmp_path):
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         more = ["--coordinator", address, "--process-count", 2, "--process-id"]
-        return [Run(workdir, *more, i, steps=600, every=100).start() for i in range(2)]
+        return [Run(workdir, *more, i, steps=300, every=50).start() for i in range(2)]
 
     def end(processes):
         outs = [process.communicate(timeout=300) for process in processes]

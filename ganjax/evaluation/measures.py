@@ -175,12 +175,16 @@ def _duplicates(scene: Scene, real: Examples, fake: Examples) -> Values:
 
 
 def _found_modes(scene: Scene, fake: Examples) -> metrics.Modes:
-    """Of a mixture whose centres are known; else the classes that the extractor sees, of those that the data have."""
+    """Of a mixture whose centres are known; else the classes that the extractor sees, of those that the data have.
+
+    Stacked images have every combination of their channels' classes, whether or not it was drawn for training.
+    """
     if scene.dataset.mixture:
         centres, std = scene.dataset.mixture
         return metrics.modes(jnp.asarray(fake.x), jnp.asarray(centres), std)
-    known = np.unique(scene.dataset.y_train)  # type: ignore[arg-type]
-    number = np.full(scene.dataset.classes or 0, -1, np.int32)
+    data = scene.dataset
+    number = np.full(data.classes or 0, -1, np.int32)
+    known = np.arange(len(number)) if data.channel_classes else np.unique(data.y_train)  # type: ignore[arg-type]
     number[known] = np.arange(len(known))
     return metrics.label_modes(jnp.asarray(number)[fake.labels], len(known))
 

@@ -5,6 +5,7 @@ import importlib.util
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ from ganjax.errors import ConfigError, DataError
 from ganjax.evaluation import METRICS, Recipe, evaluate, pixels, receipt_of, trained_classifier
 from ganjax.evaluation.evaluate import chosen_extractor, real_examples
 from ganjax.evaluation.extractor import Extractor, Features
-from ganjax.evaluation.measures import names_of, published_name
+from ganjax.evaluation.measures import _found_modes, names_of, published_name
 from ganjax.rundir import config_digest
 from ganjax.training import Averaged
 
@@ -172,6 +173,16 @@ def test_data_are_known_by_what_they_are_not_by_their_names(tmp_path, monkeypatc
         *scenes.replaying(replace(load("ring"), name="mine"), ring(50)[0]), pixels(), count=50, metrics=["modes"]
     )
     assert list(found) == ["modes", "high_quality", "mode_kl"]
+
+
+def test_a_stack_that_was_not_drawn_for_training_is_a_mode():
+    """Of 2^3 = 8 combinations one training stack has one, and samples that have all have all modes."""
+    x = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1), np.uint8)
+    data = stacked(Dataset(x, np.arange(8, dtype=np.int32) % 2, name="photos"), count=1)
+    every = SimpleNamespace(labels=np.arange(8))
+    assert float(_found_modes(SimpleNamespace(dataset=data), every).captured) == 8
+    plain = replace(data, channel_classes=None)
+    assert float(_found_modes(SimpleNamespace(dataset=plain), every).captured) == 1
 
 
 def test_stacked_images_are_known_by_what_they_are(monkeypatch):

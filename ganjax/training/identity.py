@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ganjax import __version__
 from ganjax.config import TrainConfig
 from ganjax.data import Dataset
 from ganjax.rundir import MAY_CHANGE
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from ganjax.training.setup import Setup
 
 _BUILT = ("game", "dynamics", "averages")  # of a setup: functions, known by their fingerprints
-_LIBRARIES = ("ganjax", "jax", "flax", "optax")  # whose functions hold other names in other versions
+_LIBRARIES = ("jax", "flax", "optax")  # whose functions hold other names in other versions
 # Nothing that changes what is computed: where devices average, and where Flax keeps a module.
 _IGNORED = frozenset({"axis_name", "parent"})
 
 
 def identity(setup: "Setup", seed: int) -> dict[str, Any]:
     """Seed, data, batch, and fingerprints of how the players move and what they want, as JSON values."""
-    made_with = [f"{name} {version(name)}" for name in _LIBRARIES]
+    made_with = [f"ganjax {__version__}", *(f"{name} {version(name)}" for name in _LIBRARIES)]
     return {
         "seed": int(seed),
         "data": setup.dataset.digest,

@@ -122,3 +122,17 @@ def test_what_may_change_is_no_part_of_it(name):
     assert differences(before, identity(experiment.build(other, data, "data"), 0)) == []
     faster = dataclasses.replace(config, learning_rate=2 * config.learning_rate)
     assert differences(before, identity(experiment.build(faster, data, None), 0)) == ["dynamics"]
+
+
+def test_a_copy_that_nobody_installed_trains_too(tmp_path, monkeypatch):
+    """As from an unpacked archive on the path, of which the system knows no version."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    def known(name):
+        if name == "ganjax":
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr("ganjax.training.identity.version", known)
+    assert "ganjax 0." in identity(_setup(), 0)["made_with"]
+    assert int(_train(tmp_path, 2, _setup()).step) == 2

@@ -58,6 +58,7 @@ def translate(x: Array, rows: Array | int, columns: Array | int) -> Array:
 
 def cutout(x: Array, row: Array | int, column: Array | int, *, share: float = 0.5) -> Array:
     """Zeros in a rectangle of `share` of each side that is centred at (row, column) and may reach out."""
+    check_range("cutout", 0, 1, share=share)
 
     def inside(size: int, centre: Array | int) -> Array:
         length = int(size * share + 0.5)

@@ -16,10 +16,11 @@ def check_range(
     high: float = math.inf,
     *,
     above: bool = False,
+    below: bool = False,
     whole: bool = False,
     **values: Any,
 ) -> None:
-    """Raise unless every number, or all of an array, is finite and in `[low, high]`, or in `(low, high]` with `above`.
+    """Raise unless every number, or all of an array, is finite and in `[low, high]`; `above` and `below` open its ends.
 
     What is not known yet, inside a compiled function, passes, and so do schedules and None.
 
@@ -32,6 +33,7 @@ def check_range(
         low: the least allowed.
         high: the greatest allowed.
         above: `low` itself is too little.
+        below: `high` itself is too much.
         whole: expect integers.
         values: keyed by the argument's name.
 
@@ -43,17 +45,19 @@ def check_range(
         if value is None or callable(value) or isinstance(value, jax.core.Tracer):
             continue
         array = np.asarray(value)
-        if array.dtype.kind not in ("iu" if whole else "iuf") and array.dtype != jax.numpy.bfloat16:
+        if array.dtype.kind not in ("iu" if whole else "iuf") and (whole or array.dtype != jax.numpy.bfloat16):
             raise TypeError(f"{where}: {name} is {value!r}, expected {'a whole number' if whole else 'a number'}")
         enough = array > low if above else array >= low
-        if not (enough & (array <= high) & np.isfinite(array)).all():
-            raise ValueError(f"{where}: {name} is {value}, expected {_range(low, high, above)}")
+        little = array < high if below else array <= high
+        if not (enough & little & np.isfinite(array)).all():
+            raise ValueError(f"{where}: {name} is {value}, expected {_range(low, high, above, below)}")
 
 
-def _range(low: float, high: float, above: bool) -> str:
+def _range(low: float, high: float, above: bool, below: bool) -> str:
     """The range in words."""
     ends = [] if math.isinf(low) else [f"{'more than' if above else 'at least'} {low:g}"]
-    return ", ".join(ends if math.isinf(high) else [*ends, f"at most {high:g}"]) or "a finite number"
+    ends += [] if math.isinf(high) else [f"{'less than' if below else 'at most'} {high:g}"]
+    return ", ".join(ends) or "a finite number"
 
 
 def check_name(where: str, what: str, name: Any, known: Iterable[Any]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from jax.nn import softplus
 from jax.scipy.special import xlogy
 
+from ganjax.checks import check_range
 from ganjax.core import Array
 
 Function = Callable[[Array], Array]
@@ -83,6 +84,7 @@ def alpha_divergence(alpha: float) -> FDivergence:
 
     a = 2 is half of Pearson's, a = 1/2 twice the squared Hellinger distance, a = -1 half of Neyman's.
     """
+    check_range("alpha_divergence", alpha=alpha)
     if alpha in (0, 1):
         limit = "kl" if alpha == 1 else "reverse_kl"
         raise ValueError(f"alpha_divergence: alpha is {alpha}; use DIVERGENCES[{limit!r}], the limit there")
@@ -166,6 +168,9 @@ def discrete(divergence: FDivergence, p: Array, q: Array) -> Array:
     """
     if p.shape != q.shape:
         raise ValueError(f"discrete: p has shape {p.shape} and q {q.shape}, expected the same")
+    check_range("discrete", 0, p=p, q=q)
+    for name, sums in {"p": p.sum(-1), "q": q.sum(-1)}.items():
+        check_range("discrete", 0.99, 1.01, **{f"the sum of {name}": sums})  # type: ignore[arg-type]
     both, only_p = q > 0, (q == 0) & (p > 0)
     ratio = jnp.where(both, p / jnp.where(both, q, 1), 1)
     # f(u) / u tends to the supremum of the domain of f*.
@@ -192,6 +197,8 @@ def by_quadrature(
 
 def nodes(lower: float, upper: float, panels: int = 256) -> tuple[Array, Array]:
     """Nodes and weights of a quadrature on [lower, upper], [16 * panels] each."""
+    check_range("nodes", 1, whole=True, panels=panels)
+    check_range("nodes", lower, above=True, upper=upper)
     x, w = np.polynomial.legendre.leggauss(16)
     edges = np.linspace(lower, upper, panels + 1)
     half, middle = np.diff(edges)[:, None] / 2, (edges[:-1, None] + edges[1:, None]) / 2
@@ -205,22 +212,26 @@ def jensen_shannon_divergence(p: Array, q: Array) -> Array:
 
 def kl_gaussians(mean_p: Array, std_p: Array, mean_q: Array, std_q: Array) -> Array:
     """`KL(p, q) = sum log(s_q / s_p) + (s_p^2 + (m_p - m_q)^2) / (2 s_q^2) - 1/2` over the axes [..., D]."""
+    check_range("kl_gaussians", 0, above=True, std_p=std_p, std_q=std_q)
     return (jnp.log(std_q / std_p) + (std_p**2 + (mean_p - mean_q) ** 2) / (2 * std_q**2) - 0.5).sum(-1)
 
 
 def total_variation_gaussians(mean_p: Array, mean_q: Array, std: Array) -> Array:
     """`2 Phi(|m_p - m_q| / (2 s)) - 1`, of one common standard deviation."""
+    check_range("total_variation_gaussians", 0, above=True, std=std)
     return jax.scipy.special.erf(jnp.abs(mean_p - mean_q) / (2 * np.sqrt(2) * std))
 
 
 def squared_hellinger_gaussians(mean_p: Array, std_p: Array, mean_q: Array, std_q: Array) -> Array:
     """`2 - 2 sqrt(2 s_p s_q / (s_p^2 + s_q^2)) exp(-(m_p - m_q)^2 / (4 (s_p^2 + s_q^2)))`."""
+    check_range("squared_hellinger_gaussians", 0, above=True, std_p=std_p, std_q=std_q)
     square = std_p**2 + std_q**2
     return 2 - 2 * jnp.sqrt(2 * std_p * std_q / square) * jnp.exp(-((mean_p - mean_q) ** 2) / (4 * square))
 
 
 def pearson_gaussians(mean_p: Array, mean_q: Array, std: Array) -> Array:
     """`exp((m_p - m_q)^2 / s^2) - 1`, of one common standard deviation."""
+    check_range("pearson_gaussians", 0, above=True, std=std)
     return jnp.expm1((mean_p - mean_q) ** 2 / std**2)
 
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ganjax.checks import check_range
 from ganjax.core import Array, Key, Metrics, PyTree
 
 Size = tuple[int, int]
@@ -36,6 +37,7 @@ def operator_bounds(kernel: Array, strides: Size = (1, 1)) -> tuple[Array, Array
     Returns:
         `|W|`, for images that hold a whole window, and `sqrt(ceil(h / s) ceil(w / t)) |W|`, for all.
     """
+    check_range("operator_bounds", 1, whole=True, strides=strides)
     norm = reshaped_norm(kernel)
     overlap = math.prod(math.ceil(k / s) for k, s in zip(kernel.shape[:2], strides, strict=True))
     return norm, math.sqrt(overlap) * norm
@@ -52,6 +54,7 @@ def circular_norm(kernel: Array, size: Size, strides: Size = (1, 1)) -> Array:
         size: height and width of the image, divisible by the strides.
         strides: of the convolution.
     """
+    check_range("circular_norm", 1, whole=True, size=size, strides=strides)
     _check_kernel("circular_norm", kernel)
     if any(n % s for n, s in zip(size, strides, strict=True)):
         raise ValueError(f"circular_norm: the size {size} is not divisible by the strides {strides}")
@@ -86,6 +89,7 @@ def operator_norm(
         padding: "SAME", "VALID", or (low, high) for each axis.
         steps: how many.
     """
+    check_range("operator_norm", 1, whole=True, size=size, strides=strides, steps=steps)
     _check_kernel("operator_norm", kernel)
 
     def forward(x: Array) -> Array:
@@ -118,6 +122,7 @@ def norms_of_convolutions(module: nn.Module, *inputs: Array, steps: int = 20, **
     Returns:
         `params -> {"<layer>/operator": |A|, "<layer>/reshaped": |W|}`, for every convolution.
     """
+    check_range("norms_of_convolutions", 1, whole=True, steps=steps)
     seen: dict[tuple[str, ...], tuple[Size, Size, Padding]] = {}
 
     def note(call, args, kwargs, context):
@@ -161,6 +166,8 @@ def lipschitz_estimate(critic: Callable[[Array], Array], x: Array, *, steps: int
         steps: of the ascent.
         length: of one step, in the units of x.
     """
+    check_range("lipschitz_estimate", 0, whole=True, steps=steps)
+    check_range("lipschitz_estimate", 0, above=True, length=length)
     axes = tuple(range(1, x.ndim))
 
     def steepness(x: Array) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 from jax.scipy.special import erf
 from numpy.typing import ArrayLike, NDArray
 
+from ganjax.checks import check_range
 from ganjax.core import Array, Key
 
 
@@ -59,6 +60,8 @@ def wasserstein_1d(x: Array, y: Array, *, x_weights: Array | None = None, y_weig
         w = jnp.ones_like(points) if weights is None else weights
         if w.shape != points.shape:
             raise ValueError(f"wasserstein_1d: {name}_weights has shape {w.shape}, expected {points.shape}")
+        check_range("wasserstein_1d", 0, **{f"{name}_weights": w})  # type: ignore[arg-type]
+        check_range("wasserstein_1d", 0, above=True, **{f"the sum of {name}_weights": w.sum()})  # type: ignore[arg-type]
         masses.append(w / w.sum())
     both = jnp.concatenate([x, y])
     order = jnp.argsort(both)
@@ -71,6 +74,7 @@ def wasserstein_gaussians_1d(mean_1: Array, std_1: Array, mean_2: Array, std_2: 
 
     `s sqrt(2 / pi) exp(-m^2 / 2 s^2) + m (1 - 2 Phi(-m / s))`, and m where s = 0.
     """
+    check_range("wasserstein_gaussians_1d", 0, std_1=std_1, std_2=std_2)
     m, s = jnp.abs(mean_1 - mean_2), jnp.abs(std_1 - std_2)
     safe = jnp.where(s > 0, s, 1.0)
     folded = s * np.sqrt(2 / np.pi) * jnp.exp(-(m**2) / (2 * safe**2)) + m * erf(m / (safe * np.sqrt(2)))
@@ -172,8 +176,7 @@ def entropic(
     x, y = jnp.asarray(x, float), jnp.asarray(y, float)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"entropic: x has shape {x.shape} and y {y.shape}, expected [N, D] and [M, D]")
-    if not epsilon > 0:
-        raise ValueError(f"entropic: epsilon is {epsilon}, expected a positive number; kantorovich is the limit 0")
+    check_range("entropic", 0, above=True, epsilon=epsilon)  # kantorovich is the limit 0
     distance = _distances(np.asarray(x, np.float64), np.asarray(y, np.float64))
     masses = [np.ones(len(p)) if w is None else np.asarray(w) for p, w in ((x, x_weights), (y, y_weights))]
     a, b, distance = _problem("entropic", masses[0] / abs(masses[0].sum()), masses[1] / abs(masses[1].sum()), distance)
@@ -218,8 +221,7 @@ def sliced_wasserstein(x: Array, y: Array, key: Key, *, projections: int = 128) 
             f"sliced_wasserstein: x has shape {x.shape} and y {y.shape}, expected two equal shapes [N, ...]; "
             "draw as many samples of each"
         )
-    if projections < 1:
-        raise ValueError(f"sliced_wasserstein: projections is {projections}, expected at least 1")
+    check_range("sliced_wasserstein", 1, whole=True, projections=projections)
     x, y = x.reshape(len(x), -1), y.reshape(len(y), -1)
     directions = jax.random.normal(key, (x.shape[1], projections), x.dtype)
     directions /= jnp.linalg.norm(directions, axis=0, keepdims=True)

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ganjax.checks import check_range
 from ganjax.errors import DataError
 
 SUBSAMPLE_SEED = 0
@@ -42,6 +43,7 @@ def positions_of_steps(seed: int, start: int, steps: int, *, batch_size: int, si
     Returns:
         [steps, batch_size] int32, row k equal to `positions(seed, start + k, ...)`.
     """
+    check_range("positions_of_steps", 0, whole=True, steps=steps)
     _check(seed, start, batch_size, size)
     rows = [positions(seed, start + k, batch_size=batch_size, size=size) for k in range(steps)]
     return np.array(rows, np.int32).reshape(steps, batch_size)
@@ -64,6 +66,7 @@ def subsample(size: int, count: int) -> np.ndarray:
     >>> (rows.tolist(), subsample(1000, 2).tolist() == rows[:2].tolist(), len(subsample(2, 3)))
     ([459, 206, 222], True, 2)
     """
+    check_range("subsample", 0, whole=True, size=size, count=count)
     return np.random.default_rng(SUBSAMPLE_SEED).permutation(size)[:count]
 
 

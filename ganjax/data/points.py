@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ganjax.checks import check_range
 from ganjax.data.dataset import Dataset, Mixture
 
 TRAIN, TEST = 100_000, 10_000  # samples of the data sets
@@ -16,12 +17,16 @@ LICENCE = "none needed, generated"
 
 def ring_centres(*, modes: int = 8, radius: float = 2.0) -> np.ndarray:
     """[modes, 2] float32: centre k lies on the circle at angle 2 pi k / modes."""
+    check_range("ring_centres", 1, whole=True, modes=modes)
+    check_range("ring_centres", 0, radius=radius)
     angle = 2 * np.pi * np.arange(modes) / modes
     return (radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)).astype(np.float32)
 
 
 def grid_centres(*, side: int = 5, spacing: float = 2.0) -> np.ndarray:
     """[side^2, 2] float32: a square grid around the origin, row by row of the first coordinate."""
+    check_range("grid_centres", 1, whole=True, side=side)
+    check_range("grid_centres", 0, spacing=spacing)
     ticks = spacing * (np.arange(side) - (side - 1) / 2)
     return np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.float32)
 
@@ -58,6 +63,8 @@ def swiss_roll(count: int, *, noise: float = 0.25, seed: int = 0) -> np.ndarray:
     Returns:
         Points [count, 2] float32, between about -2 and 2.
     """
+    check_range("swiss_roll", 1, whole=True, count=count)
+    check_range("swiss_roll", 0, noise=noise)
     from sklearn.datasets import make_swiss_roll
 
     roll = make_swiss_roll(n_samples=count, noise=noise, random_state=seed)[0]
@@ -86,6 +93,8 @@ def _set(name: str, draw: Callable[..., tuple[np.ndarray, np.ndarray]], mixture:
 
 
 def _mixture(centres: np.ndarray, sigma: float, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    check_range("a mixture", 1, whole=True, count=count)
+    check_range("a mixture", 0, sigma=sigma)
     rng = np.random.default_rng(seed)
     mode = rng.integers(len(centres), size=count, dtype=np.int32)
     x = centres[mode] + sigma * rng.standard_normal((count, centres.shape[1]))

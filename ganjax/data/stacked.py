@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ganjax.checks import check_range
 from ganjax.data.dataset import Dataset
 from ganjax.errors import DataError
 
@@ -23,6 +24,7 @@ def stacked(base: Dataset, *, count: int = COUNT, test_count: int = TEST_COUNT, 
     Raises:
         DataError: the base is not grey or has no labels.
     """
+    check_range("stacked", 1, whole=True, count=count, test_count=test_count)
     if base.shape[2:] != (1,) or base.y_train is None:
         raise DataError(
             f"stacked:{base.name}: its examples have shape {base.shape} and "

@@ -65,8 +65,7 @@ def ema(decay: float | Array, *, warmup: bool = False) -> Average:
         decay: in [0, 1); the average looks back over about `1 / (1 - decay)` steps.
         warmup: use `min(decay, (1 + t) / (10 + t))` at step t, so that early parameters are forgotten sooner.
     """
-    if not isinstance(decay, jax.core.Tracer) and not 0 <= decay < 1:
-        raise ValueError(f"ema: decay is {decay}, expected 0 <= decay < 1")
+    check_range("ema", 0, 1, below=True, decay=decay)
     if not warmup:
         return _average(lambda count: jnp.asarray(1 - decay, count.dtype))
     return _average(lambda count: 1 - jnp.minimum(decay, (1 + count) / (10 + count)))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ganjax.checks import check_range
 from ganjax.core import Array, Key, noise
 
 
@@ -68,10 +69,9 @@ def truncated(key: Key, shape: tuple[int, ...], threshold: float) -> Array:
         shape: of the latents.
         threshold: positive; `inf` truncates nothing and gives `jax.random.normal(key, shape)`.
     """
-    if not threshold > 0:
-        raise ValueError(f"truncated: threshold is {threshold}, expected a positive number")
-    if math.isinf(threshold):
+    if threshold == math.inf:
         return jax.random.normal(key, shape)
+    check_range("truncated", 0, above=True, threshold=threshold)
     return jax.random.truncated_normal(key, -threshold, threshold, shape)
 
 
@@ -88,6 +88,8 @@ def group_means(z: Array, group: Array, *, groups: int) -> Array:
     """
     if z.ndim != 2 or group.shape != z.shape[:1]:
         raise ValueError(f"group_means: z has shape {z.shape} and group {group.shape}, expected [N, Z] and [N]")
+    check_range("group_means", 1, whole=True, groups=groups)
+    check_range("group_means", 0, groups - 1, whole=True, group=group)
     member = jax.nn.one_hot(group, groups, dtype=z.dtype, axis=0)
     return member @ z / member.sum(1, keepdims=True)
 
@@ -134,8 +136,9 @@ def project(
         prior_weight: of the squared length of z.
         feature: `[B, ...] -> [B, ...]`, what is compared; the images themselves by default.
     """
-    if min(size, starts, steps) < 1:
-        raise ValueError(f"project: expected size, starts and steps of at least 1, got {size=}, {starts=}, {steps=}")
+    check_range("project", 1, whole=True, size=size, starts=starts, steps=steps)
+    check_range("project", 0, above=True, learning_rate=learning_rate)
+    check_range("project", 0, prior_weight=prior_weight)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"project: x is {x.dtype}, expected floating values as the generator makes them")
     wanted = feature(x)
@@ -168,10 +171,11 @@ def project(
 
 def _times(z_0: Array, z_1: Array, count: int) -> Array:
     """[..., count, 1] from 0 to 1."""
-    if z_0.shape != z_1.shape or z_0.ndim == 0 or count < 2:
-        raise ValueError(
-            f"a path has ends of one shape [..., Z] and at least 2 points, got {z_0.shape}, {z_1.shape} and {count=}"
-        )
+    if z_0.shape != z_1.shape or z_0.ndim == 0:
+        raise ValueError(f"a path has ends of one shape [..., Z], got {z_0.shape} and {z_1.shape}")
+    if not all(jnp.issubdtype(z.dtype, jnp.floating) for z in (z_0, z_1)):
+        raise TypeError(f"a path has floating ends, got {z_0.dtype} and {z_1.dtype}")
+    check_range("a path", 2, whole=True, count=count)
     return jnp.linspace(0, 1, count, dtype=z_0.dtype).reshape(*[1] * (z_0.ndim - 1), count, 1)
 
 

@@ -52,7 +52,7 @@ def bilinear(
     """
     if matrix is not None and jnp.ndim(matrix) != 2:
         raise ValueError(f"bilinear: matrix has shape {jnp.shape(matrix)}, expected two axes [m, n]")
-    check_range("bilinear", mu=mu)
+    check_range("bilinear", mu=mu, matrix=matrix)
     shapes = [(), ()] if matrix is None else [(n,) for n in jnp.shape(matrix)]
 
     def value(params: PerPlayer, batch: PyTree, key: Key) -> Array:
@@ -83,6 +83,7 @@ def quadratic(
     eigenvalues = np.asarray(spectrum, complex)
     if eigenvalues.ndim != 1 or eigenvalues.size == 0:
         raise ValueError(f"quadratic: spectrum has shape {eigenvalues.shape}, expected [n] with n >= 1")
+    check_range("quadratic, the spectrum", real=eigenvalues.real, imaginary=eigenvalues.imag)
     n = eigenvalues.size
     if rotation_seed is None:
         turn_a = turn_b = np.eye(n)
@@ -115,6 +116,7 @@ def matrix_game(payoff: Array, *, start: tuple | None = None) -> Game:
     """
     if jnp.ndim(payoff) != 2:
         raise ValueError(f"matrix_game: payoff has shape {jnp.shape(payoff)}, expected two axes [m, n]")
+    check_range("matrix_game", payoff=payoff)
     shapes = [(n,) for n in jnp.shape(payoff)]
     begin = [1 / shape[0] for shape in shapes] if start is None else start
 
@@ -148,6 +150,7 @@ def linear_gan(mean: Array, covariance: Array, *, start: tuple | None = None) ->
             f"linear_gan: mean has shape {jnp.shape(mean)} and covariance {jnp.shape(covariance)}, "
             "expected [d] and [d, d]"
         )
+    check_range("linear_gan", mean=mean, covariance=covariance)
 
     def value(params: PerPlayer, batch: PyTree, key: Key) -> Array:
         del batch, key

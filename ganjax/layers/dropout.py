@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ganjax.checks import check_range
 from ganjax.core import Array, global_index, noise
 
 SHARED = "shared"  # the stream of random numbers whose key all devices share; Flax's "dropout" has one for each device
@@ -22,6 +23,7 @@ class Dropout(nn.Module):
     @nn.compact
     def __call__(self, x: Array, *, deterministic: bool) -> Array:
         """[B, ...] to [B, ...]; `deterministic` gives x itself, and so does the initialisation."""
+        check_range("Dropout", 0, 1, below=True, rate=self.rate)
         if deterministic or self.rate == 0 or self.is_initializing():
             return x
         index = global_index(len(x), self.axis_name)

@@ -6,17 +6,21 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from ganjax.checks import check_range
 from ganjax.core import Array, Judgement
 from ganjax.errors import ConfigError
 
 
 def check_labels(labels: Array | None, num_classes: int) -> None:
-    """Raises `ConfigError` where a conditional model is called without labels."""
+    """Raises `ConfigError` where a conditional model is called without labels, `ValueError` where one is no class."""
+    check_range("labels", 0, whole=True, num_classes=num_classes)
     if num_classes and labels is None:
         raise ConfigError(
             f"labels: got None, expected int32 [B], because num_classes={num_classes}. Pass labels, "
             "or set num_classes=0 for an unconditional model."
         )
+    if num_classes:
+        check_range("labels", 0, num_classes - 1, whole=True, labels=labels)
 
 
 def projection(features: Array, labels: Array | None, num_classes: int, **table: Any) -> Array:

@@ -8,11 +8,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 from flax.typing import Dtype
 
+from ganjax.checks import check_range
 from ganjax.core import Array
 
 
 def _grouped(x: Array, group: int | None) -> Array:
     """[B, ...] to [size, B / size, ...]: one row of examples is not compared, one column is."""
+    check_range("minibatch layer", 1, whole=True, group=group)
     size = len(x) if group is None else min(group, len(x))
     if len(x) % size:
         raise ValueError(f"minibatch layer: a batch of {len(x)} has no groups of {size}; expected a multiple")
@@ -34,6 +36,7 @@ class MinibatchDiscrimination(nn.Module):
     @nn.compact
     def __call__(self, f: Array) -> Array:
         """[B, F] to [B, F + kernels]."""
+        check_range("MinibatchDiscrimination", 1, whole=True, kernels=self.kernels, dims=self.dims)
         m_BxKD = nn.Dense(self.kernels * self.dims, use_bias=False, dtype=self.dtype)(f)
         m_GxNxKxD = _grouped(m_BxKD.reshape(len(f), self.kernels, self.dims), self.group)
         distance_GxGxNxK = jnp.abs(m_GxNxKxD[:, None] - m_GxNxKxD[None]).sum(-1)
@@ -66,4 +69,5 @@ class Maxout(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """[B, F] to [B, features]."""
+        check_range("Maxout", 1, whole=True, features=self.features, pieces=self.pieces)
         return nn.Dense(self.features * self.pieces, dtype=self.dtype)(x).reshape(len(x), -1, self.pieces).max(-1)

@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from ganjax.checks import check_range
 from ganjax.core import Array
 
 # Flax's momentum 0.99 looks back 100 steps, far too long in a game whose players move; 0.9 is what GAN code
@@ -29,6 +30,7 @@ class ConditionalBatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Array, condition: Array, *, train: bool) -> Array:
         """[B, ..., C] maps and conditions, [B] int32 classes or [B, F] vectors, to [B, ..., C]."""
+        check_range("ConditionalBatchNorm", 0, whole=True, num_classes=self.num_classes)
         normal = BatchNorm(
             use_running_average=not train,
             use_scale=False,

@@ -14,6 +14,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from ganjax.checks import check_name
 from ganjax.core import Array
 from ganjax.layers.convolution import conv_general_dilated, conv_transpose
 
@@ -73,6 +74,7 @@ class Conv3x3(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """[N, H, W, C] to [N, P, Q, features]: the same size, doubled or halved."""
+        check_name("Conv3x3", "resample", self.resample, ("none", "up", "down"))
         kernel = self.param("kernel", self.kernel_init, (3, 3, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)

@@ -7,7 +7,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from ganjax.checks import check_name
 from ganjax.core import Array
+from ganjax.errors import ConfigError
 from ganjax.layers.attention import SelfAttention
 from ganjax.layers.convolution import Conv
 from ganjax.layers.resampling import Conv3x3, double, mean_pool
@@ -30,6 +32,7 @@ class UpBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """[B, H, W, C] to [B, 2H, 2W, features]."""
+        check_name("UpBlock", "resample", self.resample, ("up", "none"))
         conv = partial(Conv3x3, self.features, kernel_init=self.kernel_init, dtype=self.dtype)
         h = conv(resample=self.resample, name="conv_0")(jax.nn.relu(self.norm(x)))
         h = conv(name="conv_1")(jax.nn.relu(self.norm(h)))
@@ -52,6 +55,7 @@ class DownBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """[B, H, W, C] to [B, H / 2, W / 2, features]."""
+        check_name("DownBlock", "resample", self.resample, ("down", "none"))
         conv = partial(Conv3x3, kernel_init=self.kernel_init, dtype=self.dtype)
         hidden = self.hidden or (self.features if self.first else x.shape[-1])
         h = conv(hidden, name="conv_0")(x if self.first else jax.nn.relu(x))
@@ -86,10 +90,15 @@ def stacked(
         attention_init: kernels of the self-attention.
         dtype: what all of them compute in.
         options: arguments of all blocks.
+
+    Raises:
+        ConfigError: there is no map of the side `attention`.
     """
     make = nn.remat(block) if remat else block
     for i, own in enumerate(each):
         x = make(**own, **options, dtype=dtype, name=f"block_{i}")(x)
         if attention and x.shape[1] == attention:
             x, attention = SelfAttention(kernel_init=attention_init, dtype=dtype)(x), 0
+    if attention:
+        raise ConfigError(f"attention is {attention}, but no block ends in a map of that side; take that of one, or 0")
     return x

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+from ganjax.checks import check_range
 from ganjax.core import Array
 
 
@@ -26,6 +27,7 @@ def bilinear(x: Array, size: tuple[int, int], *, half_pixel: bool = True) -> Arr
     Raises:
         ValueError: x is not of rank 4.
     """
+    check_range("bilinear", 1, whole=True, size=size)
     if x.ndim != 4:
         raise ValueError(f"x has shape {x.shape}, expected [B, H, W, C]; add a batch axis with x[None].")
     rows, columns = (jnp.asarray(_matrix(n, m, half_pixel), x.dtype) for n, m in zip(x.shape[1:3], size, strict=True))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ganjax.checks import check_range
 from ganjax.metrics.sets import blocks, features, float64
 
 
@@ -120,6 +121,7 @@ def frechet_distance_infinity(x: ArrayLike, reference: Moments, *, sizes: Sequen
         TypeError: x is not floating.
         ValueError: sizes out of range, or features that do not fit.
     """
+    check_range("frechet_distance_infinity", 2, whole=True, sizes=sizes)
     name = "frechet_distance_infinity"
     (x,) = features(name, x=x)
     if len(set(sizes)) < 2 or min(sizes) < 2 or max(sizes) > len(x):
@@ -136,6 +138,7 @@ def frechet_bias(dimensions: int, count: int) -> float:
 
     The first term is of the mean, the second of the covariance. Against M real samples it is added once more with M.
     """
+    check_range("frechet_bias", 1, whole=True, dimensions=dimensions, count=count)
     return dimensions / count + dimensions * (dimensions + 1) / (4 * count)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ganjax.checks import check_range
 from ganjax.metrics.sets import blocks, features, float64
 
 
@@ -39,11 +40,15 @@ def predictions(probabilities: ArrayLike) -> Predictions:
 
 def merge_predictions(a: Predictions, b: Predictions) -> Predictions:
     """Those of both sets together: of batches, of devices, of processes."""
+    if a.probability.shape != b.probability.shape:
+        shapes = f"{a.probability.shape} and {b.probability.shape}"
+        raise ValueError(f"merge_predictions: probabilities have shapes {shapes}, expected the same classes")
     return Predictions(a.count + b.count, a.probability + b.probability, a.negentropy + b.negentropy)
 
 
 def score_predictions(total: Predictions) -> float:
     """The `inception_score`, in one split, of what `predictions` summed up."""
+    check_range("score_predictions", 1, whole=True, count=total.count)
     marginal = total.probability / total.count
     return float(np.exp(total.negentropy / total.count - _xlogx(marginal).sum()))
 
@@ -63,6 +68,7 @@ def inception_score(probabilities: ArrayLike, *, splits: int = 1) -> InceptionSc
         TypeError: probabilities are not floating.
         ValueError: another rank, rows that are no distributions, or splits out of range.
     """
+    check_range("inception_score", 1, whole=True, splits=splits)
     p = _distributions("inception_score", probabilities)
     if not 1 <= splits <= len(p):
         raise ValueError(f"inception_score: splits is {splits}, expected 1 to {len(p)}, the number of samples")

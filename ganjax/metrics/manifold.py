@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ganjax.checks import check_range
 from ganjax.metrics.sets import features, squared_distances
 
 
@@ -65,13 +66,14 @@ def perfect_coverage(real: int, fake: int, *, k: int = 5) -> float:
     `1 - (N - 1) ... (N - k) / ((N + M - 1) ... (N + M - k))` with N real and M fake examples: near `1 - 2^-k` for
     N = M, 96.9 % with k = 5.
     """
+    check_range("perfect_coverage", 1, whole=True, fake=fake, k=k)
+    check_range("perfect_coverage", k + 1, whole=True, real=real)
     i = np.arange(1, k + 1)
     return float(1 - np.prod((real - i) / (real + fake - i)))
 
 
 def _checked(name: str, x_real: ArrayLike, x_fake: ArrayLike, k: int) -> list[NDArray]:
-    if k < 1:
-        raise ValueError(f"{name}: k is {k}, expected at least 1")
+    check_range(name, 1, whole=True, k=k)
     return features(name, least=k + 1, x_real=x_real, x_fake=x_fake)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from jax.scipy.special import gammainc
 from jax.scipy.stats import norm
 
+from ganjax.checks import check_range
 from ganjax.core import Array
 
 
@@ -51,6 +52,7 @@ def modes(
     Raises:
         ValueError: samples or centres are not matrices of the same width, or std is not a scalar.
     """
+    check_range("modes", 0, above=True, std=std, radius=radius)
     _check("modes", samples, centres, std)
     squares = ((samples[:, None] - centres[None]) ** 2).sum(-1)
     nearest, near = squares.argmin(1), squares.min(1) <= (radius * std) ** 2
@@ -70,6 +72,11 @@ def histogram_modes(histogram: Array, count: int, *, least: float | Array = 0.0)
         count: N, all samples.
         least: share of all samples that a captured mode holds; with 0, one is enough.
     """
+    check_range("histogram_modes", 1, whole=True, count=count)
+    check_range("histogram_modes", 0, 1, least=least)
+    check_range(
+        "histogram_modes", 0, count, whole=True, histogram=histogram, **{"the sum of histogram": histogram.sum()}
+    )
     total, k = histogram.sum(), histogram.shape[-1]
     share = histogram / jnp.maximum(total, 1)
     log_k = jnp.log(jnp.asarray(k, share.dtype))
@@ -100,6 +107,7 @@ def label_modes(labels: Array, classes: int, *, least: float | Array = 0.0) -> M
         TypeError: labels are not integers.
         ValueError: labels have another rank.
     """
+    check_range("label_modes", 1, whole=True, classes=classes)
     if labels.ndim not in (1, 2) or not labels.size:
         raise ValueError(f"label_modes: labels have shape {labels.shape}, expected [N] or [N, S], not empty")
     if not jnp.issubdtype(labels.dtype, jnp.integer):
@@ -120,6 +128,8 @@ def perfect_modes(number: int, count: int, *, dimensions: int = 2, radius: float
         more means that the modes have shrunk. Its expected reverse divergence, `(K - 1) / (2 N)` nats with N
         high-quality samples, and its expected total variation, from the mean absolute deviation of the binomial.
     """
+    check_range("perfect_modes", 1, whole=True, number=number, count=count, dimensions=dimensions)
+    check_range("perfect_modes", 0, above=True, radius=radius)
     quality = float(gammainc(dimensions / 2, radius**2 / 2))
     near = count * quality
     return PerfectModes(quality, (number - 1) / (2 * near), _deviation(round(near), np.full(number, 1 / number)))
@@ -140,6 +150,8 @@ def density_tv(samples: Array, centres: Array, std: float | Array, *, reach: int
     Raises:
         ValueError: samples or centres are not matrices of the same width, or std is not a scalar.
     """
+    check_range("density_tv", 0, above=True, std=std)
+    check_range("density_tv", 1, whole=True, reach=reach)
     _check("density_tv", samples, centres, std)
     side, dimensions = 2 * reach, samples.shape[1]
     offset = samples[:, None] - centres[None]
@@ -156,6 +168,7 @@ def density_tv(samples: Array, centres: Array, std: float | Array, *, reach: int
 
 def perfect_density_tv(number: int, count: int, *, dimensions: int = 2, reach: int = 4) -> float:
     """The `density_tv` that a perfect sampler is expected to score on `number` modes with `count` samples."""
+    check_range("perfect_density_tv", 1, whole=True, number=number, count=count, dimensions=dimensions, reach=reach)
     return _deviation(count, np.asarray(_cells(number, reach, dimensions), np.float64))
 
 

@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ganjax.checks import check_name
 from ganjax.core import Array, Judgement
 from ganjax.errors import DataError
 from ganjax.layers.convolution import Conv, ConvTranspose
@@ -75,6 +76,7 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, z: Array, labels: Array | None = None, *, train: bool) -> Array:
         """[B, Z] latents and [B] int32 labels to images [B, H, W, C]."""
+        check_name("dcgan.Generator", "conditioning", self.conditioning, ("concatenation", "batch_norm"))
         check_image_shape(self.shape)
         check_labels(labels, self.num_classes)
         by_class = self.num_classes > 0 and self.conditioning == "batch_norm"

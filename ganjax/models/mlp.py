@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ganjax.checks import check_name, check_range
 from ganjax.core import Array, Judgement, Key
 from ganjax.layers.dropout import Dropout
 from ganjax.layers.heads import check_labels, judgement, projection
@@ -32,6 +33,7 @@ def dense(features: int, inputs: int, initialisation: Initialisation, **options:
     the plane; with zero biases they all pass through the origin, and mixtures of Gaussians are learned several times
     as slowly (experiments/mode_collapse.py).
     """
+    check_name("dense", "initialisation", initialisation, get_args(Initialisation))
     if initialisation == "lecun_normal":
         return nn.Dense(features, **options)
 
@@ -103,6 +105,8 @@ class Discriminator(nn.Module):
     @nn.compact
     def __call__(self, x: Array, labels: Array | None = None, *, train: bool) -> Array | Judgement:
         """[B, ...] examples and [B] int32 labels to logits [B], or to a `Judgement` if there are heads."""
+        check_name("mlp.Discriminator", "minibatch", self.minibatch, ("none", "discrimination", "std"))
+        check_range("mlp.Discriminator", 0, whole=True, maxout=self.maxout)
         check_labels(labels, self.num_classes)
         affine = partial(dense, initialisation=self.initialisation, dtype=self.dtype)
         h_BxF = x.reshape(x.shape[0], -1)

@@ -21,6 +21,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ganjax.checks import check_name
 from ganjax.core import Array, Judgement
 from ganjax.errors import DataError
 from ganjax.layers.heads import check_labels, judgement, projection
@@ -146,6 +147,7 @@ class Discriminator(nn.Module):
     @nn.compact
     def __call__(self, x: Array, labels: Array | None = None) -> Array | Judgement:
         """[B, H, W, C] images and [B] int32 labels to logits [B], or to a `Judgement` if there are heads."""
+        check_name("resnet.Discriminator", "pooling", self.pooling, ("sum", "mean"))
         check_labels(labels, self.num_classes)
         size = layout(x.shape[1:])
         how: dict[str, Any] = {"attention": self.attention, "remat": self.remat, "dtype": self.dtype}

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import iv
 
+from ganjax.checks import check_range
+
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 
@@ -23,21 +25,25 @@ Real = NDArray[np.float64]
 
 def simultaneous_multiplier(eta: ArrayLike) -> Complex:
     """`1 + i eta`: the norm grows by `sqrt(1 + eta^2)` and turns by `arctan(eta)` each step; never stable."""
+    check_range("simultaneous_multiplier", 0, eta=eta)
     return 1 + 1j * np.asarray(eta, float)
 
 
 def two_time_scale_multiplier(eta_a: ArrayLike, eta_b: ArrayLike) -> Complex:
     """`1 + i sqrt(eta_a eta_b)` and its conjugate: two time scales (Heusel et al. 2017) never stabilise this game."""
+    check_range("two_time_scale_multiplier", 0, eta_a=eta_a, eta_b=eta_b)
     return simultaneous_multiplier(np.sqrt(np.asarray(eta_a, float) * np.asarray(eta_b, float)))
 
 
 def proximal_multiplier(eta: ArrayLike) -> Complex:
     """`1 / (1 - i eta)`, from `z+ = z + i eta z+` (Rockafellar 1976): `1 / sqrt(1 + eta^2)`, stable for every step."""
+    check_range("proximal_multiplier", 0, eta=eta)
     return 1 / (1 - 1j * np.asarray(eta, float))
 
 
 def competitive_multiplier(eta: ArrayLike) -> Complex:
     """The proximal point's: the game is its own bilinear approximation (Schaefer and Anandkumar 2019)."""
+    check_range("competitive_multiplier", 0, eta=eta)
     return proximal_multiplier(eta)
 
 
@@ -46,6 +52,7 @@ def extragradient_multiplier(eta: ArrayLike, gamma: ArrayLike | None = None) -> 
 
     Then the modulus is `sqrt(1 - eta^2 + eta^4)`. The linearised competitive gradient descent has the same number.
     """
+    check_range("extragradient_multiplier", 0, eta=eta, gamma=gamma)
     return consensus_multiplier(eta, eta if gamma is None else gamma)
 
 
@@ -56,16 +63,19 @@ def consensus_multiplier(eta: ArrayLike, gamma: ArrayLike) -> Complex:
     penalty `gamma / 2 |v_j|^2` of both players, and simultaneous play of the regularised game
     `gamma a^2 / 2 + a b - gamma b^2 / 2`.
     """
+    check_range("consensus_multiplier", 0, eta=eta, gamma=gamma)
     return simultaneous_multiplier(eta) - np.asarray(eta, float) * np.asarray(gamma, float)
 
 
 def opponent_lookahead_multiplier(eta: ArrayLike, alpha: ArrayLike) -> Complex:
     """`1 - eta alpha + i eta`: each faces the opponent after a step alpha (Zhang and Lesser 2010)."""
+    check_range("opponent_lookahead_multiplier", 0, eta=eta, alpha=alpha)
     return consensus_multiplier(eta, alpha)
 
 
 def lola_multiplier(eta: ArrayLike, alpha: ArrayLike) -> Complex:
     """`1 - 2 eta alpha + i eta`: the gradient of `a (b + alpha a)` is `b + 2 alpha a` (Foerster et al. 2018)."""
+    check_range("lola_multiplier", 0, eta=eta, alpha=alpha)
     return consensus_multiplier(eta, 2 * np.asarray(alpha, float))
 
 
@@ -74,6 +84,7 @@ def runge_kutta_multiplier(eta: ArrayLike, order: int) -> Complex:
 
     Its squared modulus is `1 + eta^2`, `1 + eta^4 / 4`, `1 - eta^4 / 12 + eta^6 / 36`, `1 - eta^6 / 72 + eta^8 / 576`.
     """
+    check_range("runge_kutta_multiplier", 0, eta=eta)
     if not 1 <= order <= 4:
         raise ValueError(f"runge_kutta_multiplier: order is {order}, expected 1 to 4")
     turn = 1j * np.asarray(eta, float)
@@ -86,6 +97,8 @@ def lookahead_multiplier(multiplier: ArrayLike, k: int, alpha: ArrayLike) -> Com
     Over simultaneous play with a small eta its modulus is `1 - alpha k eta^2 (k - 1 - alpha k) / 2`: it contracts if
     and only if `alpha < 1 - 1 / k`.
     """
+    check_range("lookahead_multiplier", 1, whole=True, k=k)
+    check_range("lookahead_multiplier", 0, 1, above=True, alpha=alpha)
     alpha = np.asarray(alpha, float)
     return 1 - alpha + alpha * np.asarray(multiplier, complex) ** k
 
@@ -99,6 +112,7 @@ def optimistic_roots(eta: ArrayLike) -> Complex:
     From `z+ = z + 2 i eta z - i eta z_-` (Daskalakis et al. 2018). The larger modulus, first, is
     `sqrt((1 + sqrt(1 - 4 eta^2)) / 2)` up to `eta = 1/2` and `sqrt(1/4 + (eta + sqrt(4 eta^2 - 1) / 2)^2)` beyond.
     """
+    check_range("optimistic_roots", 0, eta=eta)
     return _quadratic_roots(1 + 2j * np.asarray(eta, float), 1j * np.asarray(eta, float))
 
 
@@ -108,6 +122,8 @@ def heavy_ball_roots(eta: ArrayLike, beta: ArrayLike) -> Complex:
     From `z+ = z + i eta z + beta (z - z_-)` (Polyak 1964). The larger modulus is above 1 for all `eta != 0` and
     `-1 < beta < 1`: in simultaneous play no momentum helps (Gidel et al. 2019).
     """
+    check_range("heavy_ball_roots", 0, eta=eta)
+    check_range("heavy_ball_roots", -1, 1, above=True, below=True, beta=beta)
     return _quadratic_roots(1 + np.asarray(beta, float) + 1j * np.asarray(eta, float), np.asarray(beta, complex))
 
 
@@ -116,6 +132,8 @@ def alternating_momentum_roots(eta: float, beta_a: float, beta_b: float) -> Comp
 
     They are closed under conjugation, and the same whoever plays first.
     """
+    check_range("alternating_momentum_roots", 0, eta=eta)
+    check_range("alternating_momentum_roots", -1, 1, above=True, below=True, beta_a=beta_a, beta_b=beta_b)
     quartic = np.poly([1.0, 1.0, beta_a, beta_b])
     quartic[1] += eta**2
     return np.roots(quartic).astype(complex)
@@ -127,12 +145,14 @@ def alternating_momentum_converges(beta_a: ArrayLike, beta_b: ArrayLike) -> NDAr
     With `p = (1 - beta_a)(1 - beta_b)` and `s = 2 - beta_a - beta_b` the rate is `1 - eta^2 (2 p - s) / (2 p^2)`.
     Larger steps flip at `alternating_momentum_flip`, if not before.
     """
+    check_range("alternating_momentum_converges", -1, 1, above=True, below=True, beta_a=beta_a, beta_b=beta_b)
     beta_a, beta_b = np.asarray(beta_a, float), np.asarray(beta_b, float)
     return beta_a + beta_b < 2 * beta_a * beta_b
 
 
 def alternating_momentum_flip(beta_a: ArrayLike, beta_b: ArrayLike) -> Real:
     """The step `2 sqrt((1 + beta_a)(1 + beta_b))` at which a root passes -1; without momentum the 2 of plain play."""
+    check_range("alternating_momentum_flip", -1, 1, above=True, below=True, beta_a=beta_a, beta_b=beta_b)
     return 2 * np.sqrt((1 + np.asarray(beta_a, float)) * (1 + np.asarray(beta_b, float)))
 
 
@@ -145,12 +165,15 @@ def alternating_matrix(eta: float, eta_b: float | None = None) -> Real:
     Its determinant is 1 and, for `0 < eta < 2`, its eigenvalues lie on the unit circle at the angle
     `+-2 arcsin(eta / 2)`: the orbit is bounded, an ellipse, and closed after n steps if `eta = 2 sin(pi / n)`.
     """
+    check_range("alternating_matrix", 0, eta=eta, eta_b=eta_b)
     eta_b = eta if eta_b is None else eta_b
     return np.array([[1.0, -eta], [eta_b, 1 - eta * eta_b]])
 
 
 def turns_matrix(eta: float, turns: int) -> Real:
     """The step in which b makes `turns` steps for each one of a: they add up to one of `turns eta`, [2, 2]."""
+    check_range("turns_matrix", 0, eta=eta)
+    check_range("turns_matrix", 1, whole=True, turns=turns)
     return alternating_matrix(eta, turns * eta)
 
 
@@ -162,6 +185,8 @@ def unrolled_matrix(eta: float, steps: int, step: float, *, backpropagate: bool 
     without backpropagation, so that one step without it neither grows nor shrinks. With `u = eta` and backpropagation
     the rule converges until a root passes -1, at `eta = 2 / sqrt(4 steps - 1)`.
     """
+    check_range("unrolled_matrix", 0, eta=eta, step=step)
+    check_range("unrolled_matrix", 1, whole=True, steps=steps)
     pull = (2 if backpropagate else 1) * steps * step
     return np.array([[1 - pull * eta, -eta], [eta, 1.0]])
 
@@ -171,23 +196,25 @@ def unrolled_matrix(eta: float, steps: int, step: float, *, backpropagate: bool 
 
 def alternating_invariant(a: ArrayLike, b: ArrayLike, eta: float, *, a_first: bool = True) -> Real:
     """`a^2 + b^2 - eta a b`, which alternating play conserves exactly; `+ eta a b` if b plays first."""
+    check_range("alternating_invariant", 0, eta=eta)
     return weighted_energy(a, b, 1.0, 1.0) - (eta if a_first else -eta) * np.asarray(a) * np.asarray(b)
 
 
 def two_time_scale_invariant(a: ArrayLike, b: ArrayLike, eta_a: float, eta_b: float) -> Real:
     """`eta_b a^2 + eta_a b^2 - eta_a eta_b a b`, which alternating play with two step sizes conserves, a first."""
+    check_range("two_time_scale_invariant", 0, eta_a=eta_a, eta_b=eta_b)
     return weighted_energy(a, b, eta_a, eta_b) - eta_a * eta_b * np.asarray(a) * np.asarray(b)
 
 
 def weighted_energy(a: ArrayLike, b: ArrayLike, eta_a: float, eta_b: float) -> Real:
     """`eta_b a^2 + eta_a b^2`: simultaneous play multiplies it by exactly `1 + eta_a eta_b` each step."""
+    check_range("weighted_energy", 0, eta_a=eta_a, eta_b=eta_b)
     return np.asarray(eta_b * np.asarray(a) ** 2 + eta_a * np.asarray(b) ** 2)
 
 
 def closing_step(n: int) -> float:
     """The step `2 sin(pi / n)` with which alternating play is back at its start after n >= 3 steps."""
-    if n < 3:
-        raise ValueError(f"closing_step: n is {n}, expected at least 3")
+    check_range("closing_step", 3, whole=True, n=n)
     return 2 * float(np.sin(np.pi / n))
 
 
@@ -200,6 +227,7 @@ def simultaneous_drift(eta: ArrayLike) -> Complex:
     The real part `log(1 + eta^2) / (2 eta)` is its growth, `eta / 2` at first order (Rosca et al. 2021), the imaginary
     part `arctan(eta) / eta` its angular speed.
     """
+    check_range("simultaneous_drift", 0, above=True, eta=eta)
     eta = np.asarray(eta, float)
     return (np.log1p(eta**2) / 2 + 1j * np.arctan(eta)) / eta
 
@@ -210,6 +238,7 @@ def alternating_generator(eta: float) -> Real:
     `G = (phi / (eta sin phi)) [[eta^2 / 2, -eta], [eta, -eta^2 / 2]]` with `phi = 2 arcsin(eta / 2)`: from
     `M = cos(phi) I + (M - cos(phi) I)`, whose second part squares to `-sin(phi)^2 I`.
     """
+    check_range("alternating_generator", 0, 2, above=True, below=True, eta=eta)
     phi = 2 * np.arcsin(eta / 2)
     return phi / (eta * np.sin(phi)) * np.array([[eta**2 / 2, -eta], [eta, -(eta**2) / 2]])
 
@@ -226,6 +255,7 @@ def average_opponent_flow(t: ArrayLike, start: tuple[float, float] = (1.0, 1.0),
         start: (a, b) at time 0.
         both: both players face the average; otherwise a alone.
     """
+    check_range("average_opponent_flow", 0, t=t)
     t = np.asarray(t, float)
     if both:
         return complex(*start) * iv(0, 2 * np.sqrt(1j * t))
@@ -242,6 +272,7 @@ def ema_opponent_exponents(tau: float, *, both: bool = False) -> Complex:
     `tau m' = b - m`, `a' = -m`, `b' = a` give `tau s^3 + s^2 + 1 = 0`; its real root is negative and the pair has a
     positive real part for every tau > 0, so it is unstable. Both players: `tau s^2 + s = +-i`, unstable too.
     """
+    check_range("ema_opponent_exponents", 0, above=True, tau=tau)
     if not both:
         return np.roots([tau, 1.0, 0.0, 1.0]).astype(complex)
     return np.concatenate([np.roots([tau, 1.0, -1j]), np.roots([tau, 1.0, 1j])])
@@ -256,6 +287,7 @@ def damped_limit(gamma: float) -> float:
     The best rate is `1 / sqrt(1 + gamma^2)`. For consensus and its kin gamma is the weight, for extragradient the
     extrapolation, for opponent look-ahead alpha, for LOLA `2 alpha`.
     """
+    check_range("damped_limit", 0, gamma=gamma)
     return 2 * gamma / (1 + gamma**2)
 
 

@@ -7,15 +7,18 @@ GAN, 1 and 0 of the Wasserstein GAN. SGD has the step h for both players; in alt
 """
 
 from math import pi
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
+from ganjax.checks import check_name, check_range
+
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 Play = Literal["flow", "simultaneous", "alternating"]
+PLAYS = get_args(Play)
 
 SLOPE: dict[str, float] = {"gan": 0.5, "wasserstein": 1.0}  # f'(0)
 CURVATURE: dict[str, float] = {"gan": -0.25, "wasserstein": 0.0}  # f''(0)
@@ -30,16 +33,19 @@ def dirac_eigenvalues(slope: float) -> Complex:
     Mescheder et al. 2018, section 2. The relativistic game is the same, and so are weight clipping and the one-sided
     penalty where they don't act.
     """
+    check_range("dirac_eigenvalues", 0, slope=slope)
     return _pair(0.0, slope**2)
 
 
 def penalty_eigenvalues(gamma: ArrayLike, slope: float) -> Complex:
     """`-gamma/2 +- sqrt(gamma^2/4 - f'(0)^2)`, [..., 2]: R1 and R2 (Mescheder et al. 2018, section 3)."""
+    check_range("penalty_eigenvalues", 0, gamma=gamma)
     return _pair(-np.asarray(gamma, float) / 2, slope**2)
 
 
 def critical_gamma(slope: float) -> float:
     """`2 f'(0)`, the weight of R1 above which nothing turns; 1 for the GAN, 2 for the Wasserstein GAN."""
+    check_range("critical_gamma", 0, slope=slope)
     return 2 * slope
 
 
@@ -49,11 +55,14 @@ def instance_noise_eigenvalues(sigma: ArrayLike, slope: float, curvature: float)
     Noise of standard deviation sigma on real and on fake: each adds `f''(0) sigma^2` to `d^2 L / d psi^2`, near the
     origin an R1 of weight `2 |f''(0)| sigma^2`.
     """
+    check_range("instance_noise_eigenvalues", 0, sigma=sigma)
     return _pair(curvature * np.asarray(sigma, float) ** 2, slope**2)
 
 
 def critical_noise(slope: float, curvature: float) -> float:
     """`sqrt(f'(0) / |f''(0)|)`, the sigma above which nothing turns; `sqrt(2)` for the GAN."""
+    check_range("critical_noise", 0, above=True, slope=slope)
+    check_range("critical_noise", high=0, below=True, curvature=curvature)
     return float(np.sqrt(slope / abs(curvature)))
 
 
@@ -62,6 +71,7 @@ def consensus_dirac_eigenvalues(gamma: ArrayLike, slope: float) -> Complex:
 
     It turns with every gamma. JARE (Nie and Patel 2019), the gradient norm in both costs, has the same two.
     """
+    check_range("consensus_dirac_eigenvalues", 0, gamma=gamma)
     pull = np.asarray(gamma, float) * slope**2
     return _pair(-pull, pull**2 + slope**2)
 
@@ -72,6 +82,7 @@ def gradient_norm_eigenvalues(gamma: ArrayLike, slope: float) -> Complex:
     Only the generator pays `gamma/2 |grad_psi L|^2`, which is `gamma f'^2 theta^2 / 2` near the origin: R1 of weight
     `gamma f'^2` with the players exchanged. Critical at `gamma = 2 / f'`.
     """
+    check_range("gradient_norm_eigenvalues", 0, gamma=gamma)
     return penalty_eigenvalues(np.asarray(gamma, float) * slope**2, slope)
 
 
@@ -80,6 +91,7 @@ def gradient_norm_eigenvalues(gamma: ArrayLike, slope: float) -> Complex:
 
 def simultaneous_multipliers(eigenvalues: ArrayLike, h: ArrayLike) -> Complex:
     """`1 + h lambda`, elementwise, for each eigenvalue lambda of the flow; the largest modulus is the rate per step."""
+    check_range("simultaneous_multipliers", 0, h=h)
     return 1 + np.asarray(h, float) * np.asarray(eigenvalues, complex)
 
 
@@ -99,6 +111,7 @@ def alternating_multipliers(
         generator: a.
         discriminator: d.
     """
+    check_range("alternating_multipliers", 0, h=h)
     h, a, d = np.asarray(h, float), np.asarray(generator, float), np.asarray(discriminator, float)
     trace = 2 + h * (a + d) - (h * np.asarray(slope, float)) ** 2
     return _pair(trace / 2, (1 + h * a) * (1 + h * d))
@@ -110,17 +123,22 @@ def turns_multipliers(h: ArrayLike, slope: float, n_g: int = 1, n_d: int = 1) ->
     Alternating play of the plain game with n_g and n_d moves a turn (Mescheder et al. 2018, section 2): of modulus 1
     while `alpha <= 2`, beyond it the larger one expands.
     """
+    check_range("turns_multipliers", 0, h=h)
+    check_range("turns_multipliers", 1, whole=True, n_g=n_g, n_d=n_d)
     return alternating_multipliers(np.asarray(h, float) * np.sqrt(n_g * n_d), slope)
 
 
 def penalty_simultaneous_rate(h: ArrayLike, gamma: ArrayLike, slope: float) -> Real:
     """`sqrt(1 - h gamma + h^2 f'(0)^2)` of R1 below the critical gamma: the modulus of `1 + h lambda`."""
+    check_range("penalty_simultaneous_rate", 0, h=h)
+    check_range("penalty_simultaneous_rate", 0, critical_gamma(slope), gamma=gamma)
     h = np.asarray(h, float)
     return np.sqrt(1 - h * np.asarray(gamma, float) + (h * slope) ** 2)
 
 
 def penalty_alternating_rate(h: ArrayLike, gamma: ArrayLike) -> Real:
     """`sqrt(1 - h gamma)` of R1 in alternating play, whatever f is, for `gamma < 2 f'(0) - h f'(0)^2`."""
+    check_range("penalty_alternating_rate", 0, h=h, gamma=gamma)
     return np.sqrt(1 - np.asarray(h, float) * np.asarray(gamma, float))
 
 
@@ -132,6 +150,9 @@ def penalty_step_limit(gamma: float, slope: float, play: Play = "simultaneous") 
     `trace = -1 - det`, that is `2 h gamma + h^2 f'^2 = 4`, `h = (sqrt(gamma^2 + 4 f'^2) - gamma) / f'^2`. So
     alternating play bears a longer step than simultaneous play for small gamma, and a shorter one at the critical.
     """
+    check_range("penalty_step_limit", 0, gamma=gamma)
+    check_range("penalty_step_limit", 0, above=True, slope=slope)
+    check_name("penalty_step_limit", "play", play, ("simultaneous", "alternating"))
     if play == "alternating":
         return (np.sqrt(gamma**2 + 4 * slope**2) - gamma) / slope**2
     return (gamma - np.sqrt(max(gamma**2 - 4 * slope**2, 0.0))) / slope**2
@@ -151,6 +172,7 @@ def simultaneous_growth(theta: ArrayLike, psi: ArrayLike, h: float) -> Real:
     Exact everywhere: the field `f' (-psi, theta)` is at right angles to `(theta, psi)` for every f, so that the flow
     conserves the radius and Euler's method adds a square.
     """
+    check_range("simultaneous_growth", 0, h=h)
     return 1 + (h * logistic_slope(np.asarray(theta) * np.asarray(psi))) ** 2
 
 
@@ -160,6 +182,7 @@ def non_saturating_flow(t: ArrayLike, radius: float) -> Real:
     `(r^2)' = -2 theta psi tanh(theta psi / 2)`, near the origin `-(theta psi)^2`, and `sin^2 cos^2` is 1/8 on average.
     Alternating play follows it with `t = h n`.
     """
+    check_range("non_saturating_flow", 0, t=t, radius=radius)
     return radius / np.sqrt(1 + radius**2 * np.asarray(t, float) / 8)
 
 
@@ -168,6 +191,7 @@ def non_saturating_radius(h: ArrayLike) -> Real:
 
     Per step Euler's method adds `h^2 r^2 / 4` to `r^2` and the flow takes `h r^4 / 8`.
     """
+    check_range("non_saturating_radius", 0, h=h)
     return np.sqrt(2 * np.asarray(h, float))
 
 
@@ -183,6 +207,9 @@ def clipping_band(c: float, h: float, play: Play = "simultaneous") -> tuple[floa
     ends on the ellipse `theta^2 + psi^2 - h theta psi` that touches the walls: from `c sqrt(1 - h/2)` to
     `c sqrt(1 + h/2)`. Both up to a relative `h^2`.
     """
+    check_name("clipping_band", "play", play, PLAYS)
+    check_range("clipping_band", 0, above=True, c=c)
+    check_range("clipping_band", 0, 2, above=True, below=True, h=None if play == "flow" else h)
     if play == "flow":
         return c, c
     if play == "alternating":
@@ -210,6 +237,8 @@ def gradient_penalty_amplitude(gamma: float, target: float, h: float = 0.0, play
     Raises:
         ValueError: gamma, or h gamma, is so large that nothing oscillates.
     """
+    check_name("gradient_penalty_amplitude", "play", play, PLAYS)
+    check_range("gradient_penalty_amplitude", 0, gamma=gamma, target=target, h=h)
     if play == "flow":
         turning, kappa = gamma < 2, gamma / np.sqrt(max(4 - gamma**2, 1e-300))
     else:
@@ -226,6 +255,7 @@ def gradient_penalty_amplitude(gamma: float, target: float, h: float = 0.0, play
 
 def gradient_penalty_period(gamma: float) -> float:
     """`2 pi / sqrt(1 - gamma^2 / 4)`, the period of the limit cycle of WGAN-GP in the flow, for `gamma < 2`."""
+    check_range("gradient_penalty_period", 0, 2, below=True, gamma=gamma)
     return 2 * pi / np.sqrt(1 - gamma**2 / 4)
 
 
@@ -235,6 +265,9 @@ def gradient_penalty_cycle(gamma: float, target: float, points: int = 400) -> Re
     From the turn at -A, with `w = sqrt(1 - gamma^2/4)`: `theta = gamma g0 - (A + gamma g0) e^(-gamma t/2) (cos wt +
     gamma/(2w) sin wt)` and `psi = -theta' = -(A + gamma g0) e^(-gamma t/2) sin(wt) / w`; then its mirror image.
     """
+    check_range("gradient_penalty_cycle", 0, 2, above=True, below=True, gamma=gamma)
+    check_range("gradient_penalty_cycle", 0, target=target)
+    check_range("gradient_penalty_cycle", 4, whole=True, points=points)
     w = np.sqrt(1 - gamma**2 / 4)
     t = np.linspace(0, pi / w, points // 2)
     size = (gradient_penalty_amplitude(gamma, target) + gamma * target) * np.exp(-gamma * t / 2)
@@ -250,6 +283,8 @@ def one_sided_excess(t: ArrayLike, gamma: float, target: float, excess: float) -
     `e' = -k e^(3/2)` with `k = 4 sqrt(2) gamma / (3 pi sqrt(g0))`. The flow thus ends on the circle `r = g0`, and stays
     where it started inside. Alternating play ends on the ellipse of `clipping_band` with `c = g0`.
     """
+    check_range("one_sided_excess", 0, t=t, gamma=gamma)
+    check_range("one_sided_excess", 0, above=True, target=target, excess=excess)
     k = 4 * np.sqrt(2) * gamma / (3 * pi * np.sqrt(target))
     return (excess**-0.5 + k * np.asarray(t, float) / 2) ** -2
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ganjax.checks import check_range
 from ganjax.dynamics.predictions.bilinear import lookahead_multiplier, optimistic_roots, simultaneous_multiplier
 
 Real = NDArray[np.float64]
@@ -29,6 +30,7 @@ def simultaneous_noise(eta: ArrayLike, steps: ArrayLike, std: ArrayLike = 1.0) -
 
     `lambda = 1 + i eta`, g = 1: the sum of `2 std^2 eta^2 (1 + eta^2)^t` over t < T.
     """
+    check_range("simultaneous_noise", 0, eta=eta, steps=steps, std=std)
     return 2 * np.square(std) * np.expm1(np.asarray(steps, float) * np.log1p(np.square(eta)))
 
 
@@ -38,6 +40,7 @@ def alternating_noise(eta: ArrayLike, steps: ArrayLike, std: ArrayLike = 1.0) ->
     A random walk: without noise the quadratic form Q is conserved. The noise of a moves z by `(1, eta)` times
     `eta std xi`, since b answers in the same step, that of b by `(0, 1)`: Q is 1 for either.
     """
+    check_range("alternating_noise", 0, eta=eta, steps=steps, std=std)
     return 2 * np.square(std) * np.square(eta) * np.asarray(steps, float)
 
 
@@ -46,6 +49,7 @@ def alternating_noise(eta: ArrayLike, steps: ArrayLike, std: ArrayLike = 1.0) ->
 
 def proximal_floor(eta: ArrayLike, std: ArrayLike = 1.0) -> Real:
     """`2 std^2` for every step: `lambda = g = 1 / (1 - i eta)`. Competitive gradient descent has the same."""
+    check_range("proximal_floor", 0, eta=eta, std=std)
     return _floor(1.0, np.ones_like(np.asarray(eta, float)), std)
 
 
@@ -55,6 +59,7 @@ def extragradient_floor(eta: ArrayLike, std: ArrayLike = 1.0) -> Real:
     Both looks see the same noise; were they independent, the floor would be the same, since `xi` and `i eta xi'` would
     add in square as well.
     """
+    check_range("extragradient_floor", 0, eta=eta, std=std)
     square = np.square(eta)
     return _floor(1 + square, 1 - square, std)
 
@@ -66,6 +71,7 @@ def past_extragradient_floor(eta: ArrayLike, std: ArrayLike = 1.0) -> Real:
     `z+ = (1 + 2 i eta) z - i eta z_- + eta std xi`, whose Yule-Walker equations give this and
     `E z+ conj(z) = (1 - 2 eta^2 + i eta) / (1 - eta^2) E |z|^2`.
     """
+    check_range("past_extragradient_floor", 0, eta=eta, std=std)
     square = np.square(eta)
     return _floor(1 - square, 1 - 3 * square, std)
 
@@ -76,6 +82,7 @@ def optimistic_floor(eta: ArrayLike, std: ArrayLike = 1.0) -> Real:
     Its iterates are the look-ahead points `w = 2 z - z_-` of `past_extragradient_floor`:
     `E |w|^2 = 5 E |z|^2 - 4 Re E z+ conj(z)`.
     """
+    check_range("optimistic_floor", 0, eta=eta, std=std)
     square = np.square(eta)
     return _floor(1 + 3 * square, 1 - 3 * square, std)
 
@@ -87,6 +94,7 @@ def lookahead_floor(eta: ArrayLike, k: int, alpha: float, std: ArrayLike = 1.0, 
     `E |n|^2 = 2 std^2 ((1 + eta^2)^k - 1) = 2 std^2 N`, so after a synchronisation
     `E_0 = 2 std^2 alpha^2 N / (1 - |L|^2)`. In the j-th fast step it is `(1 + eta^2)^j (E_0 + 2 std^2) - 2 std^2`.
     """
+    check_range("lookahead_floor", 0, eta=eta, std=std)
     grown = 1 + np.square(np.asarray(eta, float))
     pull = 1 - np.abs(lookahead_multiplier(simultaneous_multiplier(eta), k, alpha)) ** 2
     first = _floor(alpha**2 * (grown**k - 1), pull, std)
@@ -101,6 +109,9 @@ def lookahead_floor_limit(k: int, alpha: float, std: ArrayLike = 1.0) -> Real:
 
     `N = k eta^2` and `1 - |L|^2 = alpha k eta^2 (k - 1 - alpha k)`, a pull if `alpha < 1 - 1 / k`.
     """
+    check_range("lookahead_floor_limit", 0, std=std)
+    check_range("lookahead_floor_limit", 1, whole=True, k=k)
+    check_range("lookahead_floor_limit", 0, 1, above=True, alpha=alpha)
     return _floor(alpha, k - 1 - alpha * k, std)
 
 
@@ -109,6 +120,7 @@ def regularised_floor(eta: ArrayLike, mu: ArrayLike, std: ArrayLike = 1.0) -> Re
 
     `lambda = 1 - eta mu + i eta`, g = 1.
     """
+    check_range("regularised_floor", 0, eta=eta, mu=mu, std=std)
     eta, mu = np.asarray(eta, float), np.asarray(mu, float)
     return _floor(eta, 2 * mu - eta * (1 + mu**2), std)
 
@@ -119,6 +131,7 @@ def consensus_floor(eta: ArrayLike, gamma: ArrayLike, std: ArrayLike = 1.0) -> R
     The adjustment is made of the noisy field, `v + gamma J^T v`: `lambda = 1 - eta gamma + i eta` and
     `|g|^2 = 1 + gamma^2`.
     """
+    check_range("consensus_floor", 0, eta=eta, gamma=gamma, std=std)
     return (1 + np.square(gamma)) * regularised_floor(eta, gamma, std)
 
 
@@ -141,6 +154,7 @@ NOISE_FLOORS: dict[str, Callable[..., Real]] = {
 
 def noise_rise(floor: ArrayLike, multiplier: ArrayLike, steps: ArrayLike) -> Real:
     """`floor (1 - |lambda|^(2T))`: `E |z_T|^2` from the saddle, for a rule with one multiplier that contracts."""
+    check_range("noise_rise", 0, steps=steps)
     return np.asarray(floor * (1 - np.abs(multiplier) ** (2 * np.asarray(steps))))
 
 
@@ -149,6 +163,8 @@ def lookahead_rise(eta: float, k: int, alpha: float, steps: int, std: float = 1.
 
     After each synchronisation as `noise_rise` with `L` of `lookahead_floor`, and from there as its fast steps.
     """
+    check_range("lookahead_rise", 0, eta=eta, std=std)
+    check_range("lookahead_rise", 0, whole=True, steps=steps)
     rounds, phase = np.divmod(np.arange(steps + 1), k)
     floor = lookahead_floor(eta, k, alpha, std, synchronised=True)
     first = noise_rise(floor, lookahead_multiplier(simultaneous_multiplier(eta), k, alpha), rounds)
@@ -161,6 +177,8 @@ def optimistic_rise(eta: float, steps: int, std: float = 1.0) -> Real:
     With the roots r, s of `optimistic_roots` and `c_n = (r^(n+1) - s^(n+1)) / (r - s)`, the noise of a step answers as
     `2 c_n - c_(n-1)` n steps after it, that of the very first step as `c_n - c_(n-1)`.
     """
+    check_range("optimistic_rise", 0, eta=eta, std=std)
+    check_range("optimistic_rise", 0, whole=True, steps=steps)
     r, s = optimistic_roots(eta)
     n = np.arange(steps)
     response = (r ** (n + 1) - s ** (n + 1)) / (r - s)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ganjax.checks import check_name, check_range
 from ganjax.core import Array, GameState, Key, PyTree, noise
 from ganjax.data import Dataset, subsample
 from ganjax.errors import ConfigError
@@ -81,6 +82,8 @@ def explore(
     Raises:
         ConfigError: generator or data do not have what it takes.
     """
+    check_name("explore", "what", what, VIEWS)
+    check_range("explore", 1, whole=True, count=count)
     sampler, asked = _checked(what, setup, classes), classes_of(setup, classes)
     chosen = weights_of(setup, state, "generator", weights)
     generator = Generator(setup.dataset.in_memory(), sampler, chosen, Keys.of(seed).samples, asked)

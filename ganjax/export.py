@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganjax import __version__
+from ganjax.checks import check_name
 from ganjax.config import from_record
 from ganjax.core import GameState, PyTree
 from ganjax.data import outline, stand_in
@@ -111,6 +112,7 @@ def export(
         DataError: a class of the data has no training example.
         CheckpointError: the exported program draws other samples than the run.
     """
+    check_name("export", "which", which, ("last", "best"))
     check_free(out)
     draws = _sampler(setup)
     if setup.labelled:

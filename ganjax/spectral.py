@@ -38,7 +38,7 @@ def power_iteration(kernel: Array, u: Array, steps: int) -> tuple[Array, Array]:
         u: [outputs], after `steps` steps; unchanged where the kernel is zero.
         sigma: scalar, >= 0; 0 for a zero kernel.
     """
-    check_range("power_iteration", 1, whole=True, steps=steps)
+    check_range("power_iteration", 0, whole=True, steps=steps)
     matrix = kernel.reshape(-1, kernel.shape[-1])
     constant = jax.lax.stop_gradient(matrix)
     zero = jnp.zeros(matrix.shape[0], matrix.dtype)

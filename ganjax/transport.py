@@ -176,7 +176,8 @@ def entropic(
     x, y = jnp.asarray(x, float), jnp.asarray(y, float)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"entropic: x has shape {x.shape} and y {y.shape}, expected [N, D] and [M, D]")
-    check_range("entropic", 0, above=True, epsilon=epsilon)  # kantorovich is the limit 0
+    if not epsilon > 0:
+        raise ValueError(f"entropic: epsilon is {epsilon}, expected a positive number; kantorovich is the limit 0")
     distance = _distances(np.asarray(x, np.float64), np.asarray(y, np.float64))
     masses = [np.ones(len(p)) if w is None else np.asarray(w) for p, w in ((x, x_weights), (y, y_weights))]
     a, b, distance = _problem("entropic", masses[0] / abs(masses[0].sum()), masses[1] / abs(masses[1].sum()), distance)

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
+from ganjax.checks import check_name
 from ganjax.data import bundled, points
 from ganjax.data.dataset import Dataset
 from ganjax.data.folder import OnBad, load_folder
@@ -38,6 +40,7 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
     >>> load("digits")
     Dataset(digits: 1500 train, 297 test, uint8 (8, 8, 1), 10 classes)
     """
+    check_name("load", "on_bad", on_bad, get_args(OnBad))
     if not name:
         raise DataError(f"the name of the data set is empty; known: {', '.join(KNOWN)}")
     if name in KNOWN:

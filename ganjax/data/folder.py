@@ -6,10 +6,11 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import numpy as np
 
+from ganjax.checks import check_name
 from ganjax.data.dataset import Dataset
 from ganjax.data.memory import LazyImages, fits
 from ganjax.errors import DataError, printable, reason
@@ -61,6 +62,7 @@ def load_folder(path: str | Path, *, on_bad: OnBad = "error", lazy: bool = False
             out of the folder, a pipe or a device; or sub-folders may be splits or classes, or more than 1 % of the
             images are skipped.
     """
+    check_name("load_folder", "on_bad", on_bad, get_args(OnBad))
     root = Path(path).resolve()
     if not root.is_dir():
         raise DataError(f"{path}: no such folder; give the path of a folder of images")

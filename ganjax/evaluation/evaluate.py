@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from ganjax import __version__
+from ganjax.checks import check_range
 from ganjax.core import GameState
 from ganjax.data import Dataset, subsample
 from ganjax.data.order import SUBSAMPLE_SEED
@@ -60,6 +61,8 @@ def evaluate(
         ConfigError: no such weights or metric, or a metric that does not fit.
         DataError: too few examples, or none of the metrics can be computed.
     """
+    check_range("evaluate", 1, whole=True, count=count, reference_count=reference_count)
+    check_range("evaluate", 0, whole=True, seed=seed, standing=standing)
     dataset = setup.dataset
     chosen = names_of(tuple(metrics), dataset, classes(extractor, dataset.x_train))
     if "agreement" in metrics and not setup.labelled:

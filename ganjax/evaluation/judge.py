@@ -4,6 +4,7 @@ import math
 
 import jax
 
+from ganjax.checks import check_range
 from ganjax.core import GameState
 from ganjax.errors import ConfigError
 from ganjax.evaluation.evaluate import asked_labels, chosen_extractor, real_examples, score
@@ -38,6 +39,7 @@ def light_judge(setup: Setup, seed: int, *, count: int = COUNT, progress: bool =
         ConfigError: there is no generator.
         DataError: too few examples.
     """
+    check_range("light_judge", 1, whole=True, count=count)
     dataset = setup.dataset
     if setup.sample is None:
         raise ConfigError("this experiment has no generator to judge; leave out --judge-every")

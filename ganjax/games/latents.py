@@ -69,9 +69,10 @@ def truncated(key: Key, shape: tuple[int, ...], threshold: float) -> Array:
         shape: of the latents.
         threshold: positive; `inf` truncates nothing and gives `jax.random.normal(key, shape)`.
     """
-    if threshold == math.inf:
+    if not threshold > 0:
+        raise ValueError(f"truncated: threshold is {threshold}, expected a positive number")
+    if math.isinf(threshold):
         return jax.random.normal(key, shape)
-    check_range("truncated", 0, above=True, threshold=threshold)
     return jax.random.truncated_normal(key, -threshold, threshold, shape)
 
 
@@ -136,7 +137,8 @@ def project(
         prior_weight: of the squared length of z.
         feature: `[B, ...] -> [B, ...]`, what is compared; the images themselves by default.
     """
-    check_range("project", 1, whole=True, size=size, starts=starts, steps=steps)
+    if min(size, starts, steps) < 1:
+        raise ValueError(f"project: expected size, starts and steps of at least 1, got {size=}, {starts=}, {steps=}")
     check_range("project", 0, above=True, learning_rate=learning_rate)
     check_range("project", 0, prior_weight=prior_weight)
     if not jnp.issubdtype(x.dtype, jnp.floating):
@@ -171,11 +173,12 @@ def project(
 
 def _times(z_0: Array, z_1: Array, count: int) -> Array:
     """[..., count, 1] from 0 to 1."""
-    if z_0.shape != z_1.shape or z_0.ndim == 0:
-        raise ValueError(f"a path has ends of one shape [..., Z], got {z_0.shape} and {z_1.shape}")
+    if z_0.shape != z_1.shape or z_0.ndim == 0 or count < 2:
+        raise ValueError(
+            f"a path has ends of one shape [..., Z] and at least 2 points, got {z_0.shape}, {z_1.shape} and {count=}"
+        )
     if not all(jnp.issubdtype(z.dtype, jnp.floating) for z in (z_0, z_1)):
         raise TypeError(f"a path has floating ends, got {z_0.dtype} and {z_1.dtype}")
-    check_range("a path", 2, whole=True, count=count)
     return jnp.linspace(0, 1, count, dtype=z_0.dtype).reshape(*[1] * (z_0.ndim - 1), count, 1)
 
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ganjax.checks import check_range
 from ganjax.metrics.ranks import rank_test
 from ganjax.metrics.sets import points, squared_distances
 
@@ -57,8 +56,9 @@ def duplicates(samples: ArrayLike, *, within: float = 0.0) -> Duplicates:
         TypeError: another dtype.
         ValueError: another rank, fewer than two samples, values that are not finite, or a negative distance.
     """
-    check_range("duplicates", 0, within=within)
     (x,) = points("duplicates", samples=samples)
+    if not within >= 0:
+        raise ValueError(f"duplicates: within is {within}, expected a distance, 0 or more")
     numbers = np.concatenate([(np.sqrt(squares) <= within).sum(1) for squares in squared_distances(x, x)])
     return Duplicates(float((numbers > 1).mean()), float((1 / numbers).sum()))
 
@@ -96,7 +96,8 @@ def memorisation(samples: ArrayLike, train: ArrayLike, held_out: ArrayLike, *, q
         ValueError: shapes that do not fit, values that are not finite, or a quantile outside (0, 1).
     """
     x, t, h = points("memorisation", samples=samples, train=train, held_out=held_out)
-    check_range("memorisation", 0, 1, above=True, below=True, quantile=quantile)
+    if not 0 < quantile < 1:
+        raise ValueError(f"memorisation: quantile is {quantile}, expected between 0 and 1")
     distances, control = _nearest(x, t).distances, _nearest(h, t).distances
     closer = float((distances < np.quantile(control, quantile)).mean())
     medians = float(np.median(distances)), float(np.median(control))

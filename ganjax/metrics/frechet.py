@@ -121,7 +121,6 @@ def frechet_distance_infinity(x: ArrayLike, reference: Moments, *, sizes: Sequen
         TypeError: x is not floating.
         ValueError: sizes out of range, or features that do not fit.
     """
-    check_range("frechet_distance_infinity", 2, whole=True, sizes=sizes)
     name = "frechet_distance_infinity"
     (x,) = features(name, x=x)
     if len(set(sizes)) < 2 or min(sizes) < 2 or max(sizes) > len(x):

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ganjax.checks import check_range
 from ganjax.metrics.sets import blocks, features, float64
 
 
@@ -54,7 +53,6 @@ def kernel_distance_subsets(
         TypeError: features are not floating.
         ValueError: shapes that do not fit, or subsets or size out of range.
     """
-    check_range("kernel_distance_subsets", 1, whole=True, subsets=subsets, size=size)
     x, y = features("kernel_distance_subsets", x=x, y=y)
     least = min(len(x), len(y))
     if subsets < 1 or not 2 <= size <= least:

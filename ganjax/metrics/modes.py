@@ -74,9 +74,8 @@ def histogram_modes(histogram: Array, count: int, *, least: float | Array = 0.0)
     """
     check_range("histogram_modes", 1, whole=True, count=count)
     check_range("histogram_modes", 0, 1, least=least)
-    check_range(
-        "histogram_modes", 0, count, whole=True, histogram=histogram, **{"the sum of histogram": histogram.sum()}
-    )
+    check_range("histogram_modes", 0, whole=True, histogram=histogram)
+    check_range("histogram_modes", high=count, **{"the sum of the histogram": histogram.sum()})  # type: ignore[arg-type]
     total, k = histogram.sum(), histogram.shape[-1]
     share = histogram / jnp.maximum(total, 1)
     log_k = jnp.log(jnp.asarray(k, share.dtype))

@@ -9,7 +9,6 @@ import numpy as np
 from jax import lax
 from numpy.typing import ArrayLike, NDArray
 
-from ganjax.checks import check_range
 from ganjax.core import Array
 from ganjax.metrics.sets import check_images, check_units
 
@@ -47,10 +46,9 @@ def ms_ssim(x: Array, y: Array, *, window: int = WINDOW) -> Array:
         ValueError: the shapes differ, images are smaller than the window, or, where they are known when this is called,
             floating ones are in 0..255.
     """
-    check_range("ms_ssim", 1, whole=True, window=window)
     if x.shape != y.shape or x.ndim != 4:
         raise ValueError(f"ms_ssim: x has shape {x.shape} and y {y.shape}, expected two equal shapes [N, H, W, C]")
-    if window % 2 == 0 or min(x.shape[1:3]) < window:
+    if window < 1 or window % 2 == 0 or min(x.shape[1:3]) < window:
         raise ValueError(f"ms_ssim: {window=} for images of shape {x.shape}, expected an odd one that fits into them")
     x, y = _zero_to_one("x", x), _zero_to_one("y", y)
     scales = _scales(min(x.shape[1:3]), window)
@@ -79,11 +77,10 @@ def ms_ssim_diversity(images: ArrayLike, *, pairs: int, seed: int, window: int =
         TypeError: another dtype.
         ValueError: fewer than two images or pairs, or images that do not fit.
     """
-    check_range("ms_ssim_diversity", 2, whole=True, pairs=pairs)
     check_images("ms_ssim_diversity", images=images)
     x = np.asarray(images)
-    if len(x) < 2:
-        raise ValueError(f"ms_ssim_diversity: {len(x)} images, expected at least two")
+    if len(x) < 2 or pairs < 2:
+        raise ValueError(f"ms_ssim_diversity: {len(x)} images and {pairs=}, expected at least two of both")
     rng = np.random.default_rng(seed)
     first = rng.integers(len(x), size=pairs)
     second = (first + rng.integers(1, len(x), size=pairs)) % len(x)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ganjax.checks import check_players
+from ganjax.checks import check_players, check_range
 from ganjax.core import GameState, Key, PyTree
 from ganjax.errors import ConfigError
 from ganjax.training.setup import Setup
@@ -75,8 +75,10 @@ def draw(
 
     Raises:
         ConfigError: no generator, no such weights, or standing statistics of a generator without BatchNorm.
-        ValueError: labels of another shape.
+        ValueError: a count below 1, or labels of another shape or of no class.
     """
+    check_range("draw", 1, whole=True, count=count)
+    check_range("draw", 0, whole=True, standing=standing)
     if setup.sample is None:
         raise ConfigError("this experiment has no generator to sample from")
     params, net_state = jax.device_put(weights_of(setup, state, player, weights))
@@ -90,6 +92,8 @@ def draw(
         net_state = measure(params, net_state, own, usual, (standing, BATCH))
     if labels is not None and np.shape(labels) != (count,):
         raise ValueError(f"draw: labels have shape {np.shape(labels)}, expected ({count},), a class for each sample")
+    if labels is not None and setup.labelled:
+        check_range("draw", 0, (setup.dataset.classes or 1) - 1, whole=True, labels=labels)
     everyone = drawn_labels(setup, count) if labels is None else np.asarray(labels, np.int32)
     everyone = None if everyone is None else np.resize(everyone, count + BATCH)  # whose last batch is full as well
     parts = []

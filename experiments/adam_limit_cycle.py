@@ -33,7 +33,7 @@ from ganjax.dynamics.predictions import (
 from ganjax.errors import ConfigError
 from ganjax.games import bilinear
 from ganjax.report import Panel, Series, panels
-from ganjax.training import population, simulate
+from ganjax.training import population, rejected, simulate
 
 RADII: dict[Callable, Callable] = {simultaneous: adam_radius, alternating: alternating_adam_radius}
 ANGLES: dict[Callable, Callable] = {simultaneous: adam_angle, alternating: alternating_adam_angle}
@@ -83,9 +83,8 @@ class Config:
 def compute(config: Config, workdir: Path) -> list[str]:
     """Play from inside and outside, measure radii, draw."""
     with jax.enable_x64(True):
-        paths = {rule: _trajectories(config, rule) for rule in RADII}
-        radii = {rule: _radii(config, rule) for rule in RADII}
-        by_lr = {rule: _radii_by_lr(config, rule) for rule in RADII}
+        found = {rule: [play(config, rule) for play in (_trajectories, _radii, _radii_by_lr)] for rule in RADII}
+    paths, radii, by_lr = ({rule: parts[i][0] for rule, parts in found.items()} for i in range(3))
     cycle, radius = workdir / "cycle.png", workdir / "radii.png"
     panels(
         [*(_plane(config, rule, paths[rule][:2]) for rule in RADII), _approach(config, paths)],
@@ -99,53 +98,61 @@ def compute(config: Config, workdir: Path) -> list[str]:
         columns=3,
         title="Radius of Adam's limit cycle on v(a, b) = ab",
     )
-    return [*_table(config, radii), "", *_lr_table(config, by_lr), str(cycle), str(radius)]
+    kinds = ("trajectories", "radii over beta", "radii over lr")
+    said = ((rule, kind, part[1]) for rule, parts in found.items() for kind, part in zip(kinds, parts, strict=True))
+    notes = [f"{rule.__name__}, {kind}: {sentence}" for rule, kind, sentence in said if sentence]
+    return [*_table(config, radii), "", *_lr_table(config, by_lr), *notes, str(cycle), str(radius)]
 
 
-def _play(rule: Callable, steps: int, lr, b1, b2, radius) -> jax.Array:
-    """Complex `z_0 ... z_T` from (radius, 0)."""
+def _play(rule: Callable, steps: int, lr, b1, b2, radius) -> tuple[jax.Array, jax.Array]:
+    """Complex `z_0 ... z_T` from (radius, 0), and how many steps were rejected."""
     adam = optax.adam(lr, b1=b1, b2=b2, eps=EPS)
-    _, path = simulate(bilinear(start=(radius, 0.0)), rule({"a": adam, "b": adam}), steps)
-    return path["a"] + 1j * path["b"]
+    state, path = simulate(bilinear(start=(radius, 0.0)), rule({"a": adam, "b": adam}), steps)
+    return path["a"] + 1j * path["b"], state.skipped
 
 
-def _radius(path: jax.Array, config: Config) -> jax.Array:
-    return jnp.abs(path[-config.measured :]).mean()
+def _radius(config: Config, rule: Callable, *setting) -> tuple[jax.Array, jax.Array]:
+    """The mean of the last steps."""
+    path, skipped = _play(rule, config.steps, *setting)
+    return jnp.abs(path[-config.measured :]).mean(), skipped
 
 
-def _trajectories(config: Config, rule: Callable) -> np.ndarray:
-    """From 0.2, 2 and 30 times the predicted radius, [3, steps + 1] complex."""
+def _trajectories(config: Config, rule: Callable) -> tuple[np.ndarray, str]:
+    """From 0.2, 2 and 30 times the predicted radius, [3, steps + 1] complex, and what to say of them."""
     radius = RADII[rule](config.lr, config.b1, config.b2)
     steps = max(config.plane_steps, 40 * round(1 / (1 - config.b2)))
     run = lambda factor: _play(rule, steps, config.lr, config.b1, config.b2, factor * radius)  # noqa: E731
-    return np.asarray(population(run)(factor=np.array([0.2, 2.0, 30.0])))
+    path, skipped = population(run)(factor=np.array([0.2, 2.0, 30.0]))
+    return np.asarray(path), rejected(skipped, steps)
 
 
 def _b1(config: Config, rule: Callable) -> np.ndarray:
     return np.array([b1 for b1 in config.all_b1 if b1 > 0 or rule is simultaneous])
 
 
-def _radii(config: Config, rule: Callable) -> np.ndarray:
-    """The radius from 0.3 and 3 times the predicted one, [2, b1, b2]."""
+def _radii(config: Config, rule: Callable) -> tuple[np.ndarray, str]:
+    """The radius from 0.3 and 3 times the predicted one, [2, b1, b2], and what to say of it."""
 
     b1, b2 = np.meshgrid(_b1(config, rule), config.all_b2, indexing="ij")
 
     def run(factor, setting):
         b1, b2, radius = setting
-        return _radius(_play(rule, config.steps, config.lr, b1, b2, factor * radius), config)
+        return _radius(config, rule, config.lr, b1, b2, factor * radius)
 
     settings = [x.ravel() for x in (b1, b2, RADII[rule](config.lr, b1, b2))]
-    return np.asarray(population(run)(factor=np.array([0.3, 3.0]), setting=settings)).reshape(2, *b1.shape)
+    radii, skipped = population(run)(factor=np.array([0.3, 3.0]), setting=settings)
+    return np.asarray(radii).reshape(2, *b1.shape), rejected(skipped, config.steps)
 
 
-def _radii_by_lr(config: Config, rule: Callable) -> np.ndarray:
-    """The radius from the same start for every lr, that of `config.lr`: [lr]."""
+def _radii_by_lr(config: Config, rule: Callable) -> tuple[np.ndarray, str]:
+    """The radius from the same start for every lr, that of `config.lr`: [lr], and what to say of it."""
     start = RADII[rule](config.lr, config.b1, config.b2)
 
     def run(lr):
-        return _radius(_play(rule, config.steps, lr, config.b1, config.b2, start), config)
+        return _radius(config, rule, lr, config.b1, config.b2, start)
 
-    return np.asarray(population(run)(lr=np.array(config.all_lr)))
+    radii, skipped = population(run)(lr=np.array(config.all_lr))
+    return np.asarray(radii), rejected(skipped, config.steps)
 
 
 # -- figures ----------------------------------------------------------------------------------------------------------

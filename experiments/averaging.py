@@ -40,7 +40,7 @@ from ganjax.dynamics.predictions import (
 from ganjax.errors import ConfigError
 from ganjax.games import bilinear
 from ganjax.report import Panel, Series, panels
-from ganjax.training import population, simulate
+from ganjax.training import population, rejected, simulate
 
 SPIRAL = 1000  # steps of simultaneous play, whose norm grows by sqrt(1 + eta^2) in each
 
@@ -96,10 +96,18 @@ def compute(config: Config, workdir: Path) -> list[str]:
     with jax.enable_x64(True):
         averages = [*(ema(decay) for decay in decays), tail_average()]
         orbits = {eta: _play(config, alternating, eta, config.steps, *averages) for eta in etas}
-        spiral = _play(config, simultaneous, config.eta, SPIRAL, *(ema(decay) for decay in config.decays))
+        spiral, cut = _play(config, simultaneous, config.eta, SPIRAL, *(ema(decay) for decay in config.decays))
         closing, turning = closing_step(config.closes_after), config.closes_after * config.turns
         uniform = {r: _play(config, r, closing, turning, tail_average()) for r in (simultaneous, alternating)}
-        falling = _falling(config)
+        *falling, skipped = _falling(config)
+    said = {
+        **{f"alternating, eta {eta:g}": sentence for eta, (_, sentence) in orbits.items()},
+        f"simultaneous, eta {config.eta:g}": cut,
+        **{f"{rule.__name__}, closed orbit": sentence for rule, (_, sentence) in uniform.items()},
+        **{f"steps {c:g} / sqrt(t)": rejected(n, config.falling_steps) for c, n in zip(config.c, skipped, strict=True)},
+    }
+    orbits = {eta: paths for eta, (paths, _) in orbits.items()}
+    uniform = {rule: paths for rule, (paths, _) in uniform.items()}
     out = workdir / "averaging.png"
     parts = [
         _plane(config, orbits[config.eta]),
@@ -108,35 +116,39 @@ def compute(config: Config, workdir: Path) -> list[str]:
         _decay(config, falling[1]),
     ]
     panels(parts, out, title="Averages of play on v(a, b) = ab")
-    return [*_table(config, orbits[config.eta], spiral, uniform, falling), str(out)]
+    notes = [f"{name}: {sentence}" for name, sentence in said.items() if sentence]
+    return [*_table(config, orbits[config.eta], spiral, uniform, falling), *notes, str(out)]
 
 
-def _play(config: Config, rule, eta: float, steps: int, *averages: Average) -> np.ndarray:
-    """The path of the players and of each average, complex [1 + averages, steps + 1]."""
+def _play(config: Config, rule, eta: float, steps: int, *averages: Average) -> tuple[np.ndarray, str]:
+    """The path of the players and of each average, complex [1 + averages, steps + 1], and what its end is not worth."""
     dynamics = rule({player: optax.sgd(eta) for player in ("a", "b")})
-    return np.stack(jax.jit(lambda: _paths(config, dynamics, steps, *averages))())
+    *paths, skipped = jax.jit(lambda: _paths(config, dynamics, steps, *averages))()
+    return np.stack(paths), rejected(skipped, steps)
 
 
 def _paths(config: Config, dynamics: Dynamics, steps: int, *averages: Average) -> tuple:
+    """The paths of the players and of each average, complex [steps + 1] each, and how many steps were rejected."""
+
     def see(states, tree):
         states = tuple(a.update(tree, s) for a, s in zip(averages, states, strict=True))
         return states, tuple(a.value(s) for a, s in zip(averages, states, strict=True))
 
-    _, path = simulate(bilinear(start=config.start), dynamics, steps)
+    state, path = simulate(bilinear(start=config.start), dynamics, steps)
     begin = tuple(a.init(jax.tree.map(lambda leaf: leaf[0], path)) for a in averages)
     _, means = jax.lax.scan(see, begin, path)
-    return tuple(tree["a"] + 1j * tree["b"] for tree in (path, *means))
+    return (*(tree["a"] + 1j * tree["b"] for tree in (path, *means)), state.skipped)
 
 
-def _falling(config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """The paths of the players and of their uniform average for each c, complex [c, steps + 1] each."""
+def _falling(config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The paths of the players and of their uniform average, complex [c, steps + 1] each, and rejected steps, [c]."""
 
     def run(c):
         sgd = optax.sgd(lambda count: c / jnp.sqrt(count + 1.0))
         return _paths(config, simultaneous({"a": sgd, "b": sgd}), config.falling_steps, tail_average())
 
-    z, mean = population(run)(c=np.array(config.c))
-    return np.asarray(z), np.asarray(mean)
+    z, mean, skipped = population(run)(c=np.array(config.c))
+    return np.asarray(z), np.asarray(mean), np.asarray(skipped)
 
 
 def _size(z: np.ndarray, eta: float) -> np.ndarray:
@@ -201,6 +213,7 @@ def _uniform(config: Config, uniform: dict) -> Panel:
     )
 
 
+@np.errstate(invalid="ignore")  # a spiral ends where numbers do
 def _predicted_means(config: Config, seen: np.ndarray) -> dict:
     """The uniform mean after each number of steps, from closed forms alone."""
     eta, z0 = closing_step(config.closes_after), complex(*config.start)

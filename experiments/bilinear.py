@@ -53,7 +53,7 @@ from ganjax.dynamics.predictions import (
     extragradient_multiplier,
     lola_multiplier,
     opponent_lookahead_multiplier,
-    optimistic_roots,
+    optimistic_orbit,
     proximal_multiplier,
     runge_kutta_multiplier,
     simultaneous_multiplier,
@@ -152,10 +152,9 @@ def compute(config: Config, workdir: Path) -> list[str]:
         closed, _ = _play(config, alternating(_sgd(closing_step(config.closes_after))), config.closes_after)
         factors = {name: _factors(rule, np.append(etas, config.eta)) for name, rule in RULES.items()}
     paths = {name: path for name, (path, _) in played.items()}
-    said = {name: rejected(skipped, config.steps) for name, (_, skipped) in played.items()}
-    orbits = {
-        name: np.array(config.saddle) + _orbit(name, config) for name in RULES if _orbit(name, config) is not None
-    }
+    skipped = {name: count for name, (_, count) in played.items()}
+    said = {name: rejected(count, config.steps) for name, count in skipped.items()}
+    orbits = {name: np.array(config.saddle) + orbit for name in RULES if (orbit := _orbit(name, config)) is not None}
     saddle = np.array(config.saddle)
     plane, rates = workdir / "phase_plane.png", workdir / "rates.png"
     phase_plane(
@@ -168,7 +167,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
     )
     panels(_rate_panels(etas, factors), rates, title="Factor of the norm per step on v(a, b) = ab")
     return [
-        *_rule_table(config, paths, orbits, {name: values[-1] for name, values in factors.items()}),
+        *_rule_table(config, paths, skipped, orbits, {name: values[-1] for name, values in factors.items()}),
         "",
         *_orbit_table(config, paths, closed),
         *(f"{name}: {sentence}" for name, sentence in said.items() if sentence),
@@ -206,17 +205,19 @@ def _factors(rule: Callable[..., Dynamics], etas: np.ndarray) -> np.ndarray:
     return np.abs(np.linalg.eigvals(np.asarray(matrices))).max(-1) ** (1 / steps)
 
 
+@np.errstate(invalid="ignore")
 def _orbit(name: str, config: Config) -> np.ndarray | None:
-    """The closed-form orbit about the saddle, [steps + 1, 2]; None where only the factor is predicted."""
+    """The closed-form orbit about the saddle, [steps + 1, 2]; None where only the factor is predicted.
+
+    What is beyond a double is not finite, as in the figure of the norms, where it ends.
+    """
     start, times = np.subtract(config.start, config.saddle), np.arange(config.steps + 1)
     z0 = complex(*start)
     if name == "alternating":
         values, vectors = np.linalg.eig(alternating_matrix(config.eta))
         return ((values ** times[:, None] * np.linalg.solve(vectors, start)) @ vectors.T).real
-    if name == "optimistic":  # z_t = A r^t + B s^t with the first step that of simultaneous play
-        r, s = optimistic_roots(config.eta)
-        weights = np.linalg.solve(np.array([[1, 1], [r, s]]), np.array([z0, z0 * simultaneous_multiplier(config.eta)]))
-        z = weights[0] * r**times + weights[1] * s**times
+    if name == "optimistic":
+        z = optimistic_orbit(config.eta, z0, config.steps)
     elif name in MULTIPLIERS:
         z = z0 * MULTIPLIERS[name](config.eta) ** times
     else:
@@ -238,14 +239,15 @@ def _rate_panels(etas: np.ndarray, factors: dict[str, np.ndarray]) -> list[Panel
     ]
 
 
-def _rule_table(config: Config, paths: dict, orbits: dict, factors: dict) -> list[str]:
+def _rule_table(config: Config, paths: dict, skipped: dict, orbits: dict, factors: dict) -> list[str]:
     rows = [
         f"{'rule':20} {'factor per step':>16} {'predicted':>16} {'difference':>11} {'orbit error':>12} "
         f"{'stable until':>13} {'best step: factor':>18}"
     ]
     for name in RULES:
         predicted = float(RATES[name](config.eta))
-        error = f"{np.abs(paths[name] - orbits[name]).max():.1e}" if name in orbits else ""
+        taken = config.steps + 1 - skipped[name]  # the path stands still afterwards
+        error = f"{np.abs(paths[name] - orbits[name])[:taken].max():.1e}" if name in orbits else ""
         limit = f"{STABLE_UNTIL[name]:.4f}" if name in STABLE_UNTIL else ""
         best = "{:.4f}: {:.4f}".format(*BEST_STEP[name]) if name in BEST_STEP else ""
         rows.append(
@@ -255,6 +257,7 @@ def _rule_table(config: Config, paths: dict, orbits: dict, factors: dict) -> lis
     return rows
 
 
+@np.errstate(invalid="ignore")  # of infinite norms
 def _orbit_table(config: Config, paths: dict, closed: np.ndarray) -> list[str]:
     eta, saddle = config.eta, np.array(config.saddle)
     spiral, ellipse = paths["simultaneous"] - saddle, paths["alternating"] - saddle

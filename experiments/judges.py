@@ -47,7 +47,7 @@ class Config:
     levels: int = 4
     """Strengths of each fault, evenly spaced up to the full one."""
     seed: int = 0
-    """Of the choice of images and of the noise."""
+    """Of the choice of held-out images and of the noise; reference and floor are those of every evaluation."""
 
     def __post_init__(self):
         require(self, "count", self.count >= 20, "at least 20")

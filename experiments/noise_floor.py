@@ -48,7 +48,7 @@ from ganjax.dynamics.predictions import (
 from ganjax.errors import ConfigError
 from ganjax.games import bilinear, gradient_noise
 from ganjax.report import Panel, Series, panels
-from ganjax.training import population, simulate
+from ganjax.training import population, rejected, simulate
 
 
 def _sgd(eta) -> dict:
@@ -116,8 +116,10 @@ class Config:
 def compute(config: Config, workdir: Path) -> list[str]:
     """Play many seeds, compare their means with the closed forms, draw."""
     played = {name: _play(config, name) for name in RULES}
-    floors = {name: floor for name, (floor, _) in played.items()}
-    rises = {name: _walk(config, name) for name in WALKS} | {name: rise for name, (_, rise) in played.items()}
+    walks = {name: _walk(config, name) for name in WALKS}
+    floors = {name: floor for name, (floor, *_) in played.items()}
+    rises = {name: rise for name, (*_, rise, _) in (walks | played).items()}
+    notes = [f"{name}: {sentence}" for name, (*_, sentence) in (walks | played).items() if sentence]
     out = workdir / "noise_floor.png"
     parts = [
         _floor_panel(config, floors, LOOKING_AHEAD, "looking ahead: a floor for every step"),
@@ -125,43 +127,45 @@ def compute(config: Config, workdir: Path) -> list[str]:
         _rise_panel(config, rises),
     ]
     panels(parts, out, columns=3, title=f"Gradient noise of standard deviation {config.std:g} on v(a, b) = ab")
-    return [*_floor_table(config, floors), "", *_rise_table(config, rises), str(out)]
+    return [*_floor_table(config, floors), "", *_rise_table(config, rises), *notes, str(out)]
 
 
-def _squares(config: Config, name: str, steps: int, seed, eta, stream) -> jax.Array:
-    """|z|^2 at each step from the saddle, [steps + 1]; of alternating play a^2 + b^2 - eta ab."""
+def _squares(config: Config, name: str, steps: int, seed, eta, stream) -> tuple[jax.Array, jax.Array]:
+    """|z|^2 at each step from the saddle, [steps + 1]; of alternating play a^2 + b^2 - eta ab. And rejected steps."""
     rules = WALKS | RULES
     game = gradient_noise(bilinear(start=(0.0, 0.0), mu=PULL if name == "regularised" else 0.0), config.std)
     key = jax.random.key(config.seed)
     for part in (list(rules).index(name), stream, seed):
         key = jax.random.fold_in(key, part)
-    _, path = simulate(game, rules[name](eta), steps, key=key)
+    state, path = simulate(game, rules[name](eta), steps, key=key)
     a, b = path["a"], path["b"]
-    return a**2 + b**2 - (eta * a * b if name == "alternating" else 0.0)
+    return a**2 + b**2 - (eta * a * b if name == "alternating" else 0.0), state.skipped
 
 
+@np.errstate(invalid="ignore")  # of squares that are beyond a float32
 def _mean_and_error(samples: jax.Array) -> np.ndarray:
     """Over the first axis, of independent seeds: [2, ...]."""
     values = np.asarray(samples, np.float64)
     return np.stack([values.mean(0), values.std(0, ddof=1) / np.sqrt(len(values))])
 
 
-def _play(config: Config, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _play(config: Config, name: str) -> tuple[np.ndarray, np.ndarray, str]:
     """One program: the time averages at each step size [2, etas] and the rise [2, rise_steps + 1], with errors."""
-    etas = jnp.array([*config.etas, config.rise_eta])
+    etas, steps = jnp.array([*config.etas, config.rise_eta]), config.burn_in + config.steps
 
     def run(seed, eta):
-        squares = _squares(config, name, config.burn_in + config.steps, seed, *eta)
-        return squares[config.burn_in + 1 :].mean(), squares[: config.rise_steps + 1]
+        squares, skipped = _squares(config, name, steps, seed, *eta)
+        return squares[config.burn_in + 1 :].mean(), squares[: config.rise_steps + 1], skipped
 
-    floors, rises = population(run)(seed=jnp.arange(config.seeds), eta=(etas, jnp.arange(len(etas))))
-    return _mean_and_error(floors[:, :-1]), _mean_and_error(rises[:, -1])
+    floors, rises, skipped = population(run)(seed=jnp.arange(config.seeds), eta=(etas, jnp.arange(len(etas))))
+    return _mean_and_error(floors[:, :-1]), _mean_and_error(rises[:, -1]), rejected(skipped, steps)
 
 
-def _walk(config: Config, name: str) -> np.ndarray:
-    """The rise of a rule that has no floor, [2, rise_steps + 1]."""
+def _walk(config: Config, name: str) -> tuple[np.ndarray, str]:
+    """The rise of a rule that has no floor, [2, rise_steps + 1], and what to say of its end."""
     run = lambda seed: _squares(config, name, config.rise_steps, seed, config.rise_eta, 0)  # noqa: E731
-    return _mean_and_error(population(run)(seed=jnp.arange(config.seeds)))
+    squares, skipped = population(run)(seed=jnp.arange(config.seeds))
+    return _mean_and_error(squares), rejected(skipped, config.rise_steps)
 
 
 def _predicted_rises(config: Config) -> dict[str, np.ndarray]:
@@ -211,6 +215,7 @@ def _rise_panel(config: Config, rises: dict) -> Panel:
 # -- tables -----------------------------------------------------------------------------------------------------------
 
 
+@np.errstate(invalid="ignore")
 def _line(name: str, where: str, mean: float, error: float, predicted: float) -> str:
     off = (mean - predicted) / error
     return f"{name:20} {where:>9} {mean:12.5f} {error:11.5f} {predicted:12.5f} {mean - predicted:+12.5f} {off:+10.2f}"

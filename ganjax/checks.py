@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from ganjax.errors import did_you_mean
@@ -42,15 +41,24 @@ def check_range(
         TypeError: one of them is no number.
     """
     for name, value in values.items():
-        if value is None or callable(value) or isinstance(value, jax.core.Tracer):
+        if value is None or callable(value) or _is_traced(value):
             continue
         array = np.asarray(value)
-        if array.dtype.kind not in ("iu" if whole else "iuf") and (whole or array.dtype != jax.numpy.bfloat16):
+        if array.dtype.kind not in ("iu" if whole else "iuf") and (whole or array.dtype.name != "bfloat16"):
             raise TypeError(f"{where}: {name} is {value!r}, expected {'a whole number' if whole else 'a number'}")
         enough = array > low if above else array >= low
         little = array < high if below else array <= high
         if not (enough & little & np.isfinite(array)).all():
             raise ValueError(f"{where}: {name} is {value}, expected {_range(low, high, above, below)}")
+
+
+def _is_traced(value: Any) -> bool:
+    """Whether the value is not known before a compiled function runs."""
+    if isinstance(value, int | float | tuple | np.generic | np.ndarray):
+        return False
+    from jax.core import Tracer  # not before: data are read without JAX
+
+    return isinstance(value, Tracer)
 
 
 def _range(low: float, high: float, above: bool, below: bool) -> str:

@@ -113,10 +113,13 @@ class Compute:
     """Shrink the experiment to seconds."""
 
     def run(self, experiment: Experiment) -> None:
+        import numpy as np
+
         config = self.config  # type: ignore[attr-defined]
         check_free(self.workdir)
         _prepare_jax()
-        with claimed(self.workdir, _describe(experiment, config)):
+        # A closed form that diverges is infinite beyond the largest number.
+        with claimed(self.workdir, _describe(experiment, config)), np.errstate(over="ignore"):
             print("\n".join(experiment.compute(config, self.workdir)))
 
 

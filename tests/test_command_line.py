@@ -512,6 +512,37 @@ def test_a_path_that_left_all_numbers_says_so():
         assert int(jax.jit(lambda: dirac._path(dirac_gan("wasserstein"), rule, 1000))()[1]) > 100
 
 
+def test_every_experiment_says_that_steps_were_rejected():
+    """Where a path ends in a plateau; each of them plays the spiral of simultaneous play, or Adam with huge steps."""
+    import jax
+
+    from ganjax.dynamics import simultaneous
+
+    for name in ("averaging", "noise_floor", "adam_limit_cycle"):
+        load_experiment(name)
+    averaging, noise, adam = (sys.modules[name] for name in ("averaging", "noise_floor", "adam_limit_cycle"))
+    with jax.enable_x64(True):
+        assert "of 1000 steps were not finite" in averaging._play(averaging.Config(), simultaneous, 1.9, 1000)[1]
+        assert averaging._play(averaging.Config(), simultaneous, 0.2, 1000)[1] == ""
+        huge = adam.Config(lr=1e160, all_lr=(1e160,), steps=10, measured=5)
+        assert "of 10 steps were not finite" in adam._radii_by_lr(huge, simultaneous)[1]
+    loud = noise.Config(seeds=2, rise_eta=0.5, rise_steps=800)
+    mean, said = noise._walk(loud, "simultaneous")
+    assert "of 1600 steps were not finite" in said and mean.shape == (2, 801)
+
+
+def test_closed_forms_beyond_the_largest_number_end_there(capsys, tmp_path, monkeypatch):
+    """The table, the figure and the sentence of a spiral that a double cannot hold; only the playing is left out."""
+    experiment = load_experiment("bilinear")
+    bilinear = sys.modules["bilinear"]
+    played = lambda config, dynamics, steps: (np.ones((steps + 1, 2)), 735)  # noqa: E731
+    monkeypatch.setattr(bilinear, "_play", played)
+    monkeypatch.setattr(bilinear, "_factors", lambda rule, etas: np.ones(len(etas)))
+    launch.main(experiment, ["train", "--workdir", str(tmp_path / "r"), "--eta", "1.9", "--steps", "1200"])
+    assert "simultaneous: 735 of 1200 steps were not finite" in capsys.readouterr().out
+    assert (tmp_path / "r/phase_plane.png").stat().st_size > 0
+
+
 @pytest.mark.parametrize("name", ["biggan", "dcgan"])
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_the_docstring_keeps_its_lines_in_the_help(name, option, run):

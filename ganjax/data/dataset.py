@@ -3,6 +3,7 @@
 They lie in memory, but for images of TFDS or of a folder that are too many for it: `LazyImages`.
 """
 
+import contextlib
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from ganjax.data.order import subsample
 from ganjax.errors import DataError
 
 MAX_CHANNELS = 4
+LOOKED_AT = 64  # images of a split on disk, when its pixels are checked
 PART_BYTES = 2**29  # of the images of a split that are held in memory where only a part of them can be
 MAX_CLASSES = 2**16  # a larger label is an identifier, not a class: players hold a row of weights for each
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -166,13 +168,31 @@ def _check_images(data: Dataset, field: str, x: np.ndarray) -> None:
 
 def _check_pixels(data: Dataset, field: str) -> None:
     x = getattr(data, field)
-    if not isinstance(x, np.ndarray) or x.ndim != 4:
+    if x is None or x.ndim != 4:
+        return
+    if not isinstance(x, np.ndarray):
+        low, high = _range_on_disk(x)
+        if low < high == 1:
+            few = f"holds only 0 and 1 in {LOOKED_AT} images that were looked at"
+            _fail(data, field, f"{few}, expected pixels from 0 to 255; multiply the images by 255")
         return
     low, high = x.min(), x.max()
     if low == high and field == "x_train":
         _fail(data, field, f"is constant (every pixel is {low}), expected different images")
     if low < high == 1:
         _fail(data, field, f"holds only 0 and 1, expected pixels from 0 to 255; use {field} * 255")
+
+
+def _range_on_disk(x: LazyImages) -> tuple[int, int]:
+    """The least and the largest pixel of a few images; a bad one is refused where it is asked for."""
+    low, high = 255, 0
+    for row in subsample(len(x), LOOKED_AT):
+        with contextlib.suppress(DataError):
+            image = x[int(row)]
+            low, high = min(low, int(image.min())), max(high, int(image.max()))
+        if high > 1:
+            break
+    return low, high
 
 
 def _check_same_kind(data: Dataset) -> None:

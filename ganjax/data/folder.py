@@ -247,6 +247,9 @@ def _check_image(file: Path, image) -> None:
         shows = "RGBA" if image.mode == "P" and "transparency" in image.info else image.mode
         remedy = REMEDIES.get(shows, 'image.convert("RGB")')
         raise DataError(f"{file}: mode {image.mode}, expected L (8-bit grey) or RGB; convert it with Pillow: {remedy}")
+    if "transparency" in image.info:
+        remedy = REMEDIES["LA" if image.mode == "L" else "RGBA"]
+        raise DataError(f"{file}: a transparent colour, expected opaque pixels; convert it with Pillow: {remedy}")
     if ";16" in str(image.tile):  # the raw mode; Pillow would drop the lower half of 16-bit colours without a word
         raise DataError(
             f"{file}: 16 bits a channel, expected 8; convert it to 8 bits: Image.open(file).save(file) keeps the upper"

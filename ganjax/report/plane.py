@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ganjax.report.marks import CLOSED, DASHES, Field, darker, draw_field, line_style, shown
+from ganjax.report.marks import CLOSED, DASHES, HUGE, Field, darker, draw_field, line_style, shown
 from ganjax.report.style import (
     INK,
     SMALL,
@@ -97,9 +97,9 @@ def _draw_plane(
     if field is not None:
         draw_field(axes, field, xlim, ylim)
     for label, path in paths.items():
-        axes.plot(*_finite(path).T, color=tints[label], label=label, **line_style(label in closed))
+        axes.plot(*_visible(path).T, color=tints[label], label=label, **line_style(label in closed))
     for label, path in closed.items():
-        axes.plot(*_finite(path).T, color=darker(tints.get(label, INK)), **CLOSED)
+        axes.plot(*_visible(path).T, color=darker(tints.get(label, INK)), **CLOSED)
     starts = np.unique([path[0] for path in paths.values()], axis=0)
     axes.plot(*starts.T, "o", color="white", markeredgecolor=INK, markersize=6, zorder=5, label="start")
     axes.plot(*centre, "*", color=INK, markersize=10, zorder=5, label="equilibrium")
@@ -139,8 +139,9 @@ def _norms(paths: Mapping[str, NDArray[np.float64]], centre: NDArray[np.float64]
     return {label: np.hypot(*(path - centre).T) for label, path in paths.items()}
 
 
-def _finite(path: NDArray[np.float64]) -> NDArray[np.float64]:
-    return path[np.isfinite(path).all(axis=1)]
+def _visible(path: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The points that an axis can show."""
+    return path[(np.abs(path) < HUGE).all(axis=1)]
 
 
 def _check_paths(name: str, paths: Curves) -> dict[str, NDArray[np.float64]]:

@@ -72,6 +72,7 @@ FORMS = {
     "runge_kutta_multiplier": {"eta": 0.1, "order": 4},
     "lookahead_multiplier": {"multiplier": 1j, "k": 5, "alpha": 0.5},
     "optimistic_roots": {"eta": 0.1},
+    "optimistic_orbit": {"eta": 0.5, "start": 1j, "steps": 3},
     "heavy_ball_roots": {"eta": 0.1, "beta": -0.5},
     "alternating_momentum_roots": {"eta": 0.1, "beta_a": -0.5, "beta_b": 0.0},
     "alternating_momentum_converges": {"beta_a": -0.5, "beta_b": 0.0},
@@ -127,6 +128,7 @@ FORMS = {
 FREE = {"angle", "multiplier", "end", "a", "b", "theta", "psi", "floor", "eigenvalues", "curvature", "speed"}
 FREE_OF = {  # of these forms alone
     "logistic_slope": {"t"},
+    "optimistic_orbit": {"start"},
     "simultaneous_mean": {"start"},
     "alternating_mean": {"start"},
     **{
@@ -216,7 +218,7 @@ OTHERS = {
         "dcgan.Generator: conditioning is 'batchnorm', .*\"batch_norm\"": _called(
             dcgan.Generator((8, 8, 1), conditioning="batchnorm"), IMAGES[:, 0, 0], train=True
         ),
-        "resnet.Discriminator: pooling is 'max'": _called(resnet.Discriminator(pooling="max"), IMAGES, train=True),
+        "resnet.Discriminator: pooling is 'max'": _called(resnet.Discriminator(pooling="max"), IMAGES),
     },
     "mathematics": {
         "cutout: share is 2": lambda: augment.cutout(IMAGES, 0, 0, share=2),

@@ -191,6 +191,19 @@ def test_the_remedy_of_transparency_uncovers_nothing(tmp_path, mode):
     np.testing.assert_array_equal(found, np.broadcast_to(expected[..., None], found.shape))
 
 
+@pytest.mark.parametrize("mode, key", [("L", 0), ("RGB", (0, 0, 0))])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_transparent_colour_is_no_opaque_one(tmp_path, mode, key, lazy):
+    """A PNG without an alpha channel can name one colour that shows nothing; Pillow reads it as if it were opaque."""
+    found = remedied(tmp_path, Image.fromarray(GREYS).convert(mode), transparency=key)
+    expected = np.where(GREYS == 0, 255, GREYS)
+    np.testing.assert_array_equal(found, np.broadcast_to(expected[..., None], found.shape))
+    write(tmp_path / "b.png", 1, found.shape[:2] if mode == "L" else found.shape)
+    Image.fromarray(GREYS).convert(mode).save(tmp_path / "a.png", transparency=key)
+    with pytest.raises(DataError, match=r"a\.png: a transparent colour, expected opaque pixels"):
+        load(str(tmp_path), lazy=lazy)
+
+
 TURNED = {
     1: lambda x: x,
     3: lambda x: x[::-1, ::-1],

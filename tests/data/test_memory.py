@@ -146,3 +146,23 @@ def test_threads_read_what_one_reads(folder):
         thread.join()
     for i in range(8):
         np.testing.assert_array_equal(found[i], X[[i % 6] * 20])
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_images_of_0_and_1_on_disk_are_no_pixels(tmp_path, split):
+    """They would train as black; those in memory are checked in test_dataset.py."""
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+        for i, image in enumerate(X):
+            Image.fromarray(image % 2 if name == split else image).save(tmp_path / name / f"{i}.png")
+    with pytest.raises(DataError, match=f"x_{split} holds only 0 and 1 .* expected pixels from 0 to 255"):
+        load(str(tmp_path), lazy=True)
+
+
+def test_dark_and_bad_images_on_disk_are_not_refused_before_they_are_read(folder):
+    Image.fromarray(0 * X[0]).save(folder / "a" / "0.png")
+    (folder / "b" / "5.png").write_bytes(b"no image")
+    x = _lazy(folder).x_train
+    assert x[0].max() == 0
+    with pytest.raises(DataError, match=r"5\.png: not a readable"):
+        x[5]

@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from ganjax.dynamics import alternating, simultaneous
+from ganjax.dynamics import alternating, predictions, simultaneous
 from ganjax.dynamics.predictions import (
     BEST_STEP,
     RATES,
@@ -112,3 +112,14 @@ def test_exponents_against_the_exponential_average():
     short = ema_opponent_exponents(1e-3)
     np.testing.assert_allclose(short[np.argsort(short.real)][0], -1e3, rtol=1e-5)
     np.testing.assert_allclose(np.abs(np.sort(short.imag)[[0, 2]]), 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.3, 0.5, 0.9])
+def test_optimistic_play_at_its_best_step(eta):
+    """At 1/2 its two roots are one, where the quotients of differences were 0 / 0."""
+    z = [1 + 2j, (1 + 2j) * (1 + 1j * eta)]
+    for _ in range(8):
+        z.append((1 + 2j * eta) * z[-1] - 1j * eta * z[-2])
+    np.testing.assert_allclose(predictions.optimistic_orbit(eta, 1 + 2j, 9), z, rtol=1e-12)
+    beside = predictions.optimistic_rise(eta + 1e-6, 8)
+    np.testing.assert_allclose(predictions.optimistic_rise(eta, 8), beside, rtol=1e-4, atol=1e-10)

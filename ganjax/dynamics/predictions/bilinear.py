@@ -116,6 +116,26 @@ def optimistic_roots(eta: ArrayLike) -> Complex:
     return _quadratic_roots(1 + 2j * np.asarray(eta, float), 1j * np.asarray(eta, float))
 
 
+def optimistic_orbit(eta: float, start: complex, steps: int) -> Complex:
+    """`z_0 ... z_T` of optimistic play whose first step is that of simultaneous play, [steps + 1].
+
+    `z_t = z_1 c_(t-1) - r s z_0 c_(t-2)` with the roots r, s of `optimistic_roots` and
+    `c_n = (r^(n+1) - s^(n+1)) / (r - s)`, which is `(n + 1) r^n` at `eta = 1/2`, where they are one.
+    """
+    check_range("optimistic_orbit", 0, whole=True, steps=steps)
+    r, s = optimistic_roots(eta)
+    c = np.append(0, root_quotients(r, s, np.arange(steps)))
+    later = simultaneous_multiplier(eta) * c[1:] - r * s * c[:-1]
+    return start * np.append(1, later)
+
+
+def root_quotients(r: complex, s: complex, n: NDArray) -> Complex:
+    """`c_n = (r^(n+1) - s^(n+1)) / (r - s)`, `(n + 1) r^n` for equal roots: the answer to a unit push n steps ago."""
+    if r == s:
+        return (n + 1) * r ** n.astype(float)
+    return (r ** (n + 1.0) - s ** (n + 1.0)) / (r - s)
+
+
 def heavy_ball_roots(eta: ArrayLike, beta: ArrayLike) -> Complex:
     """The roots of `l^2 - (1 + beta + i eta) l + beta`, [..., 2], the larger modulus first.
 

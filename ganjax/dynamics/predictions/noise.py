@@ -17,7 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ganjax.checks import check_range
-from ganjax.dynamics.predictions.bilinear import lookahead_multiplier, optimistic_roots, simultaneous_multiplier
+from ganjax.dynamics.predictions.bilinear import (
+    lookahead_multiplier,
+    optimistic_roots,
+    root_quotients,
+    simultaneous_multiplier,
+)
 
 Real = NDArray[np.float64]
 
@@ -181,7 +186,7 @@ def optimistic_rise(eta: float, steps: int, std: float = 1.0) -> Real:
     check_range("optimistic_rise", 0, whole=True, steps=steps)
     r, s = optimistic_roots(eta)
     n = np.arange(steps)
-    response = (r ** (n + 1) - s ** (n + 1)) / (r - s)
+    response = root_quotients(r, s, n)
     before = np.concatenate([[0], response[:-1]])
     later = np.cumsum(np.abs(2 * response - before) ** 2)
     total = np.concatenate([[0], later[:-1]]) + np.abs(response - before) ** 2

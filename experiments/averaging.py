@@ -95,29 +95,29 @@ def compute(config: Config, workdir: Path) -> list[str]:
     etas = [0.05, config.eta, 1.0]
     with jax.enable_x64(True):
         averages = [*(ema(decay) for decay in decays), tail_average()]
-        orbits = {eta: _play(config, alternating, eta, config.steps, *averages) for eta in etas}
+        circling = {eta: _play(config, alternating, eta, config.steps, *averages) for eta in etas}
         spiral, cut = _play(config, simultaneous, config.eta, SPIRAL, *(ema(decay) for decay in config.decays))
         closing, turning = closing_step(config.closes_after), config.closes_after * config.turns
-        uniform = {r: _play(config, r, closing, turning, tail_average()) for r in (simultaneous, alternating)}
-        *falling, skipped = _falling(config)
+        closed = {r: _play(config, r, closing, turning, tail_average()) for r in (simultaneous, alternating)}
+        z, mean, skipped = _falling(config)
     said = {
-        **{f"alternating, eta {eta:g}": sentence for eta, (_, sentence) in orbits.items()},
+        **{f"alternating, eta {eta:g}": sentence for eta, (_, sentence) in circling.items()},
         f"simultaneous, eta {config.eta:g}": cut,
-        **{f"{rule.__name__}, closed orbit": sentence for rule, (_, sentence) in uniform.items()},
+        **{f"{rule.__name__}, closed orbit": sentence for rule, (_, sentence) in closed.items()},
         **{f"steps {c:g} / sqrt(t)": rejected(n, config.falling_steps) for c, n in zip(config.c, skipped, strict=True)},
     }
-    orbits = {eta: paths for eta, (paths, _) in orbits.items()}
-    uniform = {rule: paths for rule, (paths, _) in uniform.items()}
+    orbits = {eta: paths for eta, (paths, _) in circling.items()}
+    uniform = {rule: paths for rule, (paths, _) in closed.items()}
     out = workdir / "averaging.png"
     parts = [
         _plane(config, orbits[config.eta]),
         _sizes(config, memories, orbits),
         _uniform(config, uniform),
-        _decay(config, falling[1]),
+        _decay(config, mean),
     ]
     panels(parts, out, title="Averages of play on v(a, b) = ab")
     notes = [f"{name}: {sentence}" for name, sentence in said.items() if sentence]
-    return [*_table(config, orbits[config.eta], spiral, uniform, falling), *notes, str(out)]
+    return [*_table(config, orbits[config.eta], spiral, uniform, (z, mean)), *notes, str(out)]
 
 
 def _play(config: Config, rule, eta: float, steps: int, *averages: Average) -> tuple[np.ndarray, str]:

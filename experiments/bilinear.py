@@ -217,7 +217,7 @@ def _orbit(name: str, config: Config) -> np.ndarray | None:
         values, vectors = np.linalg.eig(alternating_matrix(config.eta))
         return ((values ** times[:, None] * np.linalg.solve(vectors, start)) @ vectors.T).real
     if name == "optimistic":
-        z = optimistic_orbit(config.eta, z0, config.steps)
+        z: np.ndarray = optimistic_orbit(config.eta, z0, config.steps)
     elif name in MULTIPLIERS:
         z = z0 * MULTIPLIERS[name](config.eta) ** times
     else:

@@ -68,6 +68,13 @@ def _range(low: float, high: float, above: bool, below: bool) -> str:
     return ", ".join(ends) or "a finite number"
 
 
+def check_kind(where: str, kind: type, **values: Any) -> None:
+    """Raise `TypeError` about the first of these that is not of the kind; None passes."""
+    for name, value in values.items():
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"{where}: {name} is {value!r}, expected {kind.__module__}.{kind.__name__}")
+
+
 def check_name(where: str, what: str, name: Any, known: Iterable[Any]) -> None:
     """Raise `ValueError` unless the name is known; says which are, and which one was probably meant."""
     names = list(known)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import optax
 
-from ganjax.checks import check_each, check_range
+from ganjax.checks import check_each, check_kind, check_range
 from ganjax.core import Dynamics, Game, GameState, Key, Metrics, PerPlayer, PyTree
 from ganjax.dynamics.adjustments import Adjustment, adjusted
 from ganjax.dynamics.field import Field, View
@@ -66,6 +66,10 @@ def rule(
         axis_name: the mapped axis that shares the batch, if any.
     """
     adjustments = (adjust,) if isinstance(adjust, Adjustment) else tuple(adjust or ())
+    for one in adjustments:
+        check_kind("dynamics", Adjustment, adjust=one)
+    for player, optimizer in (optimizers or {}).items():
+        check_kind("dynamics", optax.GradientTransformation, **{f"the optimiser of {player}": optimizer})
 
     check_rates("dynamics", rates)
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from ganjax.augment import Augmentation
-from ganjax.checks import check_players, check_range
+from ganjax.checks import check_kind, check_players, check_range
 from ganjax.config import GanConfig
 from ganjax.core import Array, Batch, Game, Judgement, Key, Outcome, PerPlayer, PyTree, noise
 from ganjax.errors import ConfigError
@@ -200,6 +200,8 @@ def gan(
             logit depend on the others, and the penalty is on each by itself.
         TypeError: from `init`, if batch or outputs have another type.
     """
+    check_kind("gan", AdversarialLoss, loss=loss)
+    check_kind("gan", SpectralNorm, spectral=spectral, generator_spectral=generator_spectral)
     check_range("gan", 1, whole=True, packing=packing, accumulate=accumulate)
     check_range("gan", 0, whole=True, fakes_kept=fakes_kept)
     check_range("gan", 0, instance_noise=instance_noise, output_noise=output_noise)

@@ -14,9 +14,9 @@ from ganjax.data import load, points, subsample
 from ganjax.data.folder import load_folder
 from ganjax.data.order import positions_of_steps
 from ganjax.data.stacked import stacked
-from ganjax.dynamics import ema, predictions
+from ganjax.dynamics import ema, predictions, simultaneous
 from ganjax.errors import ConfigError
-from ganjax.games import latents, linear_gan, matrix_game, quadratic
+from ganjax.games import gan, latents, linear_gan, matrix_game, normal_prior, quadratic
 from ganjax.layers.dropout import Dropout
 from ganjax.layers.heads import check_labels
 from ganjax.layers.minibatch import Maxout, MinibatchDiscrimination, MinibatchStandardDeviation
@@ -24,6 +24,7 @@ from ganjax.layers.resampling import Conv3x3
 from ganjax.layers.residual import DownBlock, UpBlock
 from ganjax.layers.residual import stacked as stacked_blocks
 from ganjax.layers.resize import bilinear
+from ganjax.losses import LOSSES
 from ganjax.metrics import (
     density_tv,
     frechet_bias,
@@ -257,6 +258,16 @@ OTHERS = {
         "merge_predictions: probabilities have shapes": lambda: merge_predictions(
             Predictions(1, np.ones(1), 0.0), Predictions(1, np.ones(2), 0.0)
         ),
+    },
+    "another kind": {
+        "gan: loss is 'hinge', expected ganjax.losses.AdversarialLoss": lambda: gan(
+            nn.Dense(2), nn.Dense(1), "hinge", prior=normal_prior(2)
+        ),
+        "gan: spectral is True, expected ganjax.spectral.SpectralNorm": lambda: gan(
+            nn.Dense(2), nn.Dense(1), LOSSES["hinge"], prior=normal_prior(2), spectral=True
+        ),
+        "dynamics: the optimiser of a is 0.1": lambda: simultaneous({"a": 0.1}),
+        "dynamics: adjust is 'c', expected": lambda: simultaneous({}, adjust="consensus"),
     },
     "data": {
         "ring_centres: modes is 0": lambda: points.ring(5, modes=0),

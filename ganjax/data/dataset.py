@@ -170,17 +170,13 @@ def _check_pixels(data: Dataset, field: str) -> None:
     x = getattr(data, field)
     if x is None or x.ndim != 4:
         return
-    if not isinstance(x, np.ndarray):
-        low, high = _range_on_disk(x)
-        if low < high == 1:
-            few = f"holds only 0 and 1 in {LOOKED_AT} images that were looked at"
-            _fail(data, field, f"{few}, expected pixels from 0 to 255; multiply the images by 255")
-        return
-    low, high = x.min(), x.max()
-    if low == high and field == "x_train":
+    on_disk = not isinstance(x, np.ndarray)
+    low, high = _range_on_disk(x) if on_disk else (x.min(), x.max())
+    if low == high and field == "x_train" and not on_disk:
         _fail(data, field, f"is constant (every pixel is {low}), expected different images")
     if low < high == 1:
-        _fail(data, field, f"holds only 0 and 1, expected pixels from 0 to 255; use {field} * 255")
+        where, remedy = (f" in {LOOKED_AT} images", "the pixels") if on_disk else ("", field)
+        _fail(data, field, f"holds only 0 and 1{where}, expected pixels from 0 to 255; use {remedy} * 255")
 
 
 def _range_on_disk(x: LazyImages) -> tuple[int, int]:

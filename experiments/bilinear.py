@@ -16,6 +16,7 @@ the orbit's error is the largest |z - closed form| over the run; all in float64.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 
 import jax
@@ -194,12 +195,11 @@ def _factors(rule: Callable[..., Dynamics], etas: np.ndarray) -> np.ndarray:
         dynamics = rule(eta)
         state = init_state(game, dynamics, key, None)
         state, _ = dynamics.step(game, state, None, key)  # the first step of the optimistic rule is special
-        product = None
-        for _ in range(steps):
-            one = update_jacobian(game, dynamics, state, None, key)
-            product = one if product is None else one @ product
-            state, _ = dynamics.step(game, state, None, key)
-        return product
+
+        def advance(state, _):
+            return dynamics.step(game, state, None, key)[0], update_jacobian(game, dynamics, state, None, key)
+
+        return reduce(jnp.matmul, jax.lax.scan(advance, state, length=steps)[1][::-1])
 
     matrices = jax.jit(jax.vmap(jacobian))(jnp.asarray(etas))
     return np.abs(np.linalg.eigvals(np.asarray(matrices))).max(-1) ** (1 / steps)

@@ -19,6 +19,7 @@ stiff and repelling (smallest real part -15 and -495, the raw one's 2.4 and 3.9)
 where consensus play ends, the raw field is 20 times less steep.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ import optax
 from tqdm import tqdm
 
 from ganjax import launch
-from ganjax.core import Batch, GameState
+from ganjax.core import Batch, GameState, PerPlayer
 from ganjax.data.points import ring, ring_centres
 from ganjax.dynamics import View, alternating, consensus, leading_eigenvalues, path_angle, rotation
 from ganjax.dynamics.field import dot
@@ -97,8 +98,15 @@ def compute(config: Config, workdir: Path) -> list[str]:
     spectra: list[list[Series]] = [[], []]
     curves, angles, drawn = [], [], {}
     term = consensus(config.gamma)
+
+    @jax.jit
+    def look(params: PerPlayer, net_state: PerPlayer) -> jax.Array:
+        view = View(game, net_state, fixed, keys.samples)
+        v = view.field(params).gradients
+        return jnp.stack([rotation(view, params, keys.samples), jnp.sqrt(dot(v, v))])
+
     for tint, (name, adjust) in enumerate({"plain": None, "consensus": term}.items()):
-        states, history = _train(config, game, adjust, fixed, keys, name)
+        states, history = _train(config, game, adjust, look, keys, name)
         ends = {"start": states[0], "end": states[1]}
         for place, (when, state) in enumerate(ends.items()):
             view = View(game, state.net_state, fixed, keys.samples)
@@ -137,7 +145,7 @@ def _batch(x: np.ndarray | jax.Array) -> Batch:
     return Batch(jnp.asarray(x), None, jnp.arange(len(x), dtype=jnp.int32))
 
 
-def _train(config: Config, game, adjust, fixed: Batch, keys: Keys, name: str):
+def _train(config: Config, game, adjust, look: Callable[..., jax.Array], keys: Keys, name: str):
     """The states at the start and at the end, and [looks + 1, 3]: step, rotation, norm of the field."""
     adam = optax.adam(config.learning_rate, b1=config.beta1)
     dynamics = alternating(dict.fromkeys(game.players, adam), adjust=adjust)
@@ -154,18 +162,12 @@ def _train(config: Config, game, adjust, fixed: Batch, keys: Keys, name: str):
     def chunk(data: jax.Array, state: GameState, count: int) -> GameState:
         return jax.lax.fori_loop(0, count, lambda _, s: advance(data, s), state)
 
-    @jax.jit
-    def look(state: GameState) -> jax.Array:
-        view = View(game, state.net_state, fixed, keys.samples)
-        v = view.field(state.params).gradients
-        return jnp.stack([rotation(view, state.params, keys.samples), jnp.sqrt(dot(v, v))])
-
     start = state = jax.jit(lambda: init_state(game, dynamics, keys.init, _batch(data[:size])))()
     stops = np.linspace(0, config.steps, config.looks + 1).astype(int)
-    history = [[0, *look(state)]]
+    history = [[0, *look(state.params, state.net_state)]]
     for before, after in zip(stops[:-1], tqdm(stops[1:], desc=name, unit="look"), strict=True):
         state = chunk(data, state, after - before)
-        history.append([after, *look(state)])
+        history.append([after, *look(state.params, state.net_state)])
     return (start, state), np.array(history, float)
 
 

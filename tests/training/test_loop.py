@@ -106,13 +106,13 @@ def test_chunks_and_events_change_nothing(tmp_path):
 @pytest.mark.parametrize("scan", [True, False])
 def test_the_step_is_traced_once(tmp_path, scan, monkeypatch):
     traces = []
-    plain = loop.train_step
+    plain = loop.unguarded_step
 
     def counted(*args, **kwargs):
         step = plain(*args, **kwargs)
         return lambda *a: traces.append(1) or step(*a)
 
-    monkeypatch.setattr(loop, "train_step", counted)
+    monkeypatch.setattr(loop, "unguarded_step", counted)
     train(_setup(scan), tmp_path, seed=0, schedule=_schedule(23), observe=lambda *a: None, progress=False)
     assert len(traces) == 1
 

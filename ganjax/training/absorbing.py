@@ -1,11 +1,12 @@
 """What a step cannot heal: the leaves of a state in which a value that is not finite stays not finite.
 
 Read off the program of the step. Arithmetic in which an operand that is not finite gives a result that is not finite,
-whatever the other operands are, carries the value on: `inf + x`, `inf - x`, `0 inf`, `inf / x` are infinite or NaN, and
-XLA keeps them so unless it is told to compile with fast, wrong mathematics. A leaf that reaches itself through such
-arithmetic alone is absorbing: parameters (`p + u`), moments of Adam (`b m + (1 - b) g`, b = 0 too), traces, averages
-(`m + r (x - m)`, r = 1 too), slow weights. What is replaced (gradients of the step before, power-iteration vectors),
-bounded (`max`, `clip`) or looked up is not, and what is not known here counts as not.
+whatever the other one is, carries the value on: `inf + x`, `x - inf`, `0 inf`, `inf / x` are infinite or NaN, and XLA
+keeps them so unless it is told to compile with fast, wrong mathematics. A leaf each element of which reaches itself
+through such arithmetic alone is absorbing: parameters (`p + u`), moments of Adam (`b m + (1 - b) g`, b = 0 too),
+traces, averages (`m + r (x - m)`, r = 1 too), slow weights. What is replaced (gradients of the step before,
+power-iteration vectors), bounded (`max`, `clip`), moved about or looked up is not, and what is not known here counts as
+not.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,11 +30,15 @@ CALLS = {
     "custom_vjp_call": "call_jaxpr",
     "custom_vmap_call": "call",
 }
-# What is not finite in any of these operands is not finite in the result.
-_ANY = {"add", "add_any", "sub", "mul", "neg", "copy", "concatenate"}
-_ANY |= {"reshape", "transpose", "squeeze", "broadcast_in_dim", "convert_element_type"}
-Carried = frozenset[int]  # numbers of the inputs of which any that is not finite leaves this value not finite
+# Of a value: the numbers of the inputs of its shape of which every element that is not finite leaves this value's
+# element at the same place not finite.
+Carried = frozenset[int]
 _NOTHING: Carried = frozenset()
+# What arithmetic carries on of what its operands of its own shape carry.
+_ARITHMETIC: dict[str, Callable[[list[Carried]], Carried]] = dict.fromkeys(
+    ("add", "add_any", "sub", "mul", "neg", "copy", "convert_element_type"), lambda same: _NOTHING.union(*same)
+)
+_ARITHMETIC |= {"div": lambda same: same[0], "select_n": lambda same: frozenset.intersection(*same[1:])}
 
 
 def absorbing(function: Callable, state: PyTree, *rest: Any) -> list[bool]:
@@ -74,28 +79,29 @@ def _of(eqn: Any, inputs: list[Carried]) -> list[Carried]:
         branches = [_through(branch, inputs[1:]) for branch in params["branches"]]
         return [frozenset.intersection(*each) for each in zip(*branches, strict=True)]
     if name == "scan":
-        first, count = params["num_consts"], params["num_carry"]
-        consts, carry, xs = inputs[:first], inputs[first : first + count], inputs[first + count :]
-        body = lambda carry: _through(params["jaxpr"], [*consts, *carry, *([_NOTHING] * len(xs))])[:count]  # noqa: E731
-        return _kept(body, carry) + [_NOTHING] * (len(eqn.outvars) - count)
+        first, end = params["num_consts"], params["num_consts"] + params["num_carry"]
+        consts, slices = inputs[:first], [_NOTHING] * len(inputs[end:])
+        carry = _kept(lambda carry: _through(params["jaxpr"], [*consts, *carry, *slices]), inputs[first:end])
+        return carry + [_NOTHING] * (len(eqn.outvars) - len(carry))
     if name == "while":
         first = params["cond_nconsts"]
-        consts, carry = inputs[first : first + params["body_nconsts"]], inputs[first + params["body_nconsts"] :]
-        return _kept(lambda carry: _through(params["body_jaxpr"], [*consts, *carry]), carry)
-    (out,) = eqn.outvars if len(eqn.outvars) == 1 else (None,)
-    if out is None or not jnp.issubdtype(out.aval.dtype, jnp.floating) or not out.aval.size:
-        return [_NOTHING] * len(eqn.outvars)
-    if name in _ANY:
-        return [_NOTHING.union(*inputs)]
-    if name == "div":
-        return inputs[:1]
-    return [frozenset.intersection(*inputs[1:]) if name == "select_n" else _NOTHING]
+        end = first + params["body_nconsts"]
+        return _kept(lambda carry: _through(params["body_jaxpr"], [*inputs[first:end], *carry]), inputs[end:])
+    if name in _ARITHMETIC and _has_infinities(eqn.outvars[0].aval.dtype):
+        shape = eqn.outvars[0].aval.shape
+        same = [one if atom.aval.shape == shape else _NOTHING for one, atom in zip(inputs, eqn.invars, strict=True)]
+        return [_ARITHMETIC[name](same)]
+    return [_NOTHING] * len(eqn.outvars)
+
+
+def _has_infinities(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 16
 
 
 def _kept(body: Callable[[list[Carried]], list[Carried]], carry: list[Carried]) -> list[Carried]:
     """What a loop carries however often it runs: of what it begins with, all that every turn hands on."""
     while True:
-        after = [before & turned for before, turned in zip(carry, body(carry), strict=True)]
+        after = [before & turned for before, turned in zip(carry, body(carry), strict=False)]
         if after == carry:
             return carry
         carry = after

@@ -48,10 +48,10 @@ def _scanned(move: Step, length: int) -> Callable:
     """A chunk that guards its steps together, and one by one only where that fails.
 
     From its start all steps are taken unguarded (`step.watched`) and their last state is tested. Where a value is not
-    finite they are taken again from the start, which was kept, one at a time, and those that are to blame are
-    rejected. Either way each is a turn of one and the same compiled loop, so that its bits do not depend on which way it
-    was, nor on where chunks begin. A chunk that follows one with rejected steps begins one at a time: a run that rejects
-    often does not take its steps twice.
+    finite they are taken again from the start, which was kept, one at a time, and those that are to blame are rejected.
+    Either way each is a turn of one and the same compiled loop, so that its bits depend neither on which way it was nor
+    on where chunks begin. A chunk that follows one with rejected steps begins one at a time: a run that rejects often
+    does not take its steps twice.
     """
     step = watched(move)
 

@@ -22,6 +22,7 @@ from ganjax.training.absorbing import CALLS
 from ganjax.training.setup import Keys, Setup, state_shapes
 from ganjax.training.step import unguarded_step
 
+
 def step_flops(setup: Setup) -> float:
     """Of one training step, all turns of all players and all devices together.
 

@@ -43,8 +43,13 @@ def guarded(move: Step, *, axis_name: str | None = None) -> Step:
 
 def chosen(finite: Array, new: GameState, state: GameState, steps: Array | int) -> GameState:
     """The state after so many steps if all is finite, else the one before them with these steps counted as rejected."""
-    kept = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
-    return replace(kept, step=state.step + steps, skipped=state.skipped + jnp.where(finite, 0, steps))
+    return replace(
+        _where(finite, new, state), step=state.step + steps, skipped=state.skipped + jnp.where(finite, 0, steps)
+    )
+
+
+def _where(condition: Array, yes: PyTree, no: PyTree) -> PyTree:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
 def everywhere(condition: Array, axis_name: str | None) -> Array:
@@ -57,7 +62,8 @@ def watched(move: Step) -> Callable[[GameState, PyTree, Key], tuple[GameState, M
 
     `finite` tells of the metrics and of those leaves alone in which a later step could hide a value that is not finite
     (`absorbing` says which cannot). So if it holds after each of several steps, and their last state is finite, each of
-    them was finite: `guarded` would have done the same.
+    them was finite: `guarded` would have done the same. Statistics are chosen as there, which costs nothing and has the
+    compiler round them as there: it fuses what makes them with the choice.
     """
     move = jax.jit(move)  # traced once: for its program, and for its use
 
@@ -65,7 +71,9 @@ def watched(move: Step) -> Callable[[GameState, PyTree, Key], tuple[GameState, M
         keep = absorbing(move, state, batch, base_key)
         new, metrics = move(state, batch, base_key)
         healed = [leaf for leaf, stays in zip(jax.tree.leaves(new), keep, strict=True) if not stays]
-        return replace(new, step=state.step + 1), metrics, all_finite((healed, metrics))
+        finite = all_finite((healed, metrics))
+        net_state = _where(finite, new.net_state, state.net_state)
+        return replace(new, net_state=net_state, step=state.step + 1), metrics, finite
 
     return step
 

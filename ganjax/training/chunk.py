@@ -76,8 +76,7 @@ def _scanned(move: Step, length: int) -> Callable:
             new, metrics, finite = jax.lax.fori_loop(first, end, turn, (state, metrics, jnp.array(True)))
             finite = everywhere(finite & all_finite(new), parallel.axis_name())
             taken = jnp.where(finite | (steps == 1), steps, 0)
-            rejected = ~finite & (taken == 1)
-            flags = flags.at[first].set(jnp.where(rejected, 0.0, flags[first]))
+            flags = flags.at[first].set((finite | (taken == 0)).astype(flags.dtype))
             return chosen(finite, new, state, taken), metrics, flags, first + taken, jnp.where(finite, steps, 1)
 
         def left(carry):

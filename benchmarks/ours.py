@@ -59,11 +59,11 @@ def _training(setup, state, keys, length: int) -> Callable[[int], float]:
     from ganjax.training import feed, parallel
     from ganjax.training import setup as training
     from ganjax.training.chunk import compile_chunk, per_step
-    from ganjax.training.step import train_step
+    from ganjax.training.step import unguarded_step
 
     order = training.order(setup, 0)
-    step = train_step(setup.game, setup.dynamics, setup.averages, axis_name=parallel.axis_name())
-    program = compile_chunk(step, scan=setup.scan, length=length)
+    move = unguarded_step(setup.game, setup.dynamics, setup.averages)
+    program = compile_chunk(move, scan=setup.scan, length=length)
     data, state = parallel.replicate(training.arrays(setup)), parallel.replicate(state)
     taken = 0
 

@@ -78,7 +78,7 @@ class TrainConfig:
     judge_every: int = 0
     """Steps between two scores of 2,000 samples in judge.jsonl; the best state so far is kept too. 0 judges never."""
     chunk: int = 50
-    """Steps per compiled call."""
+    """Steps per compiled call, which are tested together for values that are not finite."""
     resident_megabytes: int = 2048
     """Data sets up to this many MiB lie on every device; larger ones are streamed, chunk by chunk."""
     workers: int = 2

@@ -18,7 +18,7 @@ from matrix import FULL  # noqa: E402
 # Nearly all the time is the compiler's. Where mathematics is compared it optimises less and emits without MLIR, which
 # takes a quarter of the time; `make test` does so with all but what promises equal bits, and with child processes.
 MATHEMATICS = {"contracts", "dynamics", "games", "layers", "models", "test_augment.py", "test_recipe.py"}
-BITS = {f"training/test_{name}.py" for name in ("feed", "judging", "loop")}
+BITS = {f"training/test_{name}.py" for name in ("feed", "guard", "judging", "loop")}
 BITS |= {"faults/test_continuing.py", "faults/test_resources.py"}  # the latter for arrays beyond the older emitters
 QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 _options = compiler.get_compile_options

@@ -237,10 +237,10 @@ def lookahead(dynamics: Dynamics, *, k: int, alpha: float | Array) -> Dynamics:
         slow, inner, count = state.dynamics_state
         new, metrics = dynamics.step(game, replace(state, dynamics_state=inner), batch, key)
         synchronise = (count + 1) % k == 0
-        slow = jax.tree.map(
-            lambda s, f: jnp.where(synchronise, s + (alpha * (f - s)).astype(s.dtype), s), slow, new.params
+        mixed = jax.tree.map(lambda s, f: s + (alpha * (f - s)).astype(s.dtype), slow, new.params)
+        slow, params = (
+            jax.tree.map(lambda m, kept: jnp.where(synchronise, m, kept), mixed, kept) for kept in (slow, new.params)
         )
-        params = jax.tree.map(lambda s, f: jnp.where(synchronise, s, f), slow, new.params)
         return replace(new, params=params, dynamics_state=LookaheadState(slow, new.dynamics_state, count + 1)), metrics
 
     return Dynamics(init, step, dynamics.slices)

@@ -5,55 +5,103 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ganjax.core import Array, GameState, Key, Metrics
+from ganjax.core import Array, Batch, GameState, Key, Metrics
 from ganjax.training import parallel
 from ganjax.training.setup import gather
 from ganjax.training.state import by_path
-from ganjax.training.step import Step
+from ganjax.training.step import Step, all_finite, chosen, everywhere, guarded, watched
 
 
-def compile_chunk(step: Step, *, scan: bool, length: int) -> Callable:
+def compile_chunk(move: Step, *, scan: bool, length: int) -> Callable:
     """`(state, data, positions [length, batch], key, count) -> (state, metrics, each [>= count])`.
 
-    The first `count` steps are taken; `count` is data, so that a shorter last chunk is the same program.
+    The first `count` steps are taken; `count` is data, so that a shorter last chunk is the same program. Each step does
+    what `step.guarded` says: one after which any value is not finite is rejected whole, on all devices.
 
     Args:
-        step: from `train_step`.
+        move: from `unguarded_step`.
         scan: run the chunk as one program; else dispatch each step, for networks that XLA compiles badly in a loop.
         length: the most steps of a chunk.
     """
+    return _scanned(move, length) if scan else _dispatched(guarded(move, axis_name=parallel.axis_name()))
 
+
+def _dispatched(step: Step) -> Callable:
     def one(state: GameState, data: Mapping, positions: Array, key: Key, i: Array) -> tuple[GameState, Metrics]:
-        local = positions[i]
-        return step(state, gather(data, local, parallel.global_index(local.shape[0])), key)
+        return step(state, _batch(data, positions, i), key)
 
-    if not scan:
-        compiled = parallel.compile_chunk(one)
+    compiled = parallel.compile_chunk(one)
 
-        def dispatch(state, data, positions, key, count):
-            metrics = []
-            for i in range(count):
-                state, values = compiled(state, data, positions, key, i)
-                metrics.append(values)
-            return state, metrics
+    def dispatch(state, data, positions, key, count):
+        metrics = []
+        for i in range(count):
+            state, values = compiled(state, data, positions, key, i)
+            metrics.append(values)
+        return state, metrics
 
-        return dispatch
+    return dispatch
 
-    one = jax.jit(one)  # traced once: for the shapes of its metrics, and for the loop
 
-    def scanned(state, data, positions, key, count):
+def _scanned(move: Step, length: int) -> Callable:
+    """A chunk that guards its steps together, and one by one only where that fails.
+
+    From its start all steps are taken unguarded (`step.watched`) and their last state is tested. Where a value is not
+    finite they are taken again from the start, which was kept, one at a time, and those that are to blame are rejected.
+    Either way each is a turn of one and the same compiled loop, so that its bits depend neither on which way it was nor
+    on where chunks begin. A chunk that follows one with rejected steps begins one at a time: a run that rejects often
+    does not take its steps twice.
+    """
+    step = watched(move)
+
+    @jax.jit  # traced once: for the shapes of its metrics, and for the loop
+    def one(state: GameState, data: Mapping, positions: Array, key: Key, i: Array) -> tuple[GameState, Metrics, Array]:
+        return step(state, _batch(data, positions, i), key)
+
+    def scanned(begin, data, positions, key, count):
+        state, wary = begin
         shapes = jax.eval_shape(one, state, data, positions, key, 0)[1]
         metrics = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
 
-        def body(i, carry):
-            state, metrics = carry
-            state, values = one(state, data, positions, key, i)
-            return state, jax.tree.map(lambda all_, value: all_.at[i].set(value), metrics, values)
+        def turn(i, carry):
+            state, metrics, finite = carry
+            state, values, found = one(state, data, positions, key, i)
+            return state, jax.tree.map(lambda all_, value: all_.at[i].set(value), metrics, values), finite & found
 
-        return jax.lax.fori_loop(0, count, body, (state, metrics))
+        def attempt(carry):
+            """The steps `first` to `first + steps` together."""
+            state, metrics, flags, first, steps = carry
+            end = first + steps
+            new, metrics, finite = jax.lax.fori_loop(first, end, turn, (state, metrics, jnp.array(True)))
+            finite = everywhere(finite & all_finite(new), parallel.axis_name())
+            taken = jnp.where(finite | (steps == 1), steps, 0)
+            flags = flags.at[first].set((finite | (taken == 0)).astype(flags.dtype))
+            return chosen(finite, new, state, taken), metrics, flags, first + taken, jnp.where(finite, steps, 1)
 
-    return parallel.compile_chunk(scanned)
+        def left(carry):
+            return carry[3] < count
+
+        flags, size = jnp.ones(length), jnp.where(wary, 1, count)
+        start = (state, metrics, flags, jnp.zeros_like(size), size)
+        new, metrics, flags, *_ = jax.lax.while_loop(left, attempt, start)
+        return (new, new.skipped > state.skipped), metrics | {"finite": flags}
+
+    compiled, wary = parallel.compile_chunk(scanned), None
+
+    def run(state, data, positions, key, count):
+        nonlocal wary
+        wary = parallel.replicate(np.array(False)) if wary is None else wary
+        (state, wary), metrics = compiled((state, wary), data, positions, key, count)
+        return state, metrics
+
+    return run
+
+
+def _batch(data: Mapping, positions: Array, i: Array) -> Batch:
+    """The batch of step i of a chunk."""
+    local = positions[i]
+    return gather(data, local, parallel.global_index(local.shape[0]))
 
 
 def per_step(metrics: Any, count: int) -> list[dict[str, float]]:
@@ -76,8 +124,7 @@ def first_not_finite(move: Step, state: GameState, data: Mapping, positions: Arr
     """
 
     def probe(state: GameState, data: Mapping, positions: Array, key: Key, i: Array) -> tuple[GameState, Metrics]:
-        local = positions[i]
-        new, _ = move(state, gather(data, local, parallel.global_index(local.shape[0])), key)
+        new, _ = move(state, _batch(data, positions, i), key)
         return new, {path: jnp.isfinite(leaf).all() for path, leaf in by_path(new).items()}
 
     _, finite = parallel.compile_chunk(probe)(state, data, positions, key, 0)

@@ -18,21 +18,9 @@ from jax.interpreters.partial_eval import dce_jaxpr
 
 from ganjax.core import Batch
 from ganjax.training import parallel
+from ganjax.training.absorbing import CALLS
 from ganjax.training.setup import Keys, Setup, state_shapes
 from ganjax.training.step import unguarded_step
-
-# Primitives that are the program in one of their parameters, by its name: it runs once.
-_CALLS = {
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "remat2": "jaxpr",
-    "checkpoint": "jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-    "custom_vmap_call": "call",
-}
 
 
 def step_flops(setup: Setup) -> float:
@@ -134,8 +122,8 @@ class _Graph:
 
         for eqn in jaxpr.eqns:
             name, inputs = eqn.primitive.name, tuple(map(read, eqn.invars))
-            if name in _CALLS:
-                inner = eqn.params[_CALLS[name]]
+            if name in CALLS:
+                inner = eqn.params[CALLS[name]]
                 outputs = self.trace(getattr(inner, "jaxpr", inner), inputs)
             else:
                 place = self._computation(eqn, inputs)
@@ -182,7 +170,7 @@ class _Graph:
         times = {"scan": params.get("length"), "while": self._trips, "shard_map": 1}.get(name)
         if times is None:
             raise ValueError(
-                f"flops: the call {name} has products in it and is not known; expected one of {sorted(_CALLS)}"
+                f"flops: the call {name} has products in it and is not known; expected one of {sorted(CALLS)}"
             )
         return times * cost, times * chain
 

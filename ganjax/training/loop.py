@@ -21,7 +21,7 @@ from ganjax.training.chunk import compile_chunk, first_not_finite, per_step
 from ganjax.training.identity import identity
 from ganjax.training.judging import Judge, Judging
 from ganjax.training.setup import Keys, Setup, check, initial_state, order, state_shapes
-from ganjax.training.step import train_step, unguarded_step
+from ganjax.training.step import unguarded_step
 from ganjax.training.telemetry import telemetry
 from ganjax.training.writers import Writers
 
@@ -137,13 +137,12 @@ def _train(
     resident = feed.is_resident(setup.dataset, schedule.resident_megabytes)
     if not resident:
         schedule = schedule._replace(chunk=feed.fitting(setup, schedule.chunk))
-    one_step = train_step(setup.game, setup.dynamics, setup.averages, axis_name=parallel.axis_name())
-    run = timed("step", compile_chunk(one_step, scan=setup.scan, length=schedule.chunk))
+    move = unguarded_step(setup.game, setup.dynamics, setup.averages)
+    run = timed("step", compile_chunk(move, scan=setup.scan, length=schedule.chunk))
     measure, save = timed("telemetry", telemetry(setup)), timed("checkpoint", _save)
     state = parallel.replicate(state)
     writers = Writers(workdir, begin) if parallel.is_primary() else None
     judging = Judging(workdir, judge, writers) if schedule.judge_every else None
-    move = unguarded_step(setup.game, setup.dynamics, setup.averages)
 
     def blame(at: int) -> str | None:
         """What step `at` would do to the state, which is as it was before: that step was rejected."""

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ganjax.core import Array, Dynamics, Game, GameState, Key, Metrics, PyTree
+from ganjax.training.absorbing import absorbing
 from ganjax.training.state import Averaged
 
 Step = Callable[[GameState, PyTree, Key], tuple[GameState, Metrics]]
@@ -26,16 +27,53 @@ def train_step(
     parameters, optimiser states, statistics and averages stay as they were, `skipped` counts it, and the metric
     `finite` is 0. With `axis_name`, the devices of that axis reject a step together.
     """
-    move = unguarded_step(game, dynamics, averages)
+    return guarded(unguarded_step(game, dynamics, averages), axis_name=axis_name)
+
+
+def guarded(move: Step, *, axis_name: str | None = None) -> Step:
+    """The step that rejects whole what an unguarded one makes not finite, on all devices of the axis together."""
 
     def step(state: GameState, batch: PyTree, base_key: Key) -> tuple[GameState, Metrics]:
         new, metrics = move(state, batch, base_key)
-        finite = all_finite((new, metrics))
-        if axis_name is not None:
-            finite = jax.lax.pmin(finite.astype(jnp.int32), axis_name) > 0
-        new = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, state)
-        new = replace(new, step=state.step + 1, skipped=state.skipped + (1 - finite.astype(jnp.int32)))
-        return new, metrics | {"finite": finite.astype(jnp.float32)}
+        finite = everywhere(all_finite((new, metrics)), axis_name)
+        return chosen(finite, new, state, 1), metrics | {"finite": finite.astype(jnp.float32)}
+
+    return step
+
+
+def chosen(finite: Array, new: GameState, state: GameState, steps: Array | int) -> GameState:
+    """The state after so many steps if all is finite, else the one before them with these steps counted as rejected."""
+    return replace(
+        _where(finite, new, state), step=state.step + steps, skipped=state.skipped + jnp.where(finite, 0, steps)
+    )
+
+
+def _where(condition: Array, yes: PyTree, no: PyTree) -> PyTree:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+
+
+def everywhere(condition: Array, axis_name: str | None) -> Array:
+    """Whether it holds on all devices of the axis."""
+    return condition if axis_name is None else jax.lax.pmin(condition.astype(jnp.int32), axis_name) > 0
+
+
+def watched(move: Step) -> Callable[[GameState, PyTree, Key], tuple[GameState, Metrics, Array]]:
+    """`(state, batch, base_key) -> (state, metrics, finite)`: the unguarded step, counted, with the least of tests.
+
+    `finite` tells of the metrics and of those leaves alone in which a later step could hide a value that is not finite
+    (`absorbing` says which cannot). So if it holds after each of several steps, and their last state is finite, each of
+    them was finite: `guarded` would have done the same. Statistics are chosen as there, which costs nothing and has the
+    compiler round them as there: it fuses what makes them with the choice.
+    """
+    move = jax.jit(move)  # traced once: for its program, and for its use
+
+    def step(state: GameState, batch: PyTree, base_key: Key) -> tuple[GameState, Metrics, Array]:
+        keep = absorbing(move, state, batch, base_key)
+        new, metrics = move(state, batch, base_key)
+        healed = [leaf for leaf, stays in zip(jax.tree.leaves(new), keep, strict=True) if not stays]
+        finite = all_finite((healed, metrics))
+        net_state = _where(finite, new.net_state, state.net_state)
+        return replace(new, net_state=net_state, step=state.step + 1), metrics, finite
 
     return step
 

@@ -109,13 +109,13 @@ def test_the_step_is_traced_once(tmp_path, monkeypatch, scan):
     """Over saves, samples, judgements and a resume in each of two processes' lives."""
     with Row(f"R24 {'scanned' if scan else 'dispatched'}", "50 steps with saves and observations, and a resume") as row:
         for life, steps in enumerate((30, 50)):
-            traces, plain = [], loop.train_step
+            traces, plain = [], loop.unguarded_step
 
             def counted(*args, plain=plain, traces=traces, **kwargs):
                 step = plain(*args, **kwargs)
                 return lambda *a: traces.append(1) or step(*a)
 
             with row.case(life), monkeypatch.context() as patch:
-                patch.setattr(loop, "train_step", counted)
+                patch.setattr(loop, "unguarded_step", counted)
                 toy.run(tmp_path, steps, of=toy.setup()._replace(scan=scan), observe=lambda *_: None)
                 assert len(traces) == 1, f"{len(traces)} traces"

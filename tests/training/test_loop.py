@@ -17,7 +17,7 @@ from ganjax.errors import CheckpointError, ConfigError, DataError, DivergedError
 from ganjax.games import gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.spectral import spectral_norm
-from ganjax.training import Averaged, Schedule, Setup, digest, draw, load_state, loop, train, weights_of
+from ganjax.training import Averaged, Keys, Schedule, Setup, digest, draw, load_state, loop, train, weights_of
 from ganjax.training import setup as setups
 from ganjax.training.checkpoint import Checkpoints
 
@@ -103,16 +103,43 @@ def test_chunks_and_events_change_nothing(tmp_path):
     assert digest(a) == digest(b)
 
 
+def test_rejected_steps_are_the_same_however_a_run_is_cut(tmp_path):
+    """Steps 2, 8 and 9 are not finite: chunks that begin and end elsewhere, stops inside a bad chunk, a stream."""
+    setup = _setup()
+    play, bad = setup.game.costs["generator"], [jax.random.fold_in(Keys.of(0).steps, k) for k in (2, 8, 9)]
+
+    def cost(params, net_state, batch, key):
+        value, outcome = play(params, net_state, batch, key)
+        hit = (jax.random.key_data(key)[None] == jax.random.key_data(jax.numpy.stack(bad))).all(1).any()
+        return value + jax.numpy.where(hit, jax.numpy.nan, 0.0), outcome
+
+    setup = setup._replace(game=setup.game._replace(costs=setup.game.costs | {"generator": cost}))
+    runs = {
+        "whole": ([13], {}),
+        "cut": ([3, 9, 13], {"checkpoint_every": 2}),
+        "streamed": ([13], {"resident_megabytes": 0}),
+    }
+    found = {}
+    for name, (stops, how) in runs.items():
+        for stop in stops:
+            state = _train(tmp_path / name, stop, setup, **how).state
+        records = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        assert [r["finite"] for r in records] == [float(k not in (2, 8, 9)) for k in range(13)], name
+        found[name] = digest(state), [{k: v for k, v in r.items() if k != "time"} for r in records]
+        assert (int(state.step), int(state.skipped)) == (13, 3)
+    assert found["whole"] == found["cut"] == found["streamed"]
+
+
 @pytest.mark.parametrize("scan", [True, False])
 def test_the_step_is_traced_once(tmp_path, scan, monkeypatch):
     traces = []
-    plain = loop.train_step
+    plain = loop.unguarded_step
 
     def counted(*args, **kwargs):
         step = plain(*args, **kwargs)
         return lambda *a: traces.append(1) or step(*a)
 
-    monkeypatch.setattr(loop, "train_step", counted)
+    monkeypatch.setattr(loop, "unguarded_step", counted)
     train(_setup(scan), tmp_path, seed=0, schedule=_schedule(23), observe=lambda *a: None, progress=False)
     assert len(traces) == 1
 

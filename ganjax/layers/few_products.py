@@ -22,8 +22,10 @@ Both take and give what the trio of `ganjax.layers.convolution` does, which choo
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -62,6 +64,7 @@ def thin(dtype: jnp.dtype, strides: Size, w_shape: Sequence[int]) -> bool:
     )
 
 
+@partial(jax.jit, static_argnames="padding")
 def convolution(x: Array, w: Array, padding: Padding) -> Array:
     """The contraction of [N, H, W, C] with [4, 4, C, O] to [N, P, Q, O]: stride 2, exact padding, P and Q even."""
     n, (p, q) = len(x), _y_size(x, padding)
@@ -70,6 +73,7 @@ def convolution(x: Array, w: Array, padding: Padding) -> Array:
     return y.reshape(n, p, q, -1)
 
 
+@partial(jax.jit, static_argnames="padding")
 def input_gradient(w: Array, y: Array, padding: Padding) -> Array:
     """The contraction of [4, 4, C, O] with [N, P, Q, O] to [N, H, W, C], of the same convolution."""
     (n, p, q, _), c = y.shape, w.shape[2]
@@ -83,6 +87,7 @@ def input_gradient(w: Array, y: Array, padding: Padding) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *inner, (0, 0, 0)])
 
 
+@partial(jax.jit, static_argnames="padding")
 def weight_gradient(x: Array, y: Array, padding: Padding) -> Array:
     """The contraction of [N, H, W, C] with [N, P, Q, O] to [4, 4, C, O]."""
     c, o = x.shape[3], y.shape[3]
@@ -95,6 +100,7 @@ def weight_gradient(x: Array, y: Array, padding: Padding) -> Array:
     return w.reshape(4, 4, c, o)
 
 
+@partial(jax.jit, static_argnames=("strides", "padding"))
 def convolution_of_few_channels(x: Array, w: Array, strides: Size, padding: Padding) -> Array:
     """[N, H, W, C] with [h, w, C, O] to [N, P, Q, O] as one product; h and w are multiples of the strides."""
     (rows, columns), (c, o) = (k // s for k, s in zip(w.shape[:2], strides, strict=True)), w.shape[2:]

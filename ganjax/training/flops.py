@@ -137,6 +137,8 @@ class _Graph:
             if name in _CALLS:
                 inner = eqn.params[_CALLS[name]]
                 outputs = self.trace(getattr(inner, "jaxpr", inner), inputs)
+            elif eqn.params.get("branches_platforms"):
+                outputs = self.trace(_of_this_platform(eqn).jaxpr, inputs[1:])
             else:
                 place = self._computation(eqn, inputs)
                 outputs = [(place, i) for i in range(len(eqn.outvars))]
@@ -185,6 +187,13 @@ class _Graph:
                 f"flops: the call {name} has products in it and is not known; expected one of {sorted(_CALLS)}"
             )
         return times * cost, times * chain
+
+
+def _of_this_platform(eqn: Any) -> Any:
+    """The branch of `jax.lax.platform_dependent` that is run here."""
+    backend = jax.default_backend()
+    platforms = eqn.params["branches_platforms"]
+    return next(branch for branch, own in zip(eqn.params["branches"], platforms, strict=True) if not own or backend in own)
 
 
 def _computations(values: Sequence[Any]) -> list[int]:

@@ -1,6 +1,6 @@
 """Convolutions by fewer products: one layer at a time, whole training steps, and sampling, raced in one process.
 
-    python benchmarks/convolutions.py layers [--batch 64] [--rounds 5] [--save]      # PyTorch beside it, if it is installed
+    python benchmarks/convolutions.py layers [--only 16x16x64] [--rounds 5] [--save]     # PyTorch too, if installed
     python benchmarks/convolutions.py steps --workloads dcgan32 sngan32_s wgangp_res_s [--save]
     python benchmarks/convolutions.py samples --workloads sample_dcgan [--save]
 
@@ -146,8 +146,9 @@ def forms(layer: Layer, x: Any, w: Any, y: Any) -> dict[str, dict[str, tuple[Cal
         found["dx"]["few"] = partial(few_products.input_gradient, padding=padding), (w, y)
         found["dw"]["few"] = partial(few_products.weight_gradient, padding=padding), (x, y)
     elif layer.kernel % layer.stride == 0 and layer.channels <= 8:
-        one = partial(few_products.convolution_of_few_channels, strides=strides, padding=padding)
-        found["y"]["few"] = one, (x, w)
+        own = {"strides": strides, "padding": padding}
+        found["y"]["few"] = partial(few_products.convolution_of_windows, **own), (x, w)
+        found["dw"]["few"] = partial(few_products.weight_gradient_of_windows, w_size=w.shape[:2], **own), (x, y)
     return found
 
 
@@ -282,7 +283,11 @@ def measure_samples(name: str, folder: Path, rounds: int, images: int) -> list[d
     workload, keys = WORKLOADS[name], training.Keys.of(0)
     setup, _ = ours.build(workload, data_file(workload, folder))
     state = jax.device_get(training.initial_state(setup, keys.init))
-    weights, sample, chosen = jax.device_put(weights_of(setup, state, "generator")), jax.jit(setup.sample), sampling.BATCH
+    weights, sample, chosen = (
+        jax.device_put(weights_of(setup, state, "generator")),
+        jax.jit(setup.sample),
+        sampling.BATCH,
+    )
 
     def plainly() -> None:
         parts = [

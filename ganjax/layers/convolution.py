@@ -129,6 +129,10 @@ def _halved(geometry: Geometry, dtype: jnp.dtype, c: int, o: int) -> bool:
     return geometry.few and few_products.halved(dtype, geometry.strides, shape, geometry.y_size)
 
 
+def _thin(geometry: Geometry, dtype: jnp.dtype, c: int, o: int) -> bool:
+    return geometry.few and few_products.thin(dtype, geometry.strides, (*geometry.w_size, c, o))
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolution(x: Array, w: Array, geometry: Geometry) -> Array:
     """The contraction over `x` and `w`.
@@ -147,9 +151,8 @@ def convolution(x: Array, w: Array, geometry: Geometry) -> Array:
     direct = partial(_conv, strides=strides, padding=padding)
     if _halved(geometry, x.dtype, *w.shape[2:]):
         return _on_cpu(partial(few_products.convolution, padding=padding), direct, x, w)
-    if geometry.few and few_products.thin(x.dtype, strides, w.shape):
-        one = partial(few_products.convolution_of_few_channels, strides=strides, padding=padding)
-        return _on_cpu(one, direct, x, w)
+    if _thin(geometry, x.dtype, *w.shape[2:]):
+        return _on_cpu(partial(few_products.convolution_of_windows, strides=strides, padding=padding), direct, x, w)
     return direct(x, w)
 
 
@@ -223,6 +226,9 @@ def weight_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
     direct = partial(_direct_weight_gradient, geometry=geometry)
     if _halved(geometry, x.dtype, x.shape[3], y.shape[3]):
         return _on_cpu(partial(few_products.weight_gradient, padding=geometry.padding), direct, x, y)
+    if _thin(geometry, x.dtype, x.shape[3], y.shape[3]):
+        own = {"w_size": geometry.w_size, "strides": geometry.strides, "padding": geometry.padding}
+        return _on_cpu(partial(few_products.weight_gradient_of_windows, **own), direct, x, y)
     return direct(x, y)
 
 

@@ -193,7 +193,9 @@ def _of_this_platform(eqn: Any) -> Any:
     """The branch of `jax.lax.platform_dependent` that is run here."""
     backend = jax.default_backend()
     platforms = eqn.params["branches_platforms"]
-    return next(branch for branch, own in zip(eqn.params["branches"], platforms, strict=True) if not own or backend in own)
+    return next(
+        branch for branch, own in zip(eqn.params["branches"], platforms, strict=True) if not own or backend in own
+    )
 
 
 def _computations(values: Sequence[Any]) -> list[int]:

@@ -143,7 +143,7 @@ def test_fewer_products_are_those_of_programs_for_a_cpu():
 
 def test_where_fewer_products_win():
     many, size = few_products.LEAST, (8, 6)
-    wide = dict(dtype=jnp.dtype("float32"), strides=(2, 2), w_shape=(4, 4, many, many), y_size=size)
+    wide = {"dtype": jnp.dtype("float32"), "strides": (2, 2), "w_shape": (4, 4, many, many), "y_size": size}
     assert few_products.halved(**wide) and few_products.halved(**wide | {"dtype": jnp.dtype("float64")})
     for change in (
         {"dtype": jnp.dtype("bfloat16")},
@@ -156,7 +156,7 @@ def test_where_fewer_products_win():
     ):
         assert not few_products.halved(**wide | change), change
     c, o = few_products.THIN, few_products.FEATURES
-    first = dict(dtype=jnp.dtype("float32"), strides=(2, 3), w_shape=(4, 3, c, o))
+    first = {"dtype": jnp.dtype("float32"), "strides": (2, 3), "w_shape": (4, 3, c, o)}
     assert few_products.thin(**first)
     for change in (
         {"dtype": jnp.dtype("bfloat16")},
@@ -174,9 +174,7 @@ def test_errors_against_float64(float64, few):
     def errors(dtype):
         shapes = {(2, 16, 16, 3): 1, (4, 4, 3, 16): 7, (4, 4, 16, 16): 16}
         x, v, w = ((normal(0, *shape) / root).astype(dtype) for shape, root in shapes.items())
-        fast = partial(
-            conv_general_dilated, window_strides=(2, 2), padding=((1, 1), (1, 1)), dimension_numbers=NUMBERS
-        )
+        fast = partial(conv_general_dilated, window_strides=(2, 2), padding=((1, 1), (1, 1)), dimension_numbers=NUMBERS)
 
         def critic(x, v, w):
             return jnp.tanh(fast(jnp.tanh(fast(x, v)), w))

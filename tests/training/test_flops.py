@@ -53,7 +53,7 @@ def test_a_transposed_convolution_is_its_convolution_backwards(layer):
 
 @pytest.mark.parametrize("layer", [Conv, ConvTranspose])
 def test_a_wide_strided_convolution_counts_what_a_cpu_computes(layer, monkeypatch):
-    """9 products for each 2x2 of outputs (of inputs of the transposed one), 4 channels wide; elsewhere the plain form."""
+    """9 products for each 2x2 of outputs (of inputs if transposed), 4 channels wide; elsewhere the plain form."""
     down = layer is Conv
     module = layer(64, (4, 4), strides=(2, 2), padding=1 if down else "SAME")
     x = _array(3, 8, 8, 64) if down else _array(3, 4, 4, 64)

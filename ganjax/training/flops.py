@@ -192,10 +192,8 @@ class _Graph:
 def _of_this_platform(eqn: Any) -> Any:
     """The branch of `jax.lax.platform_dependent` that is run here."""
     backend = jax.default_backend()
-    platforms = eqn.params["branches_platforms"]
-    return next(
-        branch for branch, own in zip(eqn.params["branches"], platforms, strict=True) if not own or backend in own
-    )
+    branches = zip(eqn.params["branches"], eqn.params["branches_platforms"], strict=True)
+    return next(branch for branch, platforms in branches if platforms is None or backend in platforms)
 
 
 def _computations(values: Sequence[Any]) -> list[int]:

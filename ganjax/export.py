@@ -9,7 +9,8 @@
 
 The programs are StableHLO for CPU, CUDA and TPU with the weights in them. JAX reads them for about half a year after
 it wrote them; the weights last. On a CPU the generator is traced with the trio of `layers.convolution`: its forward
-half is convolutions in the canonical layout and matrix products, which are valid on every platform.
+half is convolutions in the canonical layout and matrix products, which are valid on every platform; the forms with
+fewer products are in the branch for a CPU alone.
 """
 
 import contextlib

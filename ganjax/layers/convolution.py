@@ -15,6 +15,9 @@ weight-gradient of a transposed convolution and the second derivatives that grad
 every contraction is written in the fast layout with explicit transposes, and the derivatives stay inside the
 trio.
 
+Inside the trio, `ganjax.layers.few_products` takes over where fewer or larger products win, in programs for a CPU
+alone; `few=False` refuses it.
+
 The price: `jax.custom_vjp` knows reverse mode only. Hessian-vector products are reverse over reverse.
 
 On other backends the stock form is used; `use_trio` is the switch.
@@ -269,7 +272,8 @@ def conv_general_dilated(
     """`jax.lax.conv_general_dilated` with fast derivatives, for `flax.linen.Conv(conv_general_dilated=...)`.
 
     The trio covers NHWC and HWIO, one group, no rhs dilation, not strides and lhs dilation together, default
-    precision. All else, and every other backend, goes to the stock function, whose arguments these are.
+    precision. All else, and every other backend, goes to the stock function, whose arguments these are; `few` is
+    whether fewer products may be taken where they win.
 
     Returns:
         [N, P, Q, O] in the dtype of the inputs.
@@ -325,6 +329,7 @@ def conv_transpose(
         rhs: [h, w, I, O] kernel, which slides unflipped over the dilated input.
         strides: the factors by which the two sides grow.
         padding: 'SAME' (sides grow by exactly `strides`), 'VALID', or (low, high) of the dilated input.
+        few: whether fewer products may be taken where they win.
 
     Returns:
         [N, H, W, O].

@@ -24,7 +24,7 @@ WIDE = (1, 16)
 @pytest.fixture
 def few(monkeypatch):
     """The forms with fewer or larger products, however few the channels; layers of 1 to 4 channels are first ones."""
-    monkeypatch.setattr(few_products, "LEAST", 1)
+    monkeypatch.setattr(few_products, "LEAST", (1, 1))
     monkeypatch.setattr(few_products, "FEATURES", 1)
 
 
@@ -115,7 +115,7 @@ def test_nine_products_for_sixteen_equal_autodiff_of_lax(float64, size, padding,
     [((8, 8), (4, 4), (2, 2), ((1, 1), (1, 1))), ((9, 10), (4, 3), (2, 3), ((0, 2), (1, 0)))],
 )
 def test_one_product_of_all_windows_equals_autodiff_of_lax(float64, size, kernel, strides, padding, few, monkeypatch):
-    monkeypatch.setattr(few_products, "LEAST", 99)
+    monkeypatch.setattr(few_products, "LEAST", (99, 99))
     x, w = data(size, kernel, 2, 3)
     fast, stock = pair(strides, padding)
     close(derivatives(fast, x, w), derivatives(stock, x, w))
@@ -129,32 +129,34 @@ def programs(f, *args):
 
 def test_fewer_products_are_those_of_programs_for_a_cpu():
     """Of wide layers and of first ones, in float32, unless they are refused."""
-    x, w = jnp.ones((2, 8, 8, few_products.LEAST)), jnp.ones((4, 4, few_products.LEAST, few_products.LEAST))
+    c, o = few_products.LEAST
+    x, w = jnp.ones((2, 8, 8, c)), jnp.ones((4, 4, c, o))
+    kernel = w[::-1, ::-1].swapaxes(2, 3)  # of the transposed convolution
     conv = partial(conv_general_dilated, window_strides=(2, 2), padding=((1, 1), (1, 1)), dimension_numbers=NUMBERS)
     up = partial(conv_transpose, strides=(2, 2), padding="SAME")
     assert programs(conv, x, w) == ((9, 0), (0, 1))
-    assert programs(up, x, w) == ((9, 0), (0, 4))
+    assert programs(up, jnp.ones((2, 4, 4, o)), kernel) == ((9, 0), (0, 4))
     assert programs(jax.grad(lambda w: conv(x, w).sum()), w) == ((9, 0), (0, 1))
-    odd = jnp.ones((2, few_products.ODD, few_products.ODD, few_products.LEAST))
-    assert programs(up, odd, w) == ((9, 0), (0, 4))
+    odd = jnp.ones((2, few_products.ODD, few_products.ODD, o))
+    assert programs(up, odd, kernel) == ((9, 0), (0, 4))
     assert programs(conv, x[..., :3], w[:, :, :3]) == ((1, 0), (0, 1))
     half = x.astype("bfloat16"), w.astype("bfloat16")
-    for f, args in ((conv, half), (partial(conv, few=False), (x, w)), (partial(up, few=False), (x, w))):
+    for f, args in ((conv, half), (partial(conv, few=False), (x, w)), (partial(up, few=False), (odd, kernel))):
         (products, _), other = programs(f, *args)
         assert products == other[0] == 0
 
 
 def test_where_fewer_products_win():
-    many, size = few_products.LEAST, (8, 6)
-    wide = {"dtype": jnp.dtype("float32"), "strides": (2, 2), "w_shape": (4, 4, many, many), "y_size": size}
+    c, o = few_products.LEAST
+    wide = {"dtype": jnp.dtype("float32"), "strides": (2, 2), "w_shape": (4, 4, c, o), "y_size": (8, 6)}
     assert few_products.halved(**wide) and few_products.halved(**wide | {"dtype": jnp.dtype("float64")})
     for change in (
         {"dtype": jnp.dtype("bfloat16")},
         {"dtype": jnp.dtype("float16")},
         {"strides": (1, 1)},
-        {"w_shape": (3, 3, many, many)},
-        {"w_shape": (4, 4, many - 1, many)},
-        {"w_shape": (4, 4, many, many - 1)},
+        {"w_shape": (3, 3, c, o)},
+        {"w_shape": (4, 4, c - 1, o)},
+        {"w_shape": (4, 4, c, o - 1)},
         {"y_size": (8, 7)},
     ):
         assert not few_products.halved(**wide | change), change

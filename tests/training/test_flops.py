@@ -55,9 +55,9 @@ def test_a_transposed_convolution_is_its_convolution_backwards(layer):
 def test_a_wide_strided_convolution_counts_what_a_cpu_computes(layer, monkeypatch):
     """9 products for each 2x2 of outputs (of inputs if transposed), 4 channels wide; elsewhere the plain form."""
     down = layer is Conv
-    module = layer(64, (4, 4), strides=(2, 2), padding=1 if down else "SAME")
-    x = _array(3, 8, 8, 64) if down else _array(3, 4, 4, 64)
-    once = 2 * 3 * (4 * 4 // 4) * 9 * 4 * 64 * 64
+    module = layer(128 if down else 64, (4, 4), strides=(2, 2), padding=1 if down else "SAME")
+    x = _array(3, 8, 8, 64) if down else _array(3, 4, 4, 128)
+    once = 2 * 3 * (4 * 4 // 4) * 9 * 4 * 64 * 128
     assert _of(module, x) == once
     variables = jax.eval_shape(module.init, jax.random.key(0), x)
 
@@ -67,7 +67,7 @@ def test_a_wide_strided_convolution_counts_what_a_cpu_computes(layer, monkeypatc
     assert flops(jax.value_and_grad(loss, argnums=(0, 1)), variables, x) == 3 * once
     jaxpr = jax.make_jaxpr(module.apply)(variables, x)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert jaxpr_flops(jaxpr) == 2 * 3 * 64 * 64 * 14 * 14
+    assert jaxpr_flops(jaxpr) == 2 * 3 * 64 * 128 * 14 * 14
 
 
 def test_a_first_layer_counts_its_padding():

@@ -127,9 +127,9 @@ def _on_cpu(fast: Callable, other: Callable, *operands: Array) -> Array:
     return lax.platform_dependent(*operands, cpu=fast, default=other)
 
 
-def _halved(geometry: Geometry, dtype: jnp.dtype, c: int, o: int, *, odd: bool = False) -> bool:
+def _halved(geometry: Geometry, dtype: jnp.dtype, c: int, o: int) -> bool:
     shape = (*geometry.w_size, c, o)
-    return geometry.few and few_products.halved(dtype, geometry.strides, shape, geometry.y_size, odd=odd)
+    return geometry.few and few_products.halved(dtype, geometry.strides, shape, geometry.y_size)
 
 
 def _thin(geometry: Geometry, dtype: jnp.dtype, c: int, o: int) -> bool:
@@ -174,7 +174,7 @@ def input_gradient(w: Array, y: Array, geometry: Geometry) -> Array:
     if geometry.one_window:
         return jnp.einsum("hwco,nijo->nhwc", w, y)
     direct = partial(_direct_input_gradient, geometry=geometry)
-    if _halved(geometry, w.dtype, *w.shape[2:], odd=True):
+    if _halved(geometry, w.dtype, *w.shape[2:]):
         return _on_cpu(partial(few_products.input_gradient, padding=geometry.padding), direct, w, y)
     return direct(w, y)
 

@@ -37,14 +37,13 @@ Padding = Sequence[tuple[int, int]]
 
 WIDE = (jnp.float32, jnp.float64)
 LEAST = (64, 128)  # channels of x and of y from which 9 products win over 16, as benchmarks/convolutions.py measures
-ODD = 7  # the least odd side of an output from which an input-gradient wins that fills a tile with zeros
 THIN, FEATURES = 4, 16  # most input channels, fewest output channels, for which one product of all windows wins
 
 
-def halved(dtype: jnp.dtype, strides: Size, w_shape: Sequence[int], y_size: Size, *, odd: bool = False) -> bool:
+def halved(dtype: jnp.dtype, strides: Size, w_shape: Sequence[int], y_size: Size) -> bool:
     """Whether F(2, 2) is to be taken: 4x4 kernels [4, 4, C, O] of stride 2, many channels, tiles of two outputs.
 
-    Not in bfloat16, where sums of inputs lose a bit. With `odd`, for an input-gradient, also of large odd outputs.
+    Not in bfloat16, where sums of inputs lose a bit. An odd side filled up with zeros wins nothing (7x7 outputs).
     """
     return (
         dtype in WIDE
@@ -52,7 +51,7 @@ def halved(dtype: jnp.dtype, strides: Size, w_shape: Sequence[int], y_size: Size
         and tuple(w_shape[:2]) == (4, 4)
         and w_shape[2] >= LEAST[0]
         and w_shape[3] >= LEAST[1]
-        and all(size % 2 == 0 or (odd and size >= ODD) for size in y_size)
+        and all(size % 2 == 0 for size in y_size)
     )
 
 
@@ -78,10 +77,7 @@ def convolution(x: Array, w: Array, padding: Padding) -> Array:
 
 @partial(jax.jit, static_argnames="padding")
 def input_gradient(w: Array, y: Array, padding: Padding) -> Array:
-    """The contraction of [4, 4, C, O] with [N, P, Q, O] to [N, H, W, C], of the same convolution; any P and Q."""
-    last = [size % 2 for size in y.shape[1:3]]  # rows and columns of zeros that fill the last tiles
-    y = jnp.pad(y, ((0, 0), *((0, zeros) for zeros in last), (0, 0)))
-    padding = [(low, high + 2 * zeros) for (low, high), zeros in zip(padding, last, strict=True)]
+    """The contraction of [4, 4, C, O] with [N, P, Q, O] to [N, H, W, C], of the same convolution."""
     (n, p, q, _), c = y.shape, w.shape[2]
     m = [
         lax.dot_general(b, a, (((1,), (1,)), ((), ()))).reshape(n, p // 2, q // 2, -1)

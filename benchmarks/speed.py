@@ -154,9 +154,9 @@ def processor(threads: int) -> str:
     return f"{name[1].strip() if name else 'CPU'}, {vectors}, {threads} core{'s' if threads > 1 else ''}"
 
 
-def save(report: dict[str, Any], markdown: str) -> Path:
-    """Keep the numbers and the tables in results/, named after date and device."""
-    device = re.sub(r"[^a-z0-9]+", "-", report["device"].lower()).strip("-")
+def save(report: dict[str, Any], markdown: str, part: str = "") -> Path:
+    """Keep the numbers and the tables in results/, named after date, device and part."""
+    device = re.sub(r"[^a-z0-9]+", "-", f"{report['device']} {part}".lower()).strip("-")
     path = RESULTS / f"{report['date']}-{device}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + "\n")

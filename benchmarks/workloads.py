@@ -7,7 +7,7 @@ a batch of 64 images drawn by the generator in evaluation mode.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-SAMPLES = 64  # images of one sampling step, as in ganjax.training.draw
+SAMPLES = 64  # images of one sampling step, and in a call of PyTorch; ganjax.training.draw takes more in a call
 
 
 class Workload(NamedTuple):

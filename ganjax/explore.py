@@ -17,7 +17,7 @@ from ganjax.games import Normal, Sampler, latents
 from ganjax.report import Panel, Row, Series, panels, rows
 from ganjax.report.neighbours import find_neighbours
 from ganjax.training import Keys, Setup, classes_of, weights_of
-from ganjax.training.sampling import BATCH, as_data
+from ganjax.training.sampling import as_data, in_batches
 
 COLUMNS = 11  # images of a path
 THRESHOLDS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, np.inf)  # of truncation
@@ -41,12 +41,14 @@ class Generator(NamedTuple):
 
     def images(self, z: Array, index: np.ndarray) -> np.ndarray:
         """Of latents [N, ...], uint8 [N, H, W, C]; image i is of the class whose turn `index[i]` is."""
-        decode, parts = jax.jit(self.sampler.decode), []
-        for start in range(0, len(z), BATCH):
-            place = np.minimum(np.arange(start, start + BATCH), len(z) - 1)  # always full: one program
+        decode = jax.jit(self.sampler.decode)
+
+        def of(place: np.ndarray) -> Array:
+            place = np.minimum(place, len(z) - 1)
             labels = None if self.classes is None else jnp.asarray(self.classes[index[place] % len(self.classes)])
-            parts.append(np.asarray(decode(*self.weights, z[place], labels)))
-        return as_data(np.concatenate(parts)[: len(z)], self.data.x_train.dtype)
+            return as_data(decode(*self.weights, z[place], labels), self.data.x_train.dtype)
+
+        return in_batches(of, len(z))
 
     def nearest(self, images: np.ndarray) -> float:
         """The median L2 distance to the nearest training image, pixels in [0, 1]."""

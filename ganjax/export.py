@@ -9,7 +9,8 @@
 
 The programs are StableHLO for CPU, CUDA and TPU with the weights in them. JAX reads them for about half a year after
 it wrote them; the weights last. On a CPU the generator is traced with the trio of `layers.convolution`: its forward
-half is convolutions in the canonical layout and matrix products, which are valid on every platform.
+half is convolutions in the canonical layout and matrix products, which are valid on every platform; the forms with
+fewer products are in the branch for a CPU alone.
 """
 
 import contextlib
@@ -40,7 +41,7 @@ from ganjax.files import naming
 from ganjax.games import Normal, Sampler
 from ganjax.rundir import config_digest
 from ganjax.training import Keys, Setup, check_classes, digest, name_of_weights, weights_of
-from ganjax.training.sampling import BATCH, as_data
+from ganjax.training.sampling import BATCH, as_data, in_batches
 from ganjax.training.setup import state_shapes
 from ganjax.training.state import by_path, kind
 
@@ -74,13 +75,13 @@ class Shipped:
                 f"[{count}] integers from 0 to {classes - 1}" if classes else "none: this generator takes no labels"
             )
             raise ConfigError(f"labels: got {np.shape(labels)} {np.ravel(labels)[:5]}..., expected {wanted}")
-        parts = []
-        for start in range(0, count, BATCH):  # as the run draws: always full, the same program
-            index = np.arange(start, start + BATCH, dtype=np.int32)
+        kind = np.dtype(np.uint8 if self.config["output"]["to_uint8"] else np.float32)
+
+        def of(index: np.ndarray) -> jax.Array:
             given = [np.asarray(labels, np.int32)[np.minimum(index, count - 1)]] if classes else []
-            parts.append(np.asarray(self.decode(self.latent(seed, index), *given)))
-        x = np.concatenate(parts)[:count]
-        return as_data(x, np.dtype(np.uint8 if self.config["output"]["to_uint8"] else np.float32))
+            return as_data(self.decode(self.latent(seed, index), *given), kind)
+
+        return in_batches(of, count)  # as the run draws
 
 
 def export(

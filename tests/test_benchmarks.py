@@ -8,6 +8,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
+import convolutions  # noqa: E402
 import ours  # noqa: E402
 from workloads import OBJECTIVES, WORKLOADS, data_file  # noqa: E402
 
@@ -62,3 +63,14 @@ def test_a_step_does_the_products_of_the_formula_and_no_more(name, setup_of):
     turn = g + 6 * d - 2 * first["discriminator"] + penalty
     expected = workload.turns * turn + 3 * g - first["generator"] + 2 * d
     assert step_flops(setup) == pytest.approx(expected, rel=1e-3)
+
+
+def test_every_form_of_a_layer_is_raced_and_compared():
+    """With 9 products where the tiles fit, by windows where the channels are few; each against float64."""
+    wide, thin = convolutions.Layer(4, 8, 8), convolutions.Layer(4, 1, 2)
+    records = [r for layer in (wide, thin) for r in convolutions.measure_layer(layer, 2, rounds=1, calls=1)]
+    records = [r for r in records if r["contender"] != "torch"]
+    assert all(r["error"] < 1e-6 and len(r["milliseconds"]) == 1 for r in records)
+    found = {(r["layer"], r["contraction"]) for r in records if r["contender"] == "few"}
+    assert found == {(str(wide), "y"), (str(wide), "dx"), (str(wide), "dw"), (str(thin), "y"), (str(thin), "dw")}
+    assert len(convolutions.table_of_layers(records).splitlines()) == 2 + 6

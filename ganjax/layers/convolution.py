@@ -15,6 +15,9 @@ weight-gradient of a transposed convolution and the second derivatives that grad
 every contraction is written in the fast layout with explicit transposes, and the derivatives stay inside the
 trio.
 
+Inside the trio, `ganjax.layers.few_products` takes over where fewer or larger products win, in programs for a CPU
+alone; `few=False` refuses it.
+
 The price: `jax.custom_vjp` knows reverse mode only. Hessian-vector products are reverse over reverse.
 
 On other backends the stock form is used; `use_trio` is the switch.
@@ -32,6 +35,7 @@ from flax.linen.linear import canonicalize_padding
 from jax import lax
 
 from ganjax.core import Array
+from ganjax.layers import few_products
 
 Size = tuple[int, ...]  # one number for each of the two spatial axes
 Padding = Sequence[tuple[int, int]]  # (low, high) for each; negative ones crop
@@ -57,6 +61,7 @@ class Geometry(NamedTuple):
     x_size: Size
     w_size: Size
     y_size: Size
+    few: bool = True  # by fewer or larger products where `few_products` says that these win
 
     @classmethod
     def create(cls, x_size: Size, w_size: Size, strides: Size, padding: Padding) -> "Geometry":
@@ -117,6 +122,20 @@ def _conv(
     return _member_by_member(strides, tuple(padding), lhs_dilation, rhs_dilation)(x, w)
 
 
+def _on_cpu(fast: Callable, other: Callable, *operands: Array) -> Array:
+    """`fast` in programs for a CPU, `other` in those for all else: what is exported is lowered for several."""
+    return lax.platform_dependent(*operands, cpu=fast, default=other)
+
+
+def _halved(geometry: Geometry, dtype: jnp.dtype, c: int, o: int) -> bool:
+    shape = (*geometry.w_size, c, o)
+    return geometry.few and few_products.halved(dtype, geometry.strides, shape, geometry.y_size)
+
+
+def _thin(geometry: Geometry, dtype: jnp.dtype, c: int, o: int) -> bool:
+    return geometry.few and few_products.thin(dtype, geometry.strides, (*geometry.w_size, c, o))
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolution(x: Array, w: Array, geometry: Geometry) -> Array:
     """The contraction over `x` and `w`.
@@ -131,7 +150,13 @@ def convolution(x: Array, w: Array, geometry: Geometry) -> Array:
     """
     if geometry.one_window:
         return jnp.einsum("nhwc,hwco->no", x, w)[:, None, None]
-    return _conv(x, w, geometry.strides, geometry.padding)
+    strides, padding = geometry.strides, geometry.padding
+    direct = partial(_conv, strides=strides, padding=padding)
+    if _halved(geometry, x.dtype, *w.shape[2:]):
+        return _on_cpu(partial(few_products.convolution, padding=padding), direct, x, w)
+    if _thin(geometry, x.dtype, *w.shape[2:]):
+        return _on_cpu(partial(few_products.convolution_of_windows, strides=strides, padding=padding), direct, x, w)
+    return direct(x, w)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -148,6 +173,14 @@ def input_gradient(w: Array, y: Array, geometry: Geometry) -> Array:
     """
     if geometry.one_window:
         return jnp.einsum("hwco,nijo->nhwc", w, y)
+    direct = partial(_direct_input_gradient, geometry=geometry)
+    if _halved(geometry, w.dtype, *w.shape[2:]):
+        return _on_cpu(partial(few_products.input_gradient, padding=geometry.padding), direct, w, y)
+    return direct(w, y)
+
+
+def _direct_input_gradient(w: Array, y: Array, geometry: Geometry) -> Array:
+    """Phase by phase where strides would insert zeros, or over the dilated map."""
     if geometry.strides != (1, 1) and w.shape[2] >= _WIDE and all(map(operator.ge, geometry.w_size, geometry.strides)):
         return _by_phase(w, y, geometry)
     axes = zip(geometry.w_size, geometry.padding, strict=True)
@@ -160,7 +193,7 @@ def _by_phase(w: Array, y: Array, geometry: Geometry) -> Array:
 
     `x[s i + r]` depends on the taps `k = r + low - s t` of the kernel alone, and is the sum of `y[i + t] w[k]` over t.
     """
-    rows, columns = (list(phases) for phases in map(_phases, *geometry))
+    rows, columns = (list(phases) for phases in map(_phases, *geometry[:5]))
     maps = [
         jnp.stack([_conv(y, w[k, l][::-1, ::-1].swapaxes(2, 3), (1, 1), (p, q)) for l, q in columns], 3)
         for k, p in rows
@@ -193,6 +226,16 @@ def weight_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
     """
     if geometry.one_window:
         return jnp.einsum("nhwc,nijo->hwco", x, y)
+    direct = partial(_direct_weight_gradient, geometry=geometry)
+    if _halved(geometry, x.dtype, x.shape[3], y.shape[3]):
+        return _on_cpu(partial(few_products.weight_gradient, padding=geometry.padding), direct, x, y)
+    if _thin(geometry, x.dtype, x.shape[3], y.shape[3]):
+        own = {"w_size": geometry.w_size, "strides": geometry.strides, "padding": geometry.padding}
+        return _on_cpu(partial(few_products.weight_gradient_of_windows, **own), direct, x, y)
+    return direct(x, y)
+
+
+def _direct_weight_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
     x, y = x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3)
     return _conv(x, y, (1, 1), geometry.padding, rhs_dilation=geometry.strides).transpose(1, 2, 0, 3)
 
@@ -223,11 +266,14 @@ def conv_general_dilated(
     batch_group_count: int = 1,
     precision: Any = None,
     preferred_element_type: Any = None,
+    *,
+    few: bool = True,
 ) -> Array:
     """`jax.lax.conv_general_dilated` with fast derivatives, for `flax.linen.Conv(conv_general_dilated=...)`.
 
     The trio covers NHWC and HWIO, one group, no rhs dilation, not strides and lhs dilation together, default
-    precision. All else, and every other backend, goes to the stock function, whose arguments these are.
+    precision. All else, and every other backend, goes to the stock function, whose arguments these are; `few` is
+    whether fewer products may be taken where they win.
 
     Returns:
         [N, P, Q, O] in the dtype of the inputs.
@@ -267,13 +313,15 @@ def conv_general_dilated(
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x_size, w_size, strides, padding)
     if dilation == ones:
-        geometry = Geometry.create(x_size, w_size, strides, padding)
+        geometry = Geometry.create(x_size, w_size, strides, padding)._replace(few=few)
         return convolution(lhs, rhs, geometry) if min(geometry.y_size) > 0 else stock()
-    geometry = Geometry.create_transposed(x_size, w_size, dilation, padding)
+    geometry = Geometry.create_transposed(x_size, w_size, dilation, padding)._replace(few=few)
     return _transposed(lhs, rhs, geometry) if min(geometry.x_size) > 0 else stock()
 
 
-def conv_transpose(lhs: Array, rhs: Array, strides: Sequence[int], padding: str | Padding) -> Array:
+def conv_transpose(
+    lhs: Array, rhs: Array, strides: Sequence[int], padding: str | Padding, *, few: bool = True
+) -> Array:
     """`jax.lax.conv_transpose` of two spatial axes, by the trio where that is faster.
 
     Args:
@@ -281,6 +329,7 @@ def conv_transpose(lhs: Array, rhs: Array, strides: Sequence[int], padding: str 
         rhs: [h, w, I, O] kernel, which slides unflipped over the dilated input.
         strides: the factors by which the two sides grow.
         padding: 'SAME' (sides grow by exactly `strides`), 'VALID', or (low, high) of the dilated input.
+        few: whether fewer products may be taken where they win.
 
     Returns:
         [N, H, W, O].
@@ -290,7 +339,7 @@ def conv_transpose(lhs: Array, rhs: Array, strides: Sequence[int], padding: str 
     sizes = lhs.shape[1:3], rhs.shape[:2], tuple(strides)
     if isinstance(padding, str):
         padding = [_transposed_padding(k, s, padding) for k, s in zip(*sizes[1:], strict=True)]
-    return _transposed(lhs, rhs, Geometry.create_transposed(*sizes, padding))
+    return _transposed(lhs, rhs, Geometry.create_transposed(*sizes, padding)._replace(few=few))
 
 
 def _transposed(lhs: Array, rhs: Array, geometry: Geometry) -> Array:

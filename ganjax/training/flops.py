@@ -125,6 +125,8 @@ class _Graph:
             if name in CALLS:
                 inner = eqn.params[CALLS[name]]
                 outputs = self.trace(getattr(inner, "jaxpr", inner), inputs)
+            elif eqn.params.get("branches_platforms"):
+                outputs = self.trace(_of_this_platform(eqn).jaxpr, inputs[1:])
             else:
                 place = self._computation(eqn, inputs)
                 outputs = [(place, i) for i in range(len(eqn.outvars))]
@@ -173,6 +175,13 @@ class _Graph:
                 f"flops: the call {name} has products in it and is not known; expected one of {sorted(CALLS)}"
             )
         return times * cost, times * chain
+
+
+def _of_this_platform(eqn: Any) -> Any:
+    """The branch of `jax.lax.platform_dependent` that is run here."""
+    backend = jax.default_backend()
+    branches = zip(eqn.params["branches"], eqn.params["branches_platforms"], strict=True)
+    return next(branch for branch, platforms in branches if platforms is None or backend in platforms)
 
 
 def _computations(values: Sequence[Any]) -> list[int]:

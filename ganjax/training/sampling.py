@@ -1,17 +1,20 @@
 """Samples of a run's generator, from its raw or its averaged weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ganjax.checks import check_players, check_range
-from ganjax.core import GameState, Key, PyTree
+from ganjax.core import Array, GameState, Key, PyTree
 from ganjax.errors import ConfigError
 from ganjax.training.setup import Setup
 
-BATCH = 64  # latents per compiled call
+BATCH = 128  # latents per compiled call
+PASS = 64  # examples of a pass that BatchNorm's statistics are measured in
 _STANDING = 2**32 - 1  # folded into a key for other latents than those of samples; none has this number
 
 
@@ -67,7 +70,7 @@ def draw(
         labels: [count] integers, the classes to ask for; by default those of `drawn_labels`.
         weights: as of `weights_of`.
         player: the generator.
-        standing: passes of `BATCH` examples, of classes as frequent as in the data, whose BatchNorm statistics take the
+        standing: passes of `PASS` examples, of classes as frequent as in the data, whose BatchNorm statistics take the
             place of the running ones; 0 for those.
 
     Returns:
@@ -88,20 +91,34 @@ def draw(
         if statistics is None or "batch_stats" not in net_state:
             raise ConfigError("this experiment's generator has no BatchNorm to measure; leave --standing out")
         measure = jax.jit(statistics, static_argnums=4)
-        usual, own = _usual_labels(setup, standing * BATCH), jax.random.fold_in(key, _STANDING)
-        net_state = measure(params, net_state, own, usual, (standing, BATCH))
+        usual, own = _usual_labels(setup, standing * PASS), jax.random.fold_in(key, _STANDING)
+        net_state = measure(params, net_state, own, usual, (standing, PASS))
     if labels is not None and np.shape(labels) != (count,):
         raise ValueError(f"draw: labels have shape {np.shape(labels)}, expected ({count},), a class for each sample")
     if labels is not None and setup.labelled:
         check_range("draw", 0, (setup.dataset.classes or 1) - 1, whole=True, labels=labels)
     everyone = drawn_labels(setup, count) if labels is None else np.asarray(labels, np.int32)
-    everyone = None if everyone is None else np.resize(everyone, count + BATCH)  # whose last batch is full as well
-    parts = []
-    for start in range(0, count, BATCH):
-        index = jnp.arange(start, start + BATCH, dtype=jnp.int32)
-        of_batch = None if everyone is None else everyone[start : start + BATCH]
-        parts.append(np.asarray(sample(params, net_state, key, index, of_batch)))
-    return as_data(np.concatenate(parts)[:count], setup.dataset.x_train.dtype)
+
+    def of(index: np.ndarray) -> Array:
+        asked = None if everyone is None else everyone[np.minimum(index, count - 1)]
+        return as_data(sample(params, net_state, key, index, asked), setup.dataset.x_train.dtype)
+
+    return in_batches(of, count)
+
+
+def in_batches(program: Callable[[np.ndarray], Array], count: int) -> np.ndarray:
+    """Rows 0 to count - 1 of what a program computes, on the host; a call is under way while the last is copied.
+
+    Args:
+        program: [BATCH] int32 to [BATCH, ...], always full, so that a row has the same bits whatever the count.
+        count: at least 1.
+    """
+    calls = (program(np.arange(start, start + BATCH, dtype=np.int32)) for start in range(0, count, BATCH))
+    parts, last = [], next(calls)
+    for call in calls:
+        parts.append(np.asarray(last))
+        last = call
+    return np.concatenate([*parts, np.asarray(last)])[:count]
 
 
 def drawn_labels(setup: Setup, count: int, classes: Sequence[int] = ()) -> np.ndarray | None:
@@ -137,8 +154,15 @@ def _usual_labels(setup: Setup, count: int) -> np.ndarray | None:
     return None if y is None else np.resize(y[np.random.default_rng(0).permutation(len(y))], count)
 
 
-def as_data(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Undo the scaling of images to [-1, 1]; other data stay as they are."""
+def as_data(x: Any, dtype: np.dtype) -> Any:
+    """Undo the scaling of images to [-1, 1], on the device if `x` lies there; other data stay as they are."""
     if dtype != np.uint8:
         return x
-    return np.clip(np.round((np.asarray(x, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+    return _bytes_on_device(x) if isinstance(x, jax.Array) else _bytes(x, np)
+
+
+def _bytes(x: Any, xp: Any) -> Any:
+    return xp.clip(xp.round((xp.asarray(x, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+_bytes_on_device = jax.jit(partial(_bytes, xp=jnp))

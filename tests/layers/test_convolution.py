@@ -1,6 +1,7 @@
 """The trio against autodiff of the stock convolution, in float64."""
 
 import itertools
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -10,6 +11,7 @@ import pytest
 from jax import lax
 
 from ganjax.layers import convolution as trio
+from ganjax.layers import few_products
 from ganjax.layers.convolution import Conv, ConvTranspose, conv_general_dilated, conv_transpose
 
 NUMBERS = ("NHWC", "HWIO", "NHWC")
@@ -17,6 +19,14 @@ CANONICAL = lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
 
 # Channels from which a strided input-gradient goes phase by phase: all of the test's, or none.
 WIDE = (1, 16)
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """The forms with fewer or larger products, however few the channels; layers of 1 to 4 channels are first ones."""
+    monkeypatch.setattr(few_products, "LEAST", (1, 1))
+    monkeypatch.setattr(few_products, "FEATURES", 1)
+
 
 # (height, width), (kernel), (strides), padding
 CASES = [
@@ -82,6 +92,109 @@ def test_value_and_derivatives_of_two_orders_equal_autodiff_of_lax(
         close(derivatives(fast, x, w), expected)
 
 
+# (height, width), padding, of 4x4 kernels and stride 2; the outputs have even sides
+HALVED = [
+    ((8, 12), ((1, 1), (1, 1))),
+    ((7, 9), ((0, 2), (3, 0))),  # asymmetric, and the last rows are never read
+    ((11, 10), ((-1, 0), (2, 3))),  # negative padding crops
+]
+
+
+@pytest.mark.parametrize(("size", "padding"), HALVED)
+def test_nine_products_for_sixteen_equal_autodiff_of_lax(float64, size, padding, few, monkeypatch):
+    """Values and all derivatives of two orders; the windows of first layers come before."""
+    monkeypatch.setattr(few_products, "THIN", 0)
+    x, w = data(size, (4, 4), 2, 3)
+    fast, stock = pair((2, 2), padding)
+    close(derivatives(fast, x, w), derivatives(stock, x, w))
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "strides", "padding"),
+    [((8, 8), (4, 4), (2, 2), ((1, 1), (1, 1))), ((9, 10), (4, 3), (2, 3), ((0, 2), (1, 0)))],
+)
+def test_one_product_of_all_windows_equals_autodiff_of_lax(float64, size, kernel, strides, padding, few, monkeypatch):
+    monkeypatch.setattr(few_products, "LEAST", (99, 99))
+    x, w = data(size, kernel, 2, 3)
+    fast, stock = pair(strides, padding)
+    close(derivatives(fast, x, w), derivatives(stock, x, w))
+
+
+def programs(f, *args):
+    """(products, convolutions) of the program for each of a CPU and a GPU."""
+    texts = (jax.export.export(jax.jit(f), platforms=[device])(*args).mlir_module() for device in ("cpu", "cuda"))
+    return tuple((text.count("stablehlo.dot_general"), text.count("stablehlo.convolution")) for text in texts)
+
+
+def test_fewer_products_are_those_of_programs_for_a_cpu():
+    """Of wide layers and of first ones, in float32, unless they are refused."""
+    c, o = few_products.LEAST
+    x, w = jnp.ones((2, 8, 8, c)), jnp.ones((4, 4, c, o))
+    kernel = w[::-1, ::-1].swapaxes(2, 3)  # of the transposed convolution
+    conv = partial(conv_general_dilated, window_strides=(2, 2), padding=((1, 1), (1, 1)), dimension_numbers=NUMBERS)
+    up = partial(conv_transpose, strides=(2, 2), padding="SAME")
+    assert programs(conv, x, w) == ((9, 0), (0, 1))
+    y = jnp.ones((2, 4, 4, o))
+    assert programs(up, y, kernel) == ((9, 0), (0, 4))
+    assert programs(jax.grad(lambda w: conv(x, w).sum()), w) == ((9, 0), (0, 1))
+    assert programs(conv, x[..., :3], w[:, :, :3]) == ((1, 0), (0, 1))
+    half = x.astype("bfloat16"), w.astype("bfloat16")
+    for f, args in ((conv, half), (partial(conv, few=False), (x, w)), (partial(up, few=False), (y, kernel))):
+        (products, _), other = programs(f, *args)
+        assert products == other[0] == 0
+
+
+def test_where_fewer_products_win():
+    c, o = few_products.LEAST
+    wide = {"dtype": jnp.dtype("float32"), "strides": (2, 2), "w_shape": (4, 4, c, o), "y_size": (8, 6)}
+    assert few_products.halved(**wide) and few_products.halved(**wide | {"dtype": jnp.dtype("float64")})
+    for change in (
+        {"dtype": jnp.dtype("bfloat16")},
+        {"dtype": jnp.dtype("float16")},
+        {"strides": (1, 1)},
+        {"w_shape": (3, 3, c, o)},
+        {"w_shape": (4, 4, c - 1, o)},
+        {"w_shape": (4, 4, c, o - 1)},
+        {"y_size": (8, 7)},
+    ):
+        assert not few_products.halved(**wide | change), change
+    c, o = few_products.THIN, few_products.FEATURES
+    first = {"dtype": jnp.dtype("float32"), "strides": (2, 3), "w_shape": (4, 3, c, o)}
+    assert few_products.thin(**first)
+    for change in (
+        {"dtype": jnp.dtype("bfloat16")},
+        {"strides": (1, 1)},
+        {"strides": (3, 3)},
+        {"w_shape": (4, 3, c + 1, o)},
+        {"w_shape": (4, 3, c, o - 1)},
+    ):
+        assert not few_products.thin(**first | change), change
+
+
+def test_errors_against_float64(float64, few):
+    """Relative in norm, of two layers in float32: values, both gradients, the gradient of a penalty on the slope."""
+
+    def errors(dtype):
+        shapes = {(2, 16, 16, 3): 1, (4, 4, 3, 16): 7, (4, 4, 16, 16): 16}
+        x, v, w = ((normal(0, *shape) / root).astype(dtype) for shape, root in shapes.items())
+        fast = partial(conv_general_dilated, window_strides=(2, 2), padding=((1, 1), (1, 1)), dimension_numbers=NUMBERS)
+
+        def critic(x, v, w):
+            return jnp.tanh(fast(jnp.tanh(fast(x, v)), w))
+
+        def penalty(v, w):
+            return jnp.square(jax.grad(lambda x: critic(x, v, w).sum())(x)).sum()
+
+        slopes = jax.grad(lambda x, v, w: critic(x, v, w).sum(), (0, 1, 2))
+        both = jax.jit(lambda x, v, w: (critic(x, v, w), slopes(x, v, w), jax.grad(penalty, (0, 1))(v, w)))
+        return both(x, v, w)
+
+    def error(a, b):
+        return float(np.linalg.norm(np.float64(a) - b) / np.linalg.norm(b))
+
+    assert max(jax.tree.leaves(jax.tree.map(error, errors("float32"), errors("float64")))) < 2e-6
+
+
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 2), (0, 3))])
 @pytest.mark.parametrize(
     ("size", "kernel", "strides"),
@@ -138,7 +251,10 @@ def test_the_switch_gives_the_stock_form(float64, monkeypatch):
     assert "custom_vjp" not in str(jax.make_jaxpr(lambda x: layer.apply(variables, x))(x))
 
 
-def test_vmap_over_inputs_kernels_and_both(float64):
+@pytest.mark.parametrize("form", ["direct", "few"])
+def test_vmap_over_inputs_kernels_and_both(float64, form, request):
+    if form == "few":
+        request.getfixturevalue("few")
     xs, ws = normal(0, 4, 2, 8, 8, 2), normal(1, 4, 4, 4, 2, 3)
     fast, stock = pair((2, 2), ((1, 1), (1, 1)))
     up_fast = lambda x, w: conv_transpose(x, w, (2, 2), "SAME")  # noqa: E731

@@ -14,7 +14,7 @@ import pytest
 from ganjax.data import load
 from ganjax.layers.convolution import Conv, ConvTranspose
 from ganjax.training import Keys, parallel
-from ganjax.training.flops import flops, step_flops
+from ganjax.training.flops import flops, jaxpr_flops, step_flops
 from ganjax.training.setup import arrays, gather, state_shapes
 from ganjax.training.step import unguarded_step
 
@@ -49,6 +49,30 @@ def test_a_convolution_of_stride_2(layer):
 def test_a_transposed_convolution_is_its_convolution_backwards(layer):
     """From 4 to 8, the same 14 pairs; three quarters of the dilated input are zeros that nobody multiplies."""
     assert _of(layer(3, (4, 4), strides=(2, 2), padding="SAME"), _array(2, 4, 4, 5)) == 2 * 2 * 3 * 5 * 14 * 14
+
+
+@pytest.mark.parametrize("layer", [Conv, ConvTranspose])
+def test_a_wide_strided_convolution_counts_what_a_cpu_computes(layer, monkeypatch):
+    """9 products for each 2x2 of outputs (of inputs if transposed), 4 channels wide; elsewhere the plain form."""
+    down = layer is Conv
+    module = layer(128 if down else 64, (4, 4), strides=(2, 2), padding=1 if down else "SAME")
+    x = _array(3, 8, 8, 64) if down else _array(3, 4, 4, 128)
+    once = 2 * 3 * (4 * 4 // 4) * 9 * 4 * 64 * 128
+    assert _of(module, x) == once
+    variables = jax.eval_shape(module.init, jax.random.key(0), x)
+
+    def loss(variables, x):
+        return jnp.square(module.apply(variables, x)).sum()
+
+    assert flops(jax.value_and_grad(loss, argnums=(0, 1)), variables, x) == 3 * once
+    jaxpr = jax.make_jaxpr(module.apply)(variables, x)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert jaxpr_flops(jaxpr) == 2 * 3 * 64 * 128 * 14 * 14
+
+
+def test_a_first_layer_counts_its_padding():
+    """One product of all windows: along an axis of 8, four windows of 4 see 16 places, of which 2 are zeros."""
+    assert _of(Conv(32, (4, 4), strides=(2, 2), padding=1), _array(2, 8, 8, 3)) == 2 * 2 * 3 * 32 * 16 * 16
 
 
 @pytest.mark.parametrize("layer", [nn.Conv, Conv, nn.ConvTranspose, ConvTranspose])

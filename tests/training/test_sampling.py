@@ -1,5 +1,6 @@
 """What becomes of a generator's numbers."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from ganjax.core import GameState
 from ganjax.data import Dataset
 from ganjax.training import Keys, Setup, draw
-from ganjax.training.sampling import as_data
+from ganjax.training.sampling import BATCH, as_data, in_batches
 
 
 class Counting:
@@ -34,9 +35,62 @@ def test_standing_statistics_see_classes_as_often_as_training_did():
         draw(setup, state, Keys.of(0).samples, 3, np.zeros(2))
 
 
+class Noisy:
+    """A sampler of images [4, 4, 1], each of its own noise and class alone."""
+
+    def __call__(self, params, net_state, key, index, labels):
+        pixels = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i), (4, 4, 1), minval=-1.1, maxval=1.1))
+        return pixels(index) + (0.0 if labels is None else 0.2 * labels[:, None, None, None])
+
+
+@pytest.mark.parametrize("classes", [None, 3])
+def test_a_sample_depends_on_its_number_and_its_class_alone(classes):
+    """Whatever is drawn with it, in bytes that are those of NumPy; the last call is filled up, not cut short."""
+    y = None if classes is None else np.arange(6, dtype=np.int32) % classes
+    data = Dataset(np.arange(96, dtype=np.uint8).reshape(6, 4, 4, 1), y)
+    nothing = jnp.zeros((), jnp.int32)
+    state = GameState(nothing, {"generator": {}}, {"generator": {}}, (), {}, nothing)
+    sample, key, count = Noisy(), Keys.of(0).samples, 2 * BATCH + 5
+    setup = Setup(game=None, dynamics=None, dataset=data, batch_size=1, sample=sample, labelled=classes is not None)
+    many = draw(setup, state, key, count)
+    assert many.shape == (count, 4, 4, 1) and many.dtype == np.uint8
+    for few in (1, BATCH, BATCH + 1):
+        np.testing.assert_array_equal(draw(setup, state, key, few), many[:few])
+    labels = None if classes is None else jnp.arange(count) % classes
+    x = np.asarray(sample({}, {}, key, jnp.arange(count), labels))
+    np.testing.assert_array_equal(many, as_data(x, np.dtype(np.uint8)))
+    assert {0, 255} <= set(many.ravel())
+
+
+def test_points_stay_as_they_are():
+    x = jnp.array([[0.1, 300.0], [-5.0, np.nan]])
+    assert as_data(x, np.dtype(np.float32)) is x
+
+
+def test_the_next_call_begins_before_the_last_is_copied(monkeypatch):
+    """And no more than that: two calls' results lie on the device."""
+    events = []
+
+    class Result:
+        def __init__(self, index):
+            self.index = index
+            events.append(("call", index[0]))
+
+        def __array__(self, dtype=None, copy=None):
+            events.append(("copy", self.index[0]))
+            return self.index
+
+    monkeypatch.setattr("ganjax.training.sampling.BATCH", 4)
+    np.testing.assert_array_equal(in_batches(Result, 10), np.arange(10))
+    assert events == [("call", 0), ("call", 4), ("copy", 0), ("call", 8), ("copy", 4), ("copy", 8)]
+
+
 def test_pixels_are_rounded_in_float32():
     """Of a network that computes in bfloat16 too, whose own sums near 255 are a whole level apart."""
     x = np.asarray(jnp.linspace(-1.0, 1.0, 1001).astype(jnp.bfloat16))
     expected = np.round((x.astype(np.float64) + 1) * 127.5)
-    np.testing.assert_allclose(as_data(x, np.dtype(np.uint8)), expected)
+    for given in (x, jnp.asarray(x)):  # on the host, on the device
+        np.testing.assert_allclose(as_data(given, np.dtype(np.uint8)), expected)
+    halves = (np.arange(0, 256, dtype=np.float32) + 0.5) / 127.5 - 1  # to the even neighbour on both
+    np.testing.assert_array_equal(as_data(jnp.asarray(halves), np.dtype(np.uint8)), as_data(halves, np.dtype(np.uint8)))
     np.testing.assert_array_equal(as_data(np.array([-3.0, 3.0]), np.dtype(np.uint8)), [0, 255])

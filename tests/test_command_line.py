@@ -73,6 +73,21 @@ def test_every_experiment_runs_in_its_smoke_size(name, tmp_path, run):
         assert {p.stem for p in pictures} >= {"panel", "neighbours", "curves"}
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "word", "meant"),
+    [
+        ("dynamics_on_gans", "--rules", "extragradeint", "extragradient"),
+        ("mode_collapse", "--remedies", "pakcing 4", "packing 4"),
+        ("dropout_and_noise", "--remedies", "dropuot", "dropout"),
+        ("wgan", "--constraints", "clip", "clipping"),
+    ],
+)
+def test_what_is_compared_is_chosen_by_name(name, option, word, meant, tmp_path, run):
+    code, _, err = run(name, "train", "--workdir", tmp_path / "run", "--smoke", option, word)
+    assert code == 2 and f'{option}: "{word}" is unknown: did you mean "{meant}"?' in err, err
+    assert not (tmp_path / "run").exists()
+
+
 def test_dcgan_logs_both_norms_and_rings_new_alarms(tmp_path, run, monkeypatch):
     """An alarm that is there from step 10 on is said once on the terminal, and kept."""
     from ganjax.report import alarms

@@ -8,6 +8,7 @@ import math
 import multiprocessing
 import os
 import resource
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -26,6 +27,7 @@ class Settings(NamedTuple):
     device: str  # cpu or gpu
     precision: str  # float32 or bf16
     data: Path = Path()  # the .npz file of the training examples
+    before: Path | None = None  # a checkout of another commit, whose ganjax is the contender "ganjax before"
 
 
 class Child(NamedTuple):
@@ -38,8 +40,10 @@ class Child(NamedTuple):
 
 
 def create(workload: Workload, name: str, settings: Settings) -> Child:
-    """The side of this name: ganjax, or torch and a variant."""
-    if name == "ganjax":
+    """The side of this name: ganjax, ganjax before, or torch and a variant."""
+    if name == "ganjax before":  # with that checkout's own way to run a workload
+        sys.path[:0] = [str(settings.before), str(Path(settings.before or "") / "benchmarks")]
+    if name.startswith("ganjax"):
         import ours
 
         return ours.create(workload, settings)

@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py --rounds 5 --seconds 4 --workloads mlp28 dcgan32 [--save]
     python benchmarks/speed.py --workloads dcgan32 sngan32 --precision bf16 --largest-batch                # on a GPU
+    git worktree add /tmp/before COMMIT && python benchmarks/speed.py --before /tmp/before   # what a change has brought
 
 Each contender lives in a process of its own, which idles while the others are measured. README.md, beside this file,
 says what a step is and what the columns mean; workloads.py lists the workloads.
@@ -12,6 +13,7 @@ import datetime
 import json
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -46,6 +48,7 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Measure all contenders of a workload in turns; one record for each."""
     names = [n for n in CONTENDERS if n in ("ganjax", "torch tuned", *args.contenders)]
+    names[1:1] = ["ganjax before"] if settings.before else []
     names = [n for n in names if not (workload.second_order and n == "torch compiled")]
     steps = -(-args.images // SAMPLES) if workload.sample else None
     contenders: list[Contender] = []
@@ -181,6 +184,7 @@ def main(workloads: Mapping[str, Workload] = WORKLOADS, doc: str = __doc__) -> N
         default=list(CONTENDERS),
         help="ganjax and torch tuned always run",
     )
+    parser.add_argument("--before", type=Path, help="a checkout of another commit of ganjax, measured beside this one")
     parser.add_argument("--threads", type=int, default=cores, help="cores that a contender may use (default: all)")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "gpu"), default="auto", help="default: a GPU if both find one"
@@ -203,7 +207,9 @@ def main(workloads: Mapping[str, Workload] = WORKLOADS, doc: str = __doc__) -> N
     if args.device == "gpu" and None in gpus.values():
         parser.error(f"--device gpu needs a GPU for both sides; found {gpus}")
     gpu = None not in gpus.values()
-    settings = Settings(args.threads, "gpu" if gpu else "cpu", args.precision)
+    if args.before and not (args.before / "benchmarks" / "ours.py").is_file():
+        parser.error(f"--before is {args.before}, expected a checkout of ganjax with benchmarks/ours.py")
+    settings = Settings(args.threads, "gpu" if gpu else "cpu", args.precision, before=args.before)
     report = measure({name: workloads[name] for name in args.workloads}, settings, args)
     report["device"] = f"{gpus['torch']}" if gpu else processor(args.threads)
     markdown = tables(report, workloads)
@@ -240,6 +246,7 @@ def measure(workloads: Mapping[str, Workload], settings: Settings, args: argpars
         "versions": {name: _version(name) for name in ("jax", "jaxlib", "flax", "torch")},
         "settings": {
             **{key: getattr(settings, key) for key in ("threads", "device", "precision")},
+            "before": _commit(settings.before) if settings.before else None,
             **{key: getattr(args, key) for key in ("rounds", "seconds", "images", "memory")},
         },
         "rates": found,
@@ -247,6 +254,12 @@ def measure(workloads: Mapping[str, Workload], settings: Settings, args: argpars
         "largest_batch": batches,
         "failed": failed,
     }
+
+
+def _commit(checkout: Path) -> str:
+    command = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
 
 
 def _version(package: str) -> str:
@@ -262,7 +275,8 @@ def tables(report: dict[str, Any], workloads: Mapping[str, Workload]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     parts = [
         f"{report['date']}, {report['device']}; {versions}; {settings['precision']}, {settings['rounds']} rounds of "
-        f"{settings['seconds']:g} s; {settings['images']:,} images drawn at a time.",
+        f"{settings['seconds']:g} s; {settings['images']:,} images drawn at a time"
+        + (f"; before is commit {settings['before']}." if settings.get("before") else "."),
         "Best rates measured: "
         + ", ".join(f"{name} {_number(r)} GFLOP/s" for name, r in report["rates"].items())
         + ".",

@@ -8,6 +8,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
+import contender  # noqa: E402
 import convolutions  # noqa: E402
 import ours  # noqa: E402
 from workloads import OBJECTIVES, WORKLOADS, data_file  # noqa: E402
@@ -74,3 +75,16 @@ def test_every_form_of_a_layer_is_raced_and_compared():
     found = {(r["layer"], r["contraction"]) for r in records if r["contender"] == "few"}
     assert found == {(str(wide), "y"), (str(wide), "dx"), (str(wide), "dw"), (str(thin), "y"), (str(thin), "dw")}
     assert len(convolutions.table_of_layers(records).splitlines()) == 2 + 6
+
+
+def test_the_side_of_another_commit_is_that_commits_own(tmp_path, monkeypatch):
+    """Its package and its way to run a workload come before those of this one."""
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "ours.py").write_text("def create(workload, settings):\n    return 'theirs'\n")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "ours", raising=False)
+    found = contender.create(
+        WORKLOADS["toy8"], "ganjax before", contender.Settings(1, "cpu", "float32", before=tmp_path)
+    )
+    monkeypatch.delitem(sys.modules, "ours")
+    assert found == "theirs" and sys.path[0] == str(tmp_path)

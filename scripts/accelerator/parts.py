@@ -1,0 +1,141 @@
+"""The parts of a run, in order of worth: numerics, speed, convolutions, training, profiles."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from runner import ROOT, Part
+
+CHILDREN = Path(__file__).resolve().parent
+REFERENCE = CHILDREN / "reference.json"
+EXACT = {"JAX_DEFAULT_MATMUL_PRECISION": "float32"}  # no TF32
+DETERMINISTIC = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true"}
+DRY = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+DRY_SECONDS = 300  # of any part, on a machine that others use too
+
+# Which workloads, in which precision, and for how long at most; see benchmarks/workloads.py.
+SPEED = [
+    ("dcgan32", "float32", 75),
+    ("dcgan32", "bf16", 75),
+    ("sngan32", "bf16", 100),
+    ("sngan32", "float32", 100),
+    ("mlp28", "float32", 60),
+    ("toy8", "float32", 60),
+    ("sample_dcgan", "float32", 60),
+    ("wgangp_res_s", "float32", 90),
+]
+PROFILES = ["dcgan_cifar", "sngan", "biggan", "r3gan", "wgan_gp", "vanilla_gan"]
+
+
+def _child(name: str, *words: str) -> tuple[str, ...]:
+    return (str(CHILDREN / f"{name}.py"), *words)
+
+
+def _speed(workload: str, precision: str, *more: str) -> tuple[str, ...]:
+    contenders = ("--contenders", "torch tuned")
+    return (
+        "benchmarks/speed.py", "--workloads", workload, "--precision", precision, "--json", "{out}/numbers.json",
+        *contenders, *more,
+    )  # fmt: skip
+
+
+def _experiment(prefix: str) -> str:
+    """Why there is no such experiment; "" if there is."""
+    return "" if list((ROOT / "experiments").glob(f"{prefix}*.py")) else f"there is no experiments/{prefix}*.py yet"
+
+
+def parts(data: Path | None, *, dry: bool = False) -> list[Part]:
+    """All parts, in order of worth.
+
+    Args:
+        data: a folder with mnist.npz and cifar10.npz, as far as they are at hand.
+        dry: everything in miniature, on the CPU.
+    """
+    torch = "" if find_spec("torch") else "PyTorch is not installed"
+    has = {name: bool(data and (data / f"{name}.npz").exists()) for name in ("mnist", "cifar10")}
+    stacks = f"stacked:{data}/mnist.npz" if has["mnist"] else "stacked:fashion_mnist"
+    cifar, no_cifar = f"{data}/cifar10.npz", "" if dry or has["cifar10"] else "no cifar10.npz; give its folder by --data"
+    out, seconds = ("--out", "{out}"), ("--seconds", "{seconds}")
+    small = ("--smoke",) if dry else ()
+
+    def training(name: str, command: str, *words: str, why: str = "", limit: float) -> Part:
+        return Part(name, limit, _child("training", command, *words, *out, *seconds, *small), {}, why)
+
+    def own(real: Sequence[str], miniature: Sequence[str]) -> Sequence[str]:
+        return miniature if dry else real
+
+    found = [
+        Part("machine", 60, _child("machine", *out, *own((), ("--seconds", ".02")))),
+        Part("numerics", 200, _child("numerics", "compare", *out, "--reference", str(REFERENCE)), EXACT),
+        Part("resume", 60, _child("numerics", "resume", *out), DETERMINISTIC),
+        Part("guard", 45, _child("numerics", "guard", *out)),
+        Part("bfloat16", 60, _child("numerics", "bfloat16", *out), EXACT),
+    ]
+    races = [("dcgan28", "float32", 0), ("dcgan28", "bf16", 0)] if dry else SPEED
+    found += [
+        Part(
+            f"speed_{workload}_{precision}",
+            limit,
+            _speed(workload, precision, *own(("--rounds", "3", "--seconds", "2"), ("--rounds", "1", "--seconds", ".2"))),
+            {},
+            torch,
+        )
+        for workload, precision, limit in races
+    ]
+    found += [
+        Part(
+            "convolutions",
+            90,
+            _child("collect", *out, "--", "benchmarks/convolutions.py", "--rounds", "1" if dry else "3"),
+            {},
+            "" if (ROOT / "benchmarks" / "convolutions.py").exists() else "there is no benchmarks/convolutions.py yet",
+        ),
+        training("stacked_mnist", "together", "stacked_mnist", "--data", own((stacks,), ("stacked:digits",))[0],
+                 "--seeds", own(("10",), ("2",))[0], "--metric", "modes", "--count", own(("26000",), ("100",))[0],
+                 limit=240),
+        training("dcgan_cifar", "together", "dcgan_cifar", "--data", own((cifar,), ("digits",))[0],
+                 "--seeds", own(("3",), ("2",))[0], "--metric", "frechet", "--count", own(("10000",), ("100",))[0],
+                 why=no_cifar, limit=150),
+        training("sngan", "alone", "sngan", "--data", own((cifar,), ("digits",))[0],
+                 "--count", own(("10000",), ("100",))[0], why=no_cifar, limit=240),
+        training("stylegan", "alone", "stylegan", "--data", own((cifar,), ("digits",))[0],
+                 "--count", own(("10000",), ("100",))[0], why=_experiment("stylegan") or no_cifar, limit=240),
+    ]  # fmt: skip
+    profiled = ["dcgan_cifar", "vanilla_gan"] if dry else PROFILES
+    found += [Part(f"profile_{name}", 60, _child("profiles", name, *out, *small)) for name in profiled]
+    found += [
+        Part(
+            "largest_batch",
+            180,
+            _speed(*own(("dcgan32",), ("toy8",)), "float32", "--largest-batch",
+                   *own(("--rounds", "1", "--seconds", "1"), ("--rounds", "1", "--seconds", ".1", "--memory", "3"))),
+            {},
+            torch,
+        )
+    ]  # fmt: skip
+    if not dry:
+        return found
+    return [
+        part._replace(
+            seconds=DRY_SECONDS, command=tuple(w.replace("{seconds}", "20") for w in part.command),
+            environment={**part.environment, **DRY},
+        )
+        for part in found
+    ]  # fmt: skip
+
+
+NAMES = [part.name for part in parts(None)]
+
+
+def chosen(data: Path | None, names: Sequence[str] | None, *, dry: bool = False) -> list[Part]:
+    """Those of these names, in order of worth; all by default.
+
+    Raises:
+        ValueError: there is no such part.
+    """
+    found = parts(data, dry=dry)
+    unknown = set(names or ()) - {part.name for part in found}
+    if unknown:
+        known = ", ".join(part.name for part in found)
+        raise ValueError(f"--parts {' '.join(sorted(unknown))}: no such part{' of --dry' * dry}; known: {known}")
+    return [part for part in found if not names or part.name in names]

@@ -2,8 +2,8 @@
 
 On an ordinary machine, in a checkout: collect one folder of at most 60 MB, and carry it there.
 
-    python scripts/accelerator.py pack --out FOLDER --data DATA        # DATA: mnist.npz and cifar10.npz, if you have them
-    python scripts/accelerator.py run --dry --out runs/dry             # rehearse all of it on this CPU, 10 minutes
+    python scripts/accelerator.py pack --out FOLDER --data DATA      # DATA: mnist.npz and cifar10.npz, if at hand
+    python scripts/accelerator.py run --dry --out runs/dry           # rehearse all of it on this CPU, 10 minutes
 
 On the machine with the accelerator, which has Python 3.12, jax 0.11 and PyTorch and needs no network:
 
@@ -45,7 +45,9 @@ def main(args: list[str] | None = None) -> int:
     )
     run = commands.add_parser("run", help="work through the parts")
     run.add_argument("--minutes", type=float, help="time for all parts together (default 14; of --dry 30)")
-    run.add_argument("--out", type=Path, required=True, help="folder of the results; parts that are done there are kept")
+    run.add_argument(
+        "--out", type=Path, required=True, help="folder of the results; parts that are done there are kept"
+    )
     run.add_argument("--parts", nargs="+", metavar="PART", help=f"some of: {', '.join(parts.NAMES)}")
     run.add_argument("--data", type=Path, help="a folder with mnist.npz and cifar10.npz (default: that of the pack)")
     run.add_argument("--archive", type=Path, help="keep all results in this .zip too, made anew after every part")

@@ -48,13 +48,14 @@ def docstrings(merged: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, part in merged["parts"].items():
         numbers = part["numbers"]
-        if "looks" in numbers and numbers["looks"]:
+        if numbers.get("looks"):
             last = numbers["looks"][-1]
             scores = "; ".join(f"{key} {_spread(value)}" for key, value in last["summary"].items())
             lines.append(
                 f"experiments/{numbers['experiment']}.py: {where}: {numbers['seeds']} seeds in one program, "
                 f"{last['steps']:,} of {numbers['published_steps']:,} steps in {last['seconds']:.0f} s on "
-                f"{numbers['examples']:,} examples of {Path(numbers['data']).name}; {numbers['count']:,} samples: {scores}"
+                f"{numbers['examples']:,} examples of {Path(numbers['data']).name}; {numbers['count']:,} samples: "
+                f"{scores}"
             )
         elif "last" in numbers:
             scores = json.dumps(numbers.get("scores", "not judged"))[:300]
@@ -76,7 +77,8 @@ def docstrings(merged: Mapping[str, Any]) -> list[str]:
                 rates = sorted(run["steps_per_second"])
                 lines.append(
                     f"benchmarks/README.md: {where}, {numbers['settings']['precision']}: {run['workload']}, "
-                    f"{run['contender']}: {rates[len(rates) // 2]:.3g} steps/s, {run['time_of_ganjax']:.2f} of ganjax's time"
+                    f"{run['contender']}: {rates[len(rates) // 2]:.3g} steps/s, time / ganjax's "
+                    f"{run['time_of_ganjax']:.2f}"
                 )
             lines += [
                 f"benchmarks/README.md: {where}: {b['workload']}, {b['contender']}: largest batch {b['batch']:,}"

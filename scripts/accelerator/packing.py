@@ -1,9 +1,9 @@
 """One folder with all that a machine without a network needs, and its unpacking there.
 
-    MANIFEST.json    what lies here: bytes and SHA-256 of every file, the commit, what was left out
-    ganjax/          the source
-    site.tar.xz      packages, as pip installs the wheels of wheels.lock
-    data/            mnist.npz and cifar10.npz, cut to fit
+MANIFEST.json    what lies here: bytes and SHA-256 of every file, the commit, what was left out
+ganjax/          the source
+site.tar.xz      packages, as pip installs the wheels of wheels.lock
+data/            mnist.npz and cifar10.npz, cut to fit
 """
 
 import hashlib
@@ -55,7 +55,9 @@ def pack(
         raise ValueError(f"{out} is there already; choose another --out, or remove it")
     unknown = set(without) - set(locked(LOCK.read_text()))
     if unknown:
-        raise ValueError(f"--without {' '.join(sorted(unknown))}: not in {LOCK}; known: {', '.join(locked(LOCK.read_text()))}")
+        raise ValueError(
+            f"--without {' '.join(sorted(unknown))}: not in {LOCK}; known: {', '.join(locked(LOCK.read_text()))}"
+        )
     found = {name: data / f"{name}.npz" for name in SETS if data and (data / f"{name}.npz").is_file()}
     if data and not found:
         raise ValueError(f"--data {data} holds none of {', '.join(f'{name}.npz' for name in SETS)}")
@@ -71,7 +73,7 @@ def pack(
                 f"source and packages alone take {size(folder) / 1e6:.1f} MB, more than {megabytes:g}; leave packages "
                 "that the machine has out by --without, the largest are tensorstore, matplotlib, scikit-learn, pillow"
             )
-        for i, (title, path) in enumerate(found.items()):
+        for i, path in enumerate(found.values()):
             share = room / (len(found) - i)  # what one set does not need is the next one's
             (folder / "data").mkdir(exist_ok=True)
             packed = folder / "data" / path.name
@@ -172,7 +174,7 @@ def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 def cut(path: Path, packed: Path, room: int) -> dict[str, str]:
-    """As many of the first training images as fit into so many bytes, and a sixth as many to test; what was left out."""
+    """As many of the first images as fit into so many bytes, a sixth as many to test; what was left out."""
     import numpy as np
 
     with np.load(path) as file:
@@ -211,7 +213,9 @@ def unpack(root: Path, data: Path | None = None) -> tuple[Mapping[str, str], Pat
     manifest = folder / MANIFEST
     if manifest.is_file() and (found := json.loads(manifest.read_text())).get("pack of") == "ganjax":
         for name, said in found["files"].items():
-            if not name.startswith("ganjax/") and (not (folder / name).is_file() or digest(folder / name) != said["sha256"]):
+            if not name.startswith("ganjax/") and (
+                not (folder / name).is_file() or digest(folder / name) != said["sha256"]
+            ):
                 raise ValueError(f"{folder / name} is not the file that was packed; copy the folder again")
         made, ready = folder / "site", folder / "site.ready"
         if not ready.exists() and (folder / "site.tar.xz").exists():

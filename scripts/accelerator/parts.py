@@ -54,7 +54,10 @@ def parts(data: Path | None, *, dry: bool = False) -> list[Part]:
     torch = "" if find_spec("torch") else "PyTorch is not installed"
     has = {name: bool(data and (data / f"{name}.npz").exists()) for name in ("mnist", "cifar10")}
     stacks = f"stacked:{data}/mnist.npz" if has["mnist"] else "stacked:fashion_mnist"
-    cifar, no_cifar = f"{data}/cifar10.npz", "" if dry or has["cifar10"] else "no cifar10.npz; give its folder by --data"
+    cifar, no_cifar = (
+        f"{data}/cifar10.npz",
+        "" if dry or has["cifar10"] else "no cifar10.npz; give its folder by --data",
+    )
     out, seconds = ("--out", "{out}"), ("--seconds", "{seconds}")
     small = ("--smoke",) if dry else ()
 
@@ -76,7 +79,9 @@ def parts(data: Path | None, *, dry: bool = False) -> list[Part]:
         Part(
             f"speed_{workload}_{precision}",
             limit,
-            _speed(workload, precision, *own(("--rounds", "3", "--seconds", "2"), ("--rounds", "1", "--seconds", ".2"))),
+            _speed(
+                workload, precision, *own(("--rounds", "3", "--seconds", "2"), ("--rounds", "1", "--seconds", ".2"))
+            ),
             {},
             torch,
         )

@@ -51,7 +51,11 @@ def summary(trace: Path, steps: int) -> dict[str, Any]:
         "busy": round(busy((start, start + length) for _, start, length in events) / max(1, last - first), 4),
         "seconds": round((last - first) / 1e9, 6),
         "kernels": [
-            {"name": name[:120], "calls_per_step": round(calls[name] / steps, 2), "share": round(t / sum(took.values()), 4)}
+            {
+                "name": name[:120],
+                "calls_per_step": round(calls[name] / steps, 2),
+                "share": round(t / sum(took.values()), 4),
+            }
             for name, t in took.most_common(LONGEST)
         ],
     }

@@ -70,7 +70,9 @@ def run(
                 pack_results(out, archive)
     statuses = {part.name: results.records[part.name]["status"] for part in parts}
     left_over = [name for name, status in statuses.items() if status not in ("done", "skipped")]
-    print(f"{out / 'results.json'}: {len(parts) - len(left_over)} of {len(parts)} parts; not done: {left_over or 'none'}")
+    print(
+        f"{out / 'results.json'}: {len(parts) - len(left_over)} of {len(parts)} parts; not done: {left_over or 'none'}"
+    )
     return int(bool(left_over))
 
 
@@ -125,8 +127,8 @@ class Child:
         """Run the part; what became of it."""
         folder.mkdir(parents=True, exist_ok=True)
         log = folder / "log.txt"
-        fill = {"out": str(folder), "seconds": f"{limit:.0f}"}
-        command = [sys.executable, *(word.format(**fill) for word in part.command)]
+        words = (word.replace("{out}", str(folder)).replace("{seconds}", f"{limit:.0f}") for word in part.command)
+        command = [sys.executable, *words]
         began = time.monotonic()
         before = resources()
         with log.open("w") as file:

@@ -35,68 +35,86 @@ def together(args: argparse.Namespace) -> int:
     import numpy as np
     import seeds as program
 
-    from ganjax.evaluation import chosen_extractor, evaluate
-    from ganjax.report import Row, rows
-    from ganjax.training import Keys, check, draw
+    from ganjax.training import check
 
     experiment = importlib.import_module(args.experiment).EXPERIMENT
     config = replace(experiment.config, **{**(experiment.smoke if args.smoke else {}), "data": args.data})
-    setup, members = launch._setup(experiment, config), np.arange(args.seeds)
+    setup = launch._setup(experiment, config)
     check(setup)
-    extractor = chosen_extractor(None, setup.dataset, progress=False)
-    found: dict[str, Any] = {
-        "experiment": args.experiment, "data": setup.dataset.name, "examples": len(setup.dataset.x_train),
-        "seeds": args.seeds, "published_steps": config.steps, "metric": args.metric, "count": args.count, "looks": [],
-    }  # fmt: skip
-    began, judging, state = time.monotonic(), 0.0, {"next": 5 if args.smoke else FIRST, "longest": 0.0}
+    looks = Looks(args, setup, config.steps)
+    following, taken = 5 if args.smoke else FIRST, 0  # the step of the next look, steps so far
 
-    def look(taken: int, states: Any) -> None:
-        nonlocal judging
-        jax.block_until_ready(states)
-        start = time.monotonic()
-        seconds, host, scores, pictures = start - began - judging, jax.device_get(states), [], []
-        for member in members:
-            one = jax.tree.map(lambda leaf, m=int(member): leaf[m], host)
-            scores.append(
-                {
-                    name: {"value": float(score.value), "floor": None if score.floor is None else float(score.floor)}
-                    for name, score in evaluate(
-                        setup, one, extractor, metrics=(args.metric,), count=args.count
-                    ).items()
-                }
-            )
-            title = ", ".join(f"{name} {score['value']:.3g}" for name, score in scores[-1].items())
-            pictures.append(Row(draw(setup, one, Keys.of(int(member)).samples, COLUMNS), f"seed {member}", title))
-        record = {"steps": taken, "seconds": round(seconds, 1), "skipped": [int(k) for k in host.skipped], "scores": scores}
-        record["summary"] = {
-            name: {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else None}
-            for name in scores[0]
-            if all(name in one for one in scores) and (values := [one[name]["value"] for one in scores])
-        }
-        found["looks"].append(record)
-        _write(args.out, found)
-        rows(pictures, args.out / f"step-{taken}.png", title=f"{args.experiment} after {taken:,} steps")
-        judging += time.monotonic() - start
-        state["longest"] = max(state["longest"], time.monotonic() - start)
-        print(f"step {taken} after {seconds:.0f} s: {record['summary']}", flush=True)
+    def watch(steps: int, states: Any) -> bool:
+        nonlocal following, taken
+        taken = steps
+        if steps >= following:
+            following = 2 * steps
+            looks.take(steps, jax.block_until_ready(states))
+        return steps == config.steps or time.monotonic() + 1.2 * looks.longest + 2 > end
 
-    def watch(taken: int, states: Any) -> bool:
-        if taken >= state["next"]:
-            state["next"] *= 2
-            look(taken, states)
-        return time.monotonic() + 1.2 * state["longest"] + 2 > end
-
-    steps, taken = 0, []
-
-    def ended(count: int, states: Any) -> bool:
-        taken.append(count)
-        return watch(count, states)
-
-    final = program.trained(setup, members, config.steps, config.chunk, watch=ended)
-    steps = taken[-1]
-    if not found["looks"] or found["looks"][-1]["steps"] != steps:
-        look(steps, final)
+    final = program.trained(setup, np.arange(args.seeds), config.steps, config.chunk, watch=watch)
+    looks.take(taken, final)
     return 0
+
+
+class Looks:
+    """What is seen of the runs of several seeds, in numbers.json and in pictures."""
+
+    def __init__(self, args: argparse.Namespace, setup: Any, steps: int):
+        """Train the classifier that judges, or find it."""
+        from ganjax.evaluation import chosen_extractor
+
+        self._args, self._setup, self.longest = args, setup, 0.0  # seconds of a look
+        self._extractor = chosen_extractor(None, setup.dataset, progress=False)
+        self._numbers: dict[str, Any] = {
+            "experiment": args.experiment,
+            "data": setup.dataset.name,
+            "examples": len(setup.dataset.x_train),
+            "seeds": args.seeds,
+            "published_steps": steps,
+            "metric": args.metric,
+            "count": args.count,
+            "looks": [],
+        }
+        self._began = time.monotonic()
+
+    def take(self, steps: int, states: Any) -> None:
+        """Judge every seed after so many steps, unless that has been done, and draw a row of each."""
+        import jax
+        import numpy as np
+
+        from ganjax.evaluation import evaluate
+        from ganjax.report import Row, rows
+        from ganjax.training import Keys, draw
+
+        records, args, start = self._numbers["looks"], self._args, time.monotonic()
+        if records and records[-1]["steps"] == steps:
+            return
+        host, scores, pictures = jax.device_get(states), [], []
+        for seed in range(args.seeds):
+            one = jax.tree.map(lambda leaf, m=seed: leaf[m], host)
+            found = evaluate(self._setup, one, self._extractor, metrics=(args.metric,), count=args.count)
+            scores.append({name: {"value": float(s.value), "floor": _number(s.floor)} for name, s in found.items()})
+            title = ", ".join(f"{name} {score['value']:.3g}" for name, score in scores[-1].items())
+            pictures.append(Row(draw(self._setup, one, Keys.of(seed).samples, COLUMNS), f"seed {seed}", title))
+        values = {name: [one[name]["value"] for one in scores] for name in scores[0]}
+        summary = {
+            name: {"mean": float(np.mean(v)), "deviation": float(np.std(v, ddof=1)) if len(v) > 1 else None}
+            for name, v in values.items()
+        }
+        seconds = round(start - self._began, 1)  # of training, compiling included
+        records.append(
+            {"steps": steps, "seconds": seconds, "skipped": host.skipped.tolist(), "scores": scores, "summary": summary}
+        )
+        _write(args.out, self._numbers)
+        rows(pictures, args.out / f"step-{steps}.png", title=f"{args.experiment} after {steps:,} steps")
+        print(f"step {steps} after {seconds} s: {summary}", flush=True)
+        took = time.monotonic() - start
+        self.longest, self._began = max(self.longest, took), self._began + took
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def alone(args: argparse.Namespace) -> int:
@@ -123,7 +141,9 @@ def alone(args: argparse.Namespace) -> int:
         ["sample", "--out", str(args.out / "samples.png")],
         ["evaluate", "--count", str(args.count), "--metrics", "frechet"],
     ):
-        code = subprocess.run([sys.executable, script, words[0], "--workdir", str(run), *words[1:]], cwd=ROOT).returncode
+        code = subprocess.run(
+            [sys.executable, script, words[0], "--workdir", str(run), *words[1:]], cwd=ROOT
+        ).returncode
         if code:
             return code
     found["scores"] = [json.loads(path.read_text()) for path in sorted((run / "scores").glob("*.json"))]

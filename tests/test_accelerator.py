@@ -203,9 +203,12 @@ def test_wrong_arguments_of_pack_are_one_sentence(tmp_path, capsys):
     script = importlib.util.spec_from_file_location("accelerator_script", SCRIPT)
     module = importlib.util.module_from_spec(script)
     script.loader.exec_module(module)
+    (tmp_path / "data").mkdir()
+    np.savez(tmp_path / "data" / "mnist.npz", x_train=np.zeros(3))
     for words, sentence in (
         (["pack", "--out", str(tmp_path)], "is there already"),
         (["pack", "--out", str(tmp_path / "a"), "--data", str(tmp_path)], "holds none of mnist.npz, cifar10.npz"),
+        (["pack", "--out", str(tmp_path / "a"), "--data", str(tmp_path / "data")], "y_train, x_test, y_test missing"),
         (["pack", "--out", str(tmp_path / "a"), "--without", "torch"], "--without torch: not in"),
         (["run", "--out", str(tmp_path / "a"), "--parts", "no"], "--parts no: no such part; known: machine, numerics"),
         (["merge", str(tmp_path)], "results.json is not there"),
@@ -213,7 +216,7 @@ def test_wrong_arguments_of_pack_are_one_sentence(tmp_path, capsys):
         assert module.main(words) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and sentence in error and error.count("\n") == 1
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_the_lock_holds_what_the_package_needs_but_for_what_is_said():

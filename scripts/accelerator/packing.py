@@ -26,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 LOCK = HERE / "wheels.lock"
 MANIFEST = "MANIFEST.json"
 SETS = ("mnist", "cifar10")
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 PYTHON, TAGS = "3.12", (28, 27, 24, 17, 12, 5)  # of manylinux_2_N; pip takes each of them exactly
 PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in TAGS] + ["manylinux2014_x86_64", "manylinux1_x86_64"]
 NOT_PACKED = {
@@ -61,6 +62,8 @@ def pack(
     found = {name: data / f"{name}.npz" for name in SETS if data and (data / f"{name}.npz").is_file()}
     if data and not found:
         raise ValueError(f"--data {data} holds none of {', '.join(f'{name}.npz' for name in SETS)}")
+    for path in found.values():
+        check(path)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
         folder = Path(name) / out.name
@@ -173,15 +176,20 @@ def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return None if info.name.endswith(("/__pycache__", "/bin")) else info
 
 
+def check(path: Path) -> None:
+    """Raise `ValueError` unless the file holds images and labels to train and to test on."""
+    with zipfile.ZipFile(path) as file:
+        held = [name.removesuffix(".npy") for name in file.namelist()]
+    if missing := [name for name in ARRAYS if name not in held]:
+        raise ValueError(f"{path}: {', '.join(missing)} missing; it holds {', '.join(held)}")
+
+
 def cut(path: Path, packed: Path, room: int) -> dict[str, str]:
     """As many of the first images as fit into so many bytes, a sixth as many to test; what was left out."""
     import numpy as np
 
     with np.load(path) as file:
-        missing = {"x_train", "y_train", "x_test", "y_test"} - set(file.files)
-        if missing:
-            raise ValueError(f"{path}: {', '.join(sorted(missing))} missing; it holds {', '.join(file.files)}")
-        arrays = {name: file[name] for name in ("x_train", "y_train", "x_test", "y_test")}
+        arrays = {name: file[name] for name in ARRAYS}
     trial = min(1000, len(arrays["x_train"]))
     each = len(lzma.compress(arrays["x_train"][:trial].tobytes())) / trial
     count = min(len(arrays["x_train"]), int(room / each / (1 + 1 / 6)))

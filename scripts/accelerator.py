@@ -19,6 +19,7 @@ again skips what is done, and takes up what failed or was cut off after what was
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -62,10 +63,12 @@ def main(args: list[str] | None = None) -> int:
         if found.command == "pack":
             packing.pack(ROOT, found.out, found.data, found.megabytes, found.without)
         elif found.command == "run":
-            minutes = found.minutes or (30 if found.dry else 14)
+            end = time.monotonic() + 60 * (found.minutes or (30 if found.dry else 14))
             environment, data = packing.unpack(ROOT, found.data)
             chosen = parts.chosen(data, found.parts, dry=found.dry)
-            return runner.run(chosen, found.out, 60 * minutes, environment, dry=found.dry, archive=found.archive)
+            return runner.run(
+                chosen, found.out, end - time.monotonic(), environment, dry=found.dry, archive=found.archive
+            )
         elif found.command == "reference":
             return runner.call([str(parts.CHILDREN / "numerics.py"), "reference", "--out", str(found.out)])
         else:

@@ -87,6 +87,11 @@ def test_no_part_is_begun_without_time(tmp_path):
     assert _run([_part("a")], tmp_path) == 0 and _records(tmp_path)["a"]["status"] == "done"
 
 
+def test_nothing_is_begun_where_a_vital_part_fails(tmp_path, capsys):
+    assert _run([_part("a", "raise SystemExit('no accelerator')", vital=True), _part("b")], tmp_path) == 1
+    assert set(_records(tmp_path)) == {"a"} and "no accelerator" in capsys.readouterr().out
+
+
 def test_a_dry_run_and_one_on_a_device_have_folders_of_their_own(tmp_path):
     _run([_part("a")], tmp_path, dry=True)
     with pytest.raises(ValueError, match="holds the results of a dry run"):
@@ -109,7 +114,8 @@ runner.run(found, Path(sys.argv[2]), 200, {}, archive=Path(sys.argv[2] + ".zip")
 def test_a_run_cut_off_in_the_middle_keeps_what_it_had(how, tmp_path):
     out = tmp_path / "out"
     process = subprocess.Popen([sys.executable, "-c", RUNS, str(SCRIPT.with_suffix("")), str(out)])
-    while not (out / "b" / "numbers.json").exists():  # b is under way and has found something
+    found = out / "b" / "numbers.json"
+    while not (found.exists() and found.read_text().endswith("}")):  # b is under way and has found something
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(how)

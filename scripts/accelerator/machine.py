@@ -50,9 +50,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=0.25, help="for each kind of product")
+    parser.add_argument("--accelerator", action="store_true", help="fail where JAX finds none")
     args = parser.parse_args()
     import jax
 
+    if args.accelerator and jax.default_backend() == "cpu":
+        sys.exit("JAX finds no accelerator here, but only the CPU; rehearse on a CPU by --dry")
     found = {
         "device": device(),
         "backend": jax.default_backend(),
@@ -61,11 +64,12 @@ def main() -> None:
         "date": datetime.date.today().isoformat(),
         "versions": versions(),
     }
-    path = args.out / "numbers.json"
-    path.write_text(json.dumps(found, indent=1))
+    from ganjax.files import write_atomically
     from ganjax.profile import measured_rates
 
-    path.write_text(json.dumps(found | {"flops_per_second": measured_rates(args.seconds)}, indent=1))
+    path = args.out / "numbers.json"
+    write_atomically(path, json.dumps(found, indent=1) + "\n")
+    write_atomically(path, json.dumps(found | {"flops_per_second": measured_rates(args.seconds)}, indent=1) + "\n")
     print(path.read_text())
 
 

@@ -242,8 +242,9 @@ def bfloat16(out: Path) -> int:
 
 
 def _write(out: Path, found: Any) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "numbers.json").write_text(json.dumps(found, indent=1) + "\n")
+    from ganjax.files import write_atomically
+
+    write_atomically(out / "numbers.json", json.dumps(found, indent=1) + "\n")
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 """The parts of a run, in order of worth: numerics, speed, convolutions, training, profiles."""
 
+import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,21 +10,22 @@ from runner import ROOT, Part
 CHILDREN = Path(__file__).resolve().parent
 REFERENCE = CHILDREN / "reference.json"
 EXACT = {"JAX_DEFAULT_MATMUL_PRECISION": "float32"}  # no TF32
-DETERMINISTIC = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true"}
+DETERMINISTIC = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()}
 DRY = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 DRY_SECONDS = 300  # of any part, on a machine that others use too
 
 # Which workloads, in which precision, and for how long at most; see benchmarks/workloads.py.
 SPEED = [
-    ("dcgan32", "float32", 75),
-    ("dcgan32", "bf16", 75),
-    ("sngan32", "bf16", 100),
-    ("sngan32", "float32", 100),
-    ("mlp28", "float32", 60),
-    ("toy8", "float32", 60),
-    ("sample_dcgan", "float32", 60),
-    ("wgangp_res_s", "float32", 90),
+    ("dcgan32", "float32", 120),
+    ("dcgan32", "bf16", 120),
+    ("sngan32", "bf16", 180),
+    ("sngan32", "float32", 180),
+    ("mlp28", "float32", 120),
+    ("toy8", "float32", 120),
+    ("sample_dcgan", "float32", 120),
+    ("wgangp_res_s", "float32", 180),
 ]
+FIRST_SPEED, FIRST_PROFILES = 3, 2  # of these that come before the training, the others after it
 PROFILES = ["dcgan_cifar", "sngan", "biggan", "r3gan", "wgan_gp", "vanilla_gan"]
 
 
@@ -68,56 +70,52 @@ def parts(data: Path | None, *, dry: bool = False) -> list[Part]:
         return miniature if dry else real
 
     found = [
-        Part("machine", 60, _child("machine", *out, *own((), ("--seconds", ".02")))),
+        Part(
+            "machine",
+            60,
+            _child("machine", *out, *own(("--accelerator",), ("--seconds", ".02"))),
+            vital=True,
+        ),
         Part("numerics", 200, _child("numerics", "compare", *out, "--reference", str(REFERENCE)), EXACT),
         Part("resume", 60, _child("numerics", "resume", *out), DETERMINISTIC),
         Part("guard", 45, _child("numerics", "guard", *out)),
         Part("bfloat16", 60, _child("numerics", "bfloat16", *out), EXACT),
     ]
     races = [("dcgan28", "float32", 0), ("dcgan28", "bf16", 0)] if dry else SPEED
-    found += [
-        Part(
-            f"speed_{workload}_{precision}",
-            limit,
-            _speed(
-                workload, precision, *own(("--rounds", "3", "--seconds", "2"), ("--rounds", "1", "--seconds", ".2"))
-            ),
-            {},
-            torch,
-        )
+    brief = own(("--rounds", "3", "--seconds", "2"), ("--rounds", "1", "--seconds", ".2"))
+    speed = [
+        Part(f"speed_{workload}_{precision}", limit, _speed(workload, precision, *brief), {}, torch)
         for workload, precision, limit in races
     ]
-    found += [
-        Part(
-            "convolutions",
-            90,
-            _child("collect", *out, "--", "benchmarks/convolutions.py", "--rounds", "1" if dry else "3"),
-            {},
-            "" if (ROOT / "benchmarks" / "convolutions.py").exists() else "there is no benchmarks/convolutions.py yet",
-        ),
-        training("stacked_mnist", "together", "stacked_mnist", "--data", own((stacks,), ("stacked:digits",))[0],
-                 "--seeds", own(("10",), ("2",))[0], "--metric", "modes", "--count", own(("26000",), ("100",))[0],
-                 limit=240),
-        training("dcgan_cifar", "together", "dcgan_cifar", "--data", own((cifar,), ("digits",))[0],
-                 "--seeds", own(("3",), ("2",))[0], "--metric", "frechet", "--count", own(("10000",), ("100",))[0],
-                 why=no_cifar, limit=150),
-        training("sngan", "alone", "sngan", "--data", own((cifar,), ("digits",))[0],
-                 "--count", own(("10000",), ("100",))[0], why=no_cifar, limit=240),
-        training("stylegan", "alone", "stylegan", "--data", own((cifar,), ("digits",))[0],
-                 "--count", own(("10000",), ("100",))[0], why=_experiment("stylegan") or no_cifar, limit=240),
+    names = ["dcgan_cifar", "vanilla_gan"] if dry else PROFILES
+    profiles = [Part(f"profile_{name}", 60, _child("profiles", name, *out, *small)) for name in names]
+    convolutions = Part(
+        "convolutions",
+        90,
+        _child("collect", *out, "--", "benchmarks/convolutions.py", "--rounds", *own(("3",), ("1",))),
+        {},
+        "" if (ROOT / "benchmarks" / "convolutions.py").exists() else "there is no benchmarks/convolutions.py yet",
+    )
+    colour, grey = own(("--data", cifar), ("--data", "digits")), own(("--data", stacks), ("--data", "stacked:digits"))
+    many, few = own(("--count", "26000"), ("--count", "100")), own(("--count", "10000"), ("--count", "100"))
+    trained = [
+        training("stacked_mnist", "together", "stacked_mnist", *grey, "--seeds", *own(("10",), ("2",)),
+                 "--metric", "modes", *many, limit=240),
+        training("dcgan_cifar", "together", "dcgan_cifar", *colour, "--seeds", *own(("3",), ("2",)),
+                 "--metric", "frechet", *few, why=no_cifar, limit=150),
+        training("sngan", "alone", "sngan", *colour, *few, why=no_cifar, limit=240),
+        training("stylegan", "alone", "stylegan", *colour, *few, why=_experiment("stylegan") or no_cifar, limit=240),
     ]  # fmt: skip
-    profiled = ["dcgan_cifar", "vanilla_gan"] if dry else PROFILES
-    found += [Part(f"profile_{name}", 60, _child("profiles", name, *out, *small)) for name in profiled]
-    found += [
-        Part(
-            "largest_batch",
-            180,
-            _speed(*own(("dcgan32",), ("toy8",)), "float32", "--largest-batch",
-                   *own(("--rounds", "1", "--seconds", "1"), ("--rounds", "1", "--seconds", ".1", "--memory", "3"))),
-            {},
-            torch,
-        )
-    ]  # fmt: skip
+    largest = Part(
+        "largest_batch",
+        180,
+        _speed(*own(("dcgan32",), ("toy8",)), "float32", "--largest-batch",
+               *own(("--rounds", "1", "--seconds", "1"), ("--rounds", "1", "--seconds", ".1", "--memory", "3"))),
+        {},
+        torch,
+    )  # fmt: skip
+    found += [*speed[:FIRST_SPEED], convolutions, *profiles[:FIRST_PROFILES], *trained]
+    found += [*speed[FIRST_SPEED:], *profiles[FIRST_PROFILES:], largest]
     if not dry:
         return found
     return [

@@ -69,6 +69,8 @@ def main() -> int:
     args = parser.parse_args()
     import numpy as np
 
+    from ganjax.files import write_atomically
+
     with tempfile.TemporaryDirectory(prefix="ganjax-profiles-") as name:
         folder, numbers = Path(name), args.out / "numbers.json"
         shape = SHAPES.get(args.experiment, (32, 32, 3))
@@ -84,7 +86,7 @@ def main() -> int:
         if code == 0:
             found = json.loads(numbers.read_text())
             found["trace"] = summary(folder / "trace", steps - chunk)
-            numbers.write_text(json.dumps(found, indent=1) + "\n")
+            write_atomically(numbers, json.dumps(found, indent=1) + "\n")
             print(json.dumps(found["trace"], indent=1))
     return code
 

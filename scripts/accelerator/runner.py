@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 LEAST = 10.0  # seconds, below which no part is begun
 GRACE = 15.0  # seconds that a part has to end in, once it is told to
+SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "PYTHONUNBUFFERED": "1"}  # several processes share the memory
 TAIL = 30  # lines of a part's output that are kept with its record
 
 
@@ -27,6 +28,7 @@ class Part(NamedTuple):
     command: Sequence[str]  # of Python; {out}, its folder, and {seconds}, what it may take, are filled in
     environment: Mapping[str, str] = {}
     lacking: str = ""  # why it cannot be run here; "" if it can
+    vital: bool = False  # no other is begun if it fails
 
 
 def run(
@@ -68,6 +70,9 @@ def run(
             print(f"{part.name}: {record['status']} in {record['seconds']:.0f} s", flush=True)
             if archive:
                 pack_results(out, archive)
+            if part.vital and record["status"] != "done":
+                print("\n".join([f"{part.name} failed, so nothing else is begun:", *record["tail"][-5:]]), flush=True)
+                return 1
     statuses = {part.name: results.records[part.name]["status"] for part in parts}
     left_over = [name for name, status in statuses.items() if status not in ("done", "skipped")]
     print(
@@ -134,7 +139,7 @@ class Child:
         with log.open("w") as file:
             self._process = subprocess.Popen(
                 command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT, process_group=0,
-                env={**os.environ, **environment, **part.environment},
+                env={**os.environ, **SHARED, **environment, **part.environment},
             )  # fmt: skip
             try:
                 code: int | None = self._process.wait(limit)

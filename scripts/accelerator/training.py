@@ -47,10 +47,11 @@ def together(args: argparse.Namespace) -> int:
     def watch(steps: int, states: Any) -> bool:
         nonlocal following, taken
         taken = steps
-        if steps >= following:
+        if steps >= following and looks.idle() >= 2 * looks.longest:
             following = 2 * steps
             looks.take(steps, jax.block_until_ready(states))
-        return steps == config.steps or time.monotonic() + 1.2 * looks.longest + 2 > end
+        reserve = 1.2 * looks.longest if looks.longest else 0.25 * args.seconds
+        return steps == config.steps or time.monotonic() + reserve + 2 > end
 
     final = program.trained(setup, np.arange(args.seeds), config.steps, config.chunk, watch=watch)
     looks.take(taken, final)
@@ -63,9 +64,11 @@ class Looks:
     def __init__(self, args: argparse.Namespace, setup: Any, steps: int):
         """Train the classifier that judges, or find it."""
         from ganjax.evaluation import chosen_extractor
+        from ganjax.evaluation.evaluate import real_examples
 
         self._args, self._setup, self.longest = args, setup, 0.0  # seconds of a look
-        self._extractor = chosen_extractor(None, setup.dataset, progress=False)
+        self._extractor, data = chosen_extractor(None, setup.dataset, progress=False), setup.dataset
+        self._real = real_examples(data, self._extractor, args.count, min(args.count, len(data.x_train)))
         self._numbers: dict[str, Any] = {
             "experiment": args.experiment,
             "data": setup.dataset.name,
@@ -76,14 +79,19 @@ class Looks:
             "count": args.count,
             "looks": [],
         }
-        self._began = time.monotonic()
+        self._began = self._last = time.monotonic()
+
+    def idle(self) -> float:
+        """Seconds since the last look."""
+        return time.monotonic() - self._last
 
     def take(self, steps: int, states: Any) -> None:
         """Judge every seed after so many steps, unless that has been done, and draw a row of each."""
         import jax
         import numpy as np
 
-        from ganjax.evaluation import evaluate
+        from ganjax.evaluation.evaluate import score
+        from ganjax.evaluation.measures import Examples, Scene
         from ganjax.report import Row, rows
         from ganjax.training import Keys, draw
 
@@ -93,10 +101,12 @@ class Looks:
         host, scores, pictures = jax.device_get(states), [], []
         for seed in range(args.seeds):
             one = jax.tree.map(lambda leaf, m=seed: leaf[m], host)
-            found = evaluate(self._setup, one, self._extractor, metrics=(args.metric,), count=args.count)
+            x = draw(self._setup, one, Keys.of(seed).samples, args.count)
+            scene = Scene(Examples(x, self._extractor), *self._real, self._setup.dataset, self._extractor)
+            found = score(scene, (args.metric,))
             scores.append({name: {"value": float(s.value), "floor": _number(s.floor)} for name, s in found.items()})
-            title = ", ".join(f"{name} {score['value']:.3g}" for name, score in scores[-1].items())
-            pictures.append(Row(draw(self._setup, one, Keys.of(seed).samples, COLUMNS), f"seed {seed}", title))
+            title = ", ".join(f"{name} {s.value:.3g}" for name, s in found.items())
+            pictures.append(Row(x[:COLUMNS], f"seed {seed}", title))
         values = {name: [one[name]["value"] for one in scores] for name in scores[0]}
         summary = {
             name: {"mean": float(np.mean(v)), "deviation": float(np.std(v, ddof=1)) if len(v) > 1 else None}
@@ -110,7 +120,7 @@ class Looks:
         rows(pictures, args.out / f"step-{steps}.png", title=f"{args.experiment} after {steps:,} steps")
         print(f"step {steps} after {seconds} s: {summary}", flush=True)
         took = time.monotonic() - start
-        self.longest, self._began = max(self.longest, took), self._began + took
+        self.longest, self._began, self._last = max(self.longest, took), self._began + took, start + took
 
 
 def _number(value: Any) -> float | None:
@@ -157,10 +167,9 @@ def _file(prefix: str) -> str:
 
 
 def _write(out: Path, found: Any) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    beside = out / "numbers.json.new"
-    beside.write_text(json.dumps(found, indent=1) + "\n")
-    beside.replace(out / "numbers.json")
+    from ganjax.files import write_atomically
+
+    write_atomically(out / "numbers.json", json.dumps(found, indent=1) + "\n")
 
 
 def main() -> int:

@@ -120,7 +120,7 @@ def parts(data: Path | None, *, dry: bool = False) -> list[Part]:
         return found
     return [
         part._replace(
-            seconds=DRY_SECONDS, command=tuple(w.replace("{seconds}", "20") for w in part.command),
+            seconds=DRY_SECONDS, command=tuple(w.replace("{seconds}", "200") for w in part.command),
             environment={**part.environment, **DRY},
         )
         for part in found

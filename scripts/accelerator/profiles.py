@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 SHAPES = {"vanilla_gan": (28, 28, 1)}  # of random images; the others' are CIFAR-10's
 LONGEST = 12  # kernels that are named
 

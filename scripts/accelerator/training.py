@@ -139,9 +139,11 @@ def alone(args: argparse.Namespace) -> int:
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGTERM)  # it saves, then ends
         code = process.wait()
-    if code not in (0, 128 + signal.SIGTERM):
-        return code
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    log = run / "metrics.jsonl"
+    records = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    if code not in (0, 128 + signal.SIGTERM) or not records:
+        print(f"error: training ended with exit code {code} after {len(records)} records", file=sys.stderr)
+        return 1
     found: dict[str, Any] = {
         "experiment": _file(args.experiment), "data": args.data, "count": args.count, "finished": code == 0,
         "steps": records[-1]["step"], "seconds": round(time.monotonic() - began, 1), "last": records[-1],

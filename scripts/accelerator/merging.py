@@ -58,10 +58,11 @@ def docstrings(merged: Mapping[str, Any]) -> list[str]:
                 f"{scores}"
             )
         elif "last" in numbers:
-            scores = json.dumps(numbers.get("scores", "not judged"))[:300]
+            found = {name: one for score in numbers.get("scores", []) for name, one in score["metrics"].items()}
+            scores = "; ".join(f"{name} {one['value']:.4g}, floor {one['floor']:.4g}" for name, one in found.items())
             lines.append(
                 f"experiments/{numbers['experiment']}.py: {where}: {numbers['steps']:,} steps in "
-                f"{numbers['seconds']:.0f} s on {Path(numbers['data']).name}: {scores}"
+                f"{numbers['seconds']:.0f} s on {Path(numbers['data']).name}: {scores or 'not judged'}"
             )
         elif name.startswith("profile_"):
             step, launches = numbers["step_seconds"], numbers.get("trace", {}).get("launches_per_step")

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-all test-times faults mutants lint format lock bench clean
+.PHONY: demo test test-all test-times faults mutants lint format lock bench accelerator-dry clean
 
 ## make demo: train a DCGAN on the embedded images, score it, write its page; about 5 minutes on 2 cores
 demo: $(READY)
@@ -54,10 +54,31 @@ bench: $(READY)
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/inception.py
 
-## make lock: resolve the newest allowed versions into requirements.lock (needs uv)
+## make accelerator-dry: pack for a machine without a network, rehearse its run there with Python 3.12 and jax 0.11
+# What that machine has comes from the registries, the rest from the pack. PyTorch for Linux may bring 5 GB of CUDA:
+# TORCH= leaves it out, and with it what races against it; pip's own settings choose another build.
+PYTHON312 ?= python3.12
+TORCH ?= torch
+BIN312 := .venv312/bin
+accelerator-dry: .venv312/.ready
+	rm -rf runs/pack runs/accelerator-dry
+	$(BIN312)/python scripts/accelerator.py pack --out runs/pack
+	$(BIN312)/python runs/pack/ganjax/scripts/accelerator.py run --dry --out runs/accelerator-dry
+
+.venv312/.ready: scripts/accelerator/wheels.lock
+	@$(PYTHON312) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' || \
+	  { echo "this needs Python 3.12, $(PYTHON312) is another; use: make PYTHON312=/path/to/python3.12 accelerator-dry"; exit 2; }
+	$(PYTHON312) -m venv .venv312
+	$(BIN312)/python -m pip install --quiet "jax>=0.11,<0.12" $(TORCH)
+	@touch $@
+
+## make lock: resolve the newest allowed versions into requirements.lock and the accelerator's wheels.lock (needs uv)
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
 	  --generate-hashes --no-annotate --no-header -o requirements.lock
+	cd scripts/accelerator && uv pip compile wheels.in --python-version 3.12 --python-platform x86_64-manylinux_2_28 \
+	  --only-binary :all: --generate-hashes --no-annotate --no-header -o wheels.lock \
+	  $(addprefix --no-emit-package=,jax jaxlib numpy scipy ml-dtypes opt-einsum)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -68,4 +89,4 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf .venv .cache dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv312 .cache dist build .pytest_cache .mypy_cache .ruff_cache

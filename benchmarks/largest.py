@@ -14,7 +14,13 @@ _SHORT = re.compile(r"memory|RESOURCE_EXHAUSTED|bad_alloc|alloc|exit code -\d+|e
 
 
 def largest_batch(
-    workload: Workload, name: str, settings: Settings, folder: Path, gigabytes: float | None, say: Callable[[str], None]
+    workload: Workload,
+    name: str,
+    settings: Settings,
+    folder: Path,
+    gigabytes: float | None,
+    say: Callable[[str], None],
+    tries: int = 100,
 ) -> tuple[int, str]:
     """The largest batch of which two steps can be taken, and what stopped the next one.
 
@@ -25,9 +31,10 @@ def largest_batch(
         folder: for the data, whose size grows with the batch.
         gigabytes: a limit of each process's private memory, None for the machine's.
         say: told of each try.
+        tries: the most that are made.
     """
-    batch, fits = workload.batch, 0
-    while batch <= LIMIT:
+    batch, fits, last = workload.batch, 0, min(LIMIT, workload.batch * 2 ** (tries - 1))
+    while batch <= last:
         larger = workload._replace(batch=batch, data="random" if len(workload.shape) == 3 else workload.data)
         count = batch * (workload.turns + 1)
         path = Path(in_child(data_file, settings.threads, larger, folder, count))
@@ -42,7 +49,7 @@ def largest_batch(
             path.unlink()
         say(f"{batch} fits")
         batch, fits = 2 * batch, batch
-    return fits, f"the search ends at {LIMIT}"
+    return fits, f"the search ends at {last}"
 
 
 def _two_steps(workload: Workload, name: str, settings: Settings, gigabytes: float | None) -> None:

@@ -192,6 +192,7 @@ def main(workloads: Mapping[str, Workload] = WORKLOADS, doc: str = __doc__) -> N
     parser.add_argument("--precision", choices=("float32", "bf16"), default="float32", help="of the networks")
     parser.add_argument("--largest-batch", action="store_true", help="search the largest batch that fits, too")
     parser.add_argument("--memory", type=float, help="limit of a process in GB while that is searched")
+    parser.add_argument("--tries", type=int, default=100, help="end that search after so many (default 100)")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     parser.add_argument("--save", action="store_true", help="keep numbers and tables in benchmarks/results")
     args = parser.parse_args()
@@ -236,7 +237,7 @@ def measure(workloads: Mapping[str, Workload], settings: Settings, args: argpars
                 records += compare(title, workload, settings._replace(data=path), folder / title, args)
                 for side in ("ganjax", "torch tuned") if args.largest_batch and not workload.sample else ():
                     say = lambda line, who=f"{title}, {side}": tqdm.write(f"{who}: {line}", file=sys.stderr)  # noqa: E731
-                    batch, stopped = largest_batch(workload, side, settings, folder, args.memory, say)
+                    batch, stopped = largest_batch(workload, side, settings, folder, args.memory, say, args.tries)
                     batches.append({"workload": title, "contender": side, "batch": batch, "stopped": stopped})
             except RuntimeError as error:
                 failed[title] = str(error)

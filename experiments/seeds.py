@@ -122,8 +122,25 @@ def build(config: Config, data: Dataset) -> Setup:
     return Setup(game, dynamics, data, config.batch_size, averages, sampler(generator, prior))
 
 
-def trained(setup: Setup, seeds: np.ndarray, steps: int, chunk: int, *, progress: bool = False) -> GameState:
+def trained(
+    setup: Setup,
+    seeds: np.ndarray,
+    steps: int,
+    chunk: int,
+    *,
+    progress: bool = False,
+    watch: Callable[[int, GameState], bool] | None = None,
+) -> GameState:
     """The runs of all seeds as one program, chunk by chunk.
+
+    Args:
+        setup: what each of them trains.
+        seeds: of the runs, [S].
+        steps: until which they train.
+        chunk: steps of one call.
+        progress: show a bar.
+        watch: called after every chunk with the steps taken and the states, which the next chunk uses up; what it
+            returns says whether to stop there.
 
     Returns:
         The final states on the host, every leaf with a leading axis over the seeds. Member i is, up to rounding, what
@@ -141,6 +158,8 @@ def trained(setup: Setup, seeds: np.ndarray, steps: int, chunk: int, *, progress
                 bar.set_postfix({name: f"{value.mean():.3f}" for name, value in jax.device_get(costs).items()})
             costs = {name: value for name, value in metrics.items() if name.endswith("/cost")}
             bar.update(count)
+            if watch is not None and watch(start + count, state):
+                break
     return jax.device_get(state)
 
 

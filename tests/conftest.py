@@ -11,7 +11,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
-from children import CHEAPLY  # noqa: E402
+from children import CHEAPLY, OLDER  # noqa: E402
 from jax._src import compiler  # noqa: E402
 from matrix import FULL  # noqa: E402
 
@@ -20,7 +20,7 @@ from matrix import FULL  # noqa: E402
 MATHEMATICS = {"contracts", "dynamics", "games", "layers", "models", "test_augment.py", "test_recipe.py"}
 BITS = {f"training/test_{name}.py" for name in ("feed", "guard", "judging", "loop")}
 BITS |= {"faults/test_continuing.py", "faults/test_resources.py"}  # the latter for arrays beyond the older emitters
-QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
+QUICK = OLDER | {"xla_cpu_parallel_codegen_split_count": 1}
 _options = compiler.get_compile_options
 
 

@@ -37,3 +37,17 @@ def test_each_member_is_the_run_of_its_seed_alone(seeds, tmp_path):
     start = initial_state(setup, Keys.of(3).init)
     moved = jax.tree.map(lambda a, b: np.linalg.norm(np.ravel(a[0] - b)), together.params, start.params)
     assert optax.tree.norm(moved) > 1e-2
+
+
+def test_training_ends_where_the_watch_says(seeds, monkeypatch):
+    """After the second chunk of three steps; the states are those that were watched last."""
+    setup, seen = seeds.build(seeds.Config(data="digits", width=4, batch_size=8, latent=8), load("digits")), []
+    monkeypatch.setattr(seeds, "initial_state", lambda setup, key: np.zeros(()))
+    monkeypatch.setattr(seeds, "_together", lambda setup: lambda state, data, rows, key: (state + rows.shape[1], {}))
+
+    def watch(taken, states):
+        seen.append((taken, states.tolist()))
+        return taken >= 6
+
+    assert seeds.trained(setup, np.array([3, 4]), 10, 3, watch=watch).tolist() == [6, 6]
+    assert seen == [(3, [3, 3]), (6, [6, 6])]

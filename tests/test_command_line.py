@@ -1,5 +1,6 @@
 """The command line of an experiment, as a user types it: exit codes, sentences, and what is left on disk."""
 
+import ctypes
 import dataclasses
 import importlib.util
 import json
@@ -193,6 +194,21 @@ def test_an_experiment_that_computes_leaves_nothing_of_bad_data(name, tmp_path, 
     np.savez(tmp_path / "a.npz", x_train=np.zeros((500, 3), np.float32))
     code, _, err = run(name, "train", "--workdir", tmp_path / "run", "--smoke", "--data", tmp_path / "a.npz")
     assert code == 5 and len(err.splitlines()) == 1 and not (tmp_path / "run").exists(), err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's own rules are those that cost time")
+def test_memory_that_is_freed_is_kept_for_the_next():
+    """64 MB, ten times over: all pages are cleared for the first alone, which is 16,384 of them."""
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.argtypes, libc.memset.argtypes = [ctypes.c_void_p], [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+    launch._prepare_jax(start=False)
+    cleared = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        block = libc.malloc(2**26)
+        libc.memset(block, 1, 2**26)
+        libc.free(block)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - cleared < 20_000
 
 
 def test_a_tilde_is_the_home_directory_in_every_path(tmp_path, run, monkeypatch):

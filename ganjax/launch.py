@@ -1,7 +1,6 @@
 """The command line that every experiment gets: `train`, `sample`, `latent`, `evaluate`, ..., as `Experiment` says."""
 
 import contextlib
-import ctypes
 import dataclasses
 import json
 import logging
@@ -20,6 +19,7 @@ from ganjax.config import TrainConfig, as_record, from_record, parse, require
 from ganjax.errors import CheckpointError, ConfigError, DataError, GanjaxError, PeerError, printable, reason
 from ganjax.files import cache_folder, write_atomically
 from ganjax.interruption import Interruption
+from ganjax.memory import keep_freed_memory
 from ganjax.rundir import WHERE, check_continues, check_free, claimed, read_run
 
 # Convolutions to Eigen: 12 to 20 % less time of a DCGAN step than XLA:CPU's default (benchmarks/README.md).
@@ -481,7 +481,7 @@ def _config_of(experiment: Experiment, workdir: Path) -> tuple[Any, dict[str, An
 def _prepare_jax(*, start: bool = True) -> None:
     """Set what must be set before the backend starts (compilation cache, the CPU's convolution flag), and start it."""
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax and TFDS warn of what is meant, log what they raise
-    _keep_freed_memory()
+    keep_freed_memory()
     import jax
 
     if jax.__version_info__[:2] == (0, 10) and "ynn_fusion_type" not in os.environ.get("XLA_FLAGS", ""):
@@ -493,19 +493,6 @@ def _prepare_jax(*, start: bool = True) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if start:
         _find_devices()
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc keep what is freed, up to 1 GiB a block, for the next one who asks.
-
-    A step's convolutions ask for the same large blocks again and again. By default glibc may return them to the system
-    each time, depending on what was freed before, and the system then clears every page anew: a step of `dcgan28`
-    (benchmarks/README.md) took 90 to 120 ms instead of 76, in some processes and not in others.
-    """
-    with contextlib.suppress(OSError, TypeError, AttributeError):  # another C library
-        libc = ctypes.CDLL(None)
-        libc.mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
-        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def _find_devices() -> None:

@@ -16,6 +16,7 @@ FLOORS = {
     "config": 0,
     "files": 0,
     "interruption": 0,
+    "memory": 0,
     "rundir": 0,
     "losses": 1,
     "divergences": 1,

@@ -192,7 +192,7 @@ def _train(config: Config, remedy: Remedy, data: Array) -> dict[str, Any]:
 
 
 SMOKE = {
-    "seeds": 1, "steps": 2, "looks": 1, "width": 8, "batch_size": 16, "turns": 1,
+    "seeds": 1, "steps": 2, "looks": 2, "width": 8, "batch_size": 16, "turns": 1,
     "remedies": ("falling noise", "dropout"),
 }  # fmt: skip
 EXPERIMENT = launch.Experiment("dropout_and_noise", __doc__, Config(), SMOKE, compute=compute)

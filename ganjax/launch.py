@@ -479,7 +479,7 @@ def _config_of(experiment: Experiment, workdir: Path) -> tuple[Any, dict[str, An
 
 
 def _prepare_jax(*, start: bool = True) -> None:
-    """Set what must be set before the backend starts (compilation cache, the CPU's convolution flag), and start it."""
+    """Set what must be set before the backend starts (memory, cache, the CPU's convolution flag), and start it."""
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax and TFDS warn of what is meant, log what they raise
     keep_freed_memory()
     import jax

@@ -175,7 +175,7 @@ def _check_pixels(data: Dataset, field: str) -> None:
     if low == high and field == "x_train" and not on_disk:
         _fail(data, field, f"is constant (every pixel is {low}), expected different images")
     if low < high == 1:
-        where, remedy = (f" in {LOOKED_AT} images", "the pixels") if on_disk else ("", field)
+        where, remedy = (f" in {min(LOOKED_AT, len(x))} images", "the pixels") if on_disk else ("", field)
         _fail(data, field, f"holds only 0 and 1{where}, expected pixels from 0 to 255; use {remedy} * 255")
 
 

@@ -7,6 +7,7 @@ committed with it, and a state that differs is never continued: the newest intac
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -62,7 +63,7 @@ class Checkpoints:
     ):
         import orbax.checkpoint as ocp
 
-        _silence_closed_loops()
+        _silence_the_other_leaves()
         self._ocp = ocp
         self._directory = epath.Path(workdir.resolve() / folder)
         self._read_only, self._run = read_only, run
@@ -233,9 +234,11 @@ def _damage(what: str) -> Iterator[None]:
         raise _Damage(f"{what} cannot be read: {reason(error)}") from error
 
 
-def _silence_closed_loops() -> None:
-    """Where a read or a write fails, Orbax closes the event loop of the others, whose callbacks then complain of it in
-    hundreds of lines, which bury the reason."""
+def _silence_the_other_leaves() -> None:
+    """Orbax reads and writes the leaves side by side. Where one fails, that error is raised, and the loop of the others
+    is closed: their callbacks complain of it, and asyncio logs whatever else failed among them when it is collected,
+    both in hundreds of lines which bury the reason."""
+    logging.getLogger("asyncio").addFilter(_is_not_of_another_leaf)
     before = sys.unraisablehook
     if getattr(before, "__name__", "") == "without_closed_loops":
         return
@@ -245,6 +248,10 @@ def _silence_closed_loops() -> None:
             before(what)
 
     sys.unraisablehook = without_closed_loops
+
+
+def _is_not_of_another_leaf(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(("Future exception was never", "Task exception was never"))
 
 
 def _warn(sentence: str) -> None:

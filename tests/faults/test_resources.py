@@ -1,5 +1,7 @@
 """Memory, disk and time: too little of the first two, and much of the third."""
 
+import asyncio
+import gc
 import os
 import re
 import shutil
@@ -88,6 +90,21 @@ def test_a_save_that_fails_in_the_background(tmp_path, monkeypatch):
                     toy.run(workdir, steps)
             with row.case(f"{steps} steps, what is left"):
                 assert latest_step(workdir) == 5 and digest(load_state(toy.setup(), workdir)) == first
+
+
+def test_leaves_beside_the_one_that_failed_say_nothing(tmp_path, caplog):
+    """Orbax raises the first error; whatever else failed is a future that nobody asks, of which asyncio complains."""
+    with Row("R5 log", "several leaves that cannot be written, in one line") as row:
+        toy.run(tmp_path, 5)
+        loop = asyncio.new_event_loop()
+        with row.case("the others"):
+            loop.create_future().set_exception(OSError(27, "File too large"))
+            gc.collect()
+            assert not caplog.records
+        with row.case("whatever else asyncio has to say"):
+            loop.call_exception_handler({"message": "a transport was lost"})
+            assert [record.getMessage() for record in caplog.records] == ["a transport was lost"]
+        loop.close()
 
 
 def test_the_saved_state_is_the_one_of_its_step(tmp_path):

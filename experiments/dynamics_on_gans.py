@@ -354,7 +354,7 @@ SMOKE = {
     "width": 2,
     "ring_batch": 16,
     "digits_batch": 8,
-    "rules": ("extragradient",),
+    "rules": ("simultaneous",),
 }
 EXPERIMENT = launch.Experiment("dynamics_on_gans", __doc__, Config(), SMOKE, compute=compute)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from children import Forked
 
 ROOT = Path(__file__).parents[2]
 PARTS = ROOT / "runs" / "faults"
@@ -69,13 +70,18 @@ class Run:
             "--sample-every": 300, "--chunk": 10,
         }  # fmt: skip
         words = [word for pair in options.items() for word in pair]
-        script = ROOT / "experiments" / "vanilla_gan.py"
-        command = [sys.executable, script, "train", "--smoke", "--quiet", "--workdir", workdir, *words, *more]
-        self.command = [str(word) for word in command]
+        self.script = ROOT / "experiments" / "vanilla_gan.py"
+        args = ["train", "--smoke", "--quiet", "--workdir", workdir, *words, *more]
+        self.args = [str(word) for word in args]
 
-    def start(self, *, largest_file: int = 0, **environment: str) -> subprocess.Popen:
-        """In a process of its own; with `largest_file`, the system refuses to write beyond so many bytes."""
-        command = self.command
+    def start(self, *, largest_file: int = 0, **environment: str) -> subprocess.Popen | Forked:
+        """In a process of its own; with `largest_file`, the system refuses to write beyond so many bytes.
+
+        All the faults are injected into processes as a user starts them, a tenth of them into forked ones.
+        """
+        if not FULL:
+            return Forked(self.script, self.args, env=os.environ | environment, largest_file=largest_file)
+        command = [sys.executable, str(self.script), *self.args]
         if largest_file:
             limited = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({largest_file},) * 2)"
             command = [sys.executable, "-c", f"{limited}; os.execv(sys.argv[1], sys.argv[1:])", *command]
@@ -94,7 +100,7 @@ class Run:
         assert code == 0, err
         return out.strip().splitlines()[-1]
 
-    def began(self, process: subprocess.Popen) -> bool:
+    def began(self, process: subprocess.Popen | Forked) -> bool:
         """Wait until it has logged something; whether it has, before its end."""
         log = self.workdir / "metrics.jsonl"
         while process.poll() is None:

@@ -17,6 +17,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from children import forked_seconds
 
 RECORD = Path(__file__).parents[1] / "runs" / "test-times.json"
 COMPILING = "/jax/core/compile/"  # of jaxpr_trace_duration, jaxpr_to_mlir_module_duration, backend_compile_duration
@@ -29,7 +30,7 @@ _files: dict[str, float] = defaultdict(float)
 
 def _children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return used.ru_utime + used.ru_stime + forked_seconds()
 
 
 def _listen(event: str, seconds: float, **_) -> None:

@@ -14,6 +14,8 @@ from importlib.metadata import version
 from multiprocessing import forkserver
 from pathlib import Path
 
+from matrix import FULL
+
 # The older emitters compile faster; since 0.11 there are none, and the flag itself ends a process.
 _NEW = [int(part) for part in version("jaxlib").split(".")[:2]] >= [0, 11]
 OLDER = {} if _NEW else {"xla_cpu_use_fusion_emitters": False}
@@ -31,6 +33,21 @@ def with_devices(count: int, flags: str = "") -> dict[str, str]:
     """This environment, with so many devices and these flags for XLA beside those that are there."""
     known = os.environ.get("XLA_FLAGS", "")
     return os.environ | {"XLA_FLAGS": f"{known} --xla_force_host_platform_device_count={count} {flags}".strip()}
+
+
+def started(script: Path, *args: object, env: Mapping[str, str] | None = None) -> "subprocess.Popen | Forked":
+    """A Python script in a process of its own: forked, or in `make test-all` begun as a user begins it."""
+    if not FULL:
+        return Forked(script, args, env=env or os.environ)
+    command = [sys.executable, *map(str, (script, *args))]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finished(script: Path, *args: object, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess:
+    """The same once it has ended, with its exit code and what it wrote."""
+    process = started(script, *args, env=env)
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess([script, *args], process.returncode, out, err)
 
 
 class Forked:

@@ -34,8 +34,8 @@ EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 def perceptrons(config, dataset, axis_name):
     """Small networks for what does not depend on the networks."""
-    generator = partial(mlp.Generator, dataset.shape, (8,), output=jnp.tanh)
-    return recipe.build(config, dataset, axis_name, generator=generator, discriminator=partial(mlp.Discriminator, (8,)))
+    generator = partial(mlp.Generator, dataset.shape, (), output=jnp.tanh)
+    return recipe.build(config, dataset, axis_name, generator=generator, discriminator=partial(mlp.Discriminator, ()))
 
 
 @cache

@@ -3,11 +3,11 @@
 import dataclasses
 import importlib.util
 import itertools
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from children import finished
 
 ROOT = Path(__file__).parents[1]
 
@@ -83,9 +83,9 @@ def test_batch_norm_adds_rounds():
 
 
 def test_the_tables(tmp_path):
-    command = [sys.executable, ROOT / "scripts" / "scaling.py", "--recipes", "vanilla_gan", "--machine", "tpu_v4"]
-    command += ["--plot", tmp_path / "law.png", "--far", "1e9", "--node", "4"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    args = ["--recipes", "vanilla_gan", "--machine", "tpu_v4"]
+    args += ["--plot", tmp_path / "law.png", "--far", "1e9", "--node", "4"]
+    done = finished(ROOT / "scripts" / "scaling.py", *args)
     assert done.returncode == 0, done.stderr
     assert "4 accelerators in a node" in done.stdout and "1 GB/s each beyond" in done.stdout
     assert done.stdout.count("| vanilla_gan |") == 3 and (tmp_path / "law.png").stat().st_size > 10_000
@@ -100,8 +100,7 @@ def test_the_documented_tables_name_every_option():
 
 def test_the_documented_rows_are_those_of_the_script():
     text, names = (ROOT / "docs" / "scaling.md").read_text(), ("vanilla_gan", "stacked_mnist")
-    command = [sys.executable, ROOT / "scripts" / "scaling.py", "--recipes", *names]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    done = finished(ROOT / "scripts" / "scaling.py", "--recipes", *names)
     rows = [line for line in done.stdout.splitlines() if line.startswith(tuple(f"| {name} " for name in names))]
     assert done.returncode == 0 and len(rows) == 3 * len(names), done.stderr
     for row in rows:

@@ -55,24 +55,23 @@ from ganjax.training import Averaged, digest, init_state, simulate, train_step
 
 
 class Small(nn.Module):
-    """A perceptron of any output size."""
+    """One layer of any output size, so that the discriminator of a fake is nonlinear in both players' parameters."""
 
     out: int
 
     @nn.compact
     def __call__(self, x):
-        return nn.Dense(self.out)(nn.tanh(nn.Dense(3)(x)))
+        return nn.Dense(self.out)(nn.tanh(x))
 
 
 class Net(nn.Module):
-    """The same with BatchNorm."""
+    """One layer after BatchNorm, the least with statistics: each rule compiles it."""
 
     out: int
 
     @nn.compact
     def __call__(self, x, *, train):
-        h = nn.relu(nn.BatchNorm(use_running_average=not train)(nn.Dense(4, use_bias=False)(x)))
-        return nn.Dense(self.out)(h)
+        return nn.Dense(self.out)(nn.BatchNorm(use_running_average=not train)(x))
 
 
 def _batch():

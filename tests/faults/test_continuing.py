@@ -1,14 +1,12 @@
 """What may differ when a run is continued, and what may not."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import toy
-from children import with_devices
+from children import finished, with_devices
 from faults import FULL, Row, Run, contents
 
 from ganjax.config import option
@@ -84,9 +82,7 @@ def test_another_number_of_devices(tmp_path):
     """Saved on some devices, continued on others: the same bits when restored, the same losses to 1e-6 later on."""
 
     def play(devices, workdir, steps):
-        environment = with_devices(devices)
-        command = [sys.executable, WORKER, workdir, str(steps)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        done = finished(WORKER, workdir, steps, env=with_devices(devices))
         assert done.returncode == 0, done.stderr
         restored, last = done.stdout.split()
         return restored, last, np.load(workdir / f"{steps}.npy")

@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -11,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy
-from children import with_devices
+from children import finished, with_devices
 from faults import FULL, Row
 
 from ganjax.data import Dataset
@@ -96,12 +94,10 @@ def test_every_step_is_not_finite(tmp_path):
 
 def test_one_device_of_four():
     """All reject the step together, and stay equal bit by bit."""
-    environment = with_devices(4)
     with Row("R11", "a value that is not finite on one of 4 devices") as row:
         for device in range(4 if FULL else 1):
             with row.case(device):
-                command = [sys.executable, Path(__file__).parent / "one_device_worker.py", str(device)]
-                done = subprocess.run(command, env=environment, capture_output=True, text=True)
+                done = finished(Path(__file__).parent / "one_device_worker.py", device, env=with_devices(4))
                 assert done.returncode == 0, done.stderr
 
 

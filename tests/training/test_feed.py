@@ -1,7 +1,5 @@
 """Resident or streamed, whole or in parts, by any number of threads or devices: the same bits. No thread is left."""
 
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -11,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from children import with_devices
+from children import finished, with_devices
 from flax import linen as nn
 
 from ganjax.core import Game, Outcome
@@ -107,8 +105,7 @@ def test_where_the_limit_is():
 
 
 def test_four_devices(tmp_path):
-    environment = with_devices(4)
-    done = subprocess.run([sys.executable, WORKER, tmp_path], env=environment, capture_output=True, text=True)
+    done = finished(WORKER, tmp_path, env=with_devices(4))
     assert done.returncode == 0, done.stderr
     devices, *digests = (tmp_path / "digests").read_text().split()
     assert devices == "4" and len(digests) == 3 and len(set(digests)) == 1

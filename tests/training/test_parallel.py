@@ -3,14 +3,12 @@
 import contextlib
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from children import with_devices
+from children import started, with_devices
 
 from ganjax import launch
 from ganjax.errors import ConfigError
@@ -20,17 +18,11 @@ WORKER = Path(__file__).parent / "parallel_worker.py"
 
 
 def _start(devices, *args):
-    environment = with_devices(devices)
-    return subprocess.Popen(
-        [sys.executable, WORKER, *map(str, args)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    return started(WORKER, *args, env=with_devices(devices))
 
 
 def _finish(process):
-    output = process.communicate(timeout=300)[0].decode()
+    output = process.communicate(timeout=300)
     assert process.returncode == 0, output
 
 
@@ -86,10 +78,9 @@ def test_two_processes_from_the_command_line(tmp_path):
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         script = Path(__file__).parents[2] / "experiments" / "vanilla_gan.py"
-        command = [sys.executable, script, "train", "--smoke", "--quiet", "--workdir", workdir]
-        command += ["--steps", "20", "--coordinator", address, "--process-count", "2", "--process-id"]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        workers = [subprocess.Popen([*command, str(i)], **pipes) for i in range(2)]
+        args = ["train", "--smoke", "--quiet", "--workdir", workdir, "--steps", 20]
+        args += ["--coordinator", address, "--process-count", 2, "--process-id"]
+        workers = [started(script, *args, i) for i in range(2)]
         return [(*worker.communicate(timeout=300), worker.returncode) for worker in workers]
 
     (first, _, code), (second, _, other_code) = run(tmp_path / "run")
@@ -105,11 +96,8 @@ def test_two_processes_from_the_command_line(tmp_path):
 def _launched(workdir, environments, *more):
     """(exit code, stdout, stderr) of one process for each environment, with --coordinator auto."""
     script = Path(__file__).parents[2] / "experiments" / "vanilla_gan.py"
-    command = [sys.executable, script, "train", "--smoke", "--quiet", "--workdir", workdir, "--steps", "20", *more]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    workers = [
-        subprocess.Popen([*command, "--coordinator", "auto"], env=os.environ | one, **pipes) for one in environments
-    ]
+    args = ["train", "--smoke", "--quiet", "--workdir", workdir, "--steps", 20, *more, "--coordinator", "auto"]
+    workers = [started(script, *args, env=os.environ | one) for one in environments]
     try:
         outputs = [worker.communicate(timeout=300) for worker in workers]
     finally:
@@ -159,13 +147,8 @@ def test_a_checkpoint_moves_between_devices_and_processes(tmp_path):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
-        environment = with_devices(devices)
-        pipes = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         clusters = [[address, processes, i] for i in range(processes)] if processes > 1 else [[]]
-        workers = [
-            subprocess.Popen([str(w) for w in (sys.executable, worker, workdir, steps, *cluster)], **pipes)
-            for cluster in clusters
-        ]
+        workers = [started(worker, workdir, steps, *cluster, env=with_devices(devices)) for cluster in clusters]
         outputs = [one.communicate(timeout=300) for one in workers]
         assert all(one.returncode == 0 for one in workers), outputs
         restored, saved = outputs[0][0].splitlines()[-1].split()  # Gloo writes lines of its own

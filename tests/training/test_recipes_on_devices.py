@@ -6,16 +6,13 @@ All start from the checkpoint that one device made at step 10 and take 50 steps 
 import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import matrix
 import numpy as np
 import pytest
-from children import CHEAPLY, with_devices
+from children import CHEAPLY, started, with_devices
 
-ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).parent / "recipes_worker.py"
 FULL = os.environ.get("GANJAX_DEVICES") == "full"  # all recipes on 2, 4 and 8 devices and on two processes
 RECIPES = ["conditional_mnist", "sngan", "wgan_gp"] if FULL or matrix.FULL else ["sngan"]
@@ -25,17 +22,14 @@ FIRST, LAST = 10, 60
 
 def _start(devices, folder, start, *cluster):
     folder.mkdir(exist_ok=True)
-    environment = with_devices(devices, CHEAPLY) | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, WORKER, folder, FIRST, LAST, start, *cluster, "--", *RECIPES]
-    return subprocess.Popen(
-        list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    args = folder, FIRST, LAST, start, *cluster, "--", *RECIPES
+    return started(WORKER, *args, env=with_devices(devices, CHEAPLY))
 
 
 def _finish(*workers):
     for worker in workers:
         try:
-            output, _ = worker.communicate(timeout=1500)
+            output = worker.communicate(timeout=1500)
         finally:
             for other in workers if worker.returncode else ():
                 other.kill()

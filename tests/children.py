@@ -88,7 +88,15 @@ class Forked:
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
-    ["ganjax.launch", "ganjax.models", "ganjax.games", "flax.linen", "orbax.checkpoint", "matplotlib.pyplot"]
+    [
+        "ganjax.launch",
+        "ganjax.models",
+        "ganjax.games",
+        "flax.linen",
+        "orbax.checkpoint",
+        "matplotlib.pyplot",
+        "sklearn.datasets",
+    ]
 )
 
 

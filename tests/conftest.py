@@ -15,11 +15,11 @@ from children import CHEAPLY, OLDER  # noqa: E402
 from jax._src import compiler  # noqa: E402
 from matrix import FULL  # noqa: E402
 
-# Nearly all the time is the compiler's. Where mathematics is compared it optimises less and emits without MLIR, which
-# takes a quarter of the time; `make test` does so with all but what promises equal bits, and with child processes.
+# Nearly all the time is the compiler's. It optimises less and emits without MLIR, which takes a quarter of the time: in
+# `make test` everywhere but where a test asks for programs as users run them, in `make test-all` where mathematics is
+# compared.
 MATHEMATICS = {"contracts", "dynamics", "games", "layers", "models", "test_augment.py", "test_recipe.py"}
-BITS = {f"training/test_{name}.py" for name in ("feed", "guard", "judging", "loop")}
-BITS |= {"faults/test_continuing.py", "faults/test_resources.py"}  # the latter for arrays beyond the older emitters
+BEYOND = {"faults/test_resources.py"}  # arrays that the older emitters cannot make
 QUICK = OLDER | {"xla_cpu_parallel_codegen_split_count": 1}
 _options = compiler.get_compile_options
 
@@ -40,11 +40,20 @@ if not FULL:
 @pytest.fixture(autouse=True, scope="module")
 def _compiler(request):
     path = request.path.relative_to(Path(__file__).parent)
-    quick = path.parts[0] in MATHEMATICS or not (FULL or path.as_posix() in BITS)
+    quick = path.parts[0] in MATHEMATICS or not (FULL or path.as_posix() in BEYOND)
     jax.config.update("jax_disable_most_optimizations", quick)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # a command of this process keeps everything
+
+
+@pytest.fixture
+def as_users():
+    """Programs are compiled as users run them, where equal bits depend on what the compiler fuses."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def pytest_collection_finish():

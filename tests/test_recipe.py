@@ -55,11 +55,13 @@ PLAY = [
     *({"dynamics": name} for name in get_args(get_type_hints(ImageConfig)["dynamics"])),
     *({"adjust": name} for name in get_args(get_type_hints(ImageConfig)["adjust"])[1:]),
 ]
-CHOICES = [
+CHOICES = [  # that need convolutions
     *({"conditional": True, "conditioning": name} for name in ("projection", "concatenation", "auxiliary")),
     {"conditional": True, "generator_conditioning": "concatenation"},
     {"spectral_norm": "both", "augment": "diffaugment", "precision": "bfloat16"},
     {"augment": "ada", "penalty": "r1", "discriminator_turns": 2, "decay_steps": 10},
+]
+ANYHOW = [
     {"average": "tail", "accumulate": 2, "loss": "wasserstein", "penalty": "gradient_penalty"},
     {"average": "none", "packing": 2},
     {"clip": 0.01},
@@ -76,7 +78,10 @@ OWN_WAYS = [c for c in PLAY[2:] if c.get("dynamics") not in LATER]
     ("build", "changes"),
     [
         pytest.param(build, changes, id="-".join(map(str, changes.values())))
-        for build, choices in ((perceptrons, [c for c in PLAY if c not in OWN_WAYS]), (recipe.convolutional, CHOICES))
+        for build, choices in (
+            (perceptrons, [c for c in PLAY if c not in OWN_WAYS] + ANYHOW),
+            (recipe.convolutional, CHOICES),
+        )
         for changes in choices
     ],
 )
@@ -125,7 +130,7 @@ def test_every_way_to_play_goes_its_own_way(changes):
 
 
 def test_a_clipped_discriminator_is_bounded():
-    _, _, state, *_ = step(replace(SMALL, clip=0.01))
+    _, _, state, *_ = step(replace(SMALL, clip=0.01), perceptrons)
     largest = {p: max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(t)) for p, t in state.params.items()}
     assert largest["discriminator"] <= 0.01 + 1e-7 < largest["generator"]
 
@@ -170,7 +175,7 @@ def test_a_learning_rate_that_falls_counts_steps_of_the_generator():
     config = replace(SMALL, decay_steps=4, discriminator_turns=3, learning_rate=0.5)
     rate = recipe.learning_rate(config)
     assert [float(rate(k)) for k in (0, 2, 4, 9)] == [0.5, 0.25, 0, 0]
-    _, _, last, *_ = step(config)
+    _, _, last, *_ = step(config, perceptrons)
     by_player = last.dynamics_state.optimizers
     counts = {player: int(optax.tree.get(by_player[player], "ScaleByScheduleState")[0]) for player in by_player}
     assert counts == {"discriminator": 3, "generator": 1}

@@ -1,7 +1,7 @@
 """The guard of a chunk: steps are taken together and tested once, and what comes of it is what guarded steps give.
 
 One game has a player for each kind of memory. A plan in the state says into which leaf which steps write values that
-are not finite, so that few programs serve all cases. They are compiled as users compile them (conftest.py).
+are not finite, so that few programs serve all cases. They are compiled as users compile them.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from ganjax.core import Batch, Game, GameState, Outcome
 from ganjax.dynamics import clipped, ema, historical_averaging, lookahead, simultaneous, tail_average
@@ -22,6 +23,8 @@ from ganjax.training.chunk import compile_chunk
 from ganjax.training.setup import gather
 from ganjax.training.state import by_path
 from ganjax.training.step import guarded, unguarded_step
+
+pytestmark = pytest.mark.usefixtures("as_users")
 
 LENGTH = 6
 STEPS = 3 * LENGTH

@@ -71,7 +71,9 @@ def _train(workdir, steps, setup=None, seed=0, **kwargs):
     "StyleGAN2-ADA, CycleGAN, lightweight-gan, discretisation_drift: optimisers, counters or keys are not restored"
 )
 @pytest.mark.parametrize("scan", [True, False])
-def test_resume_is_bitwise(tmp_path, scan):
+def test_resume_is_bitwise(tmp_path, scan, request):
+    if scan:
+        request.getfixturevalue("as_users")
     setup = _setup(scan)
     whole = _train(tmp_path / "whole", 23, setup).state
     for stop in (5, 11, 23):
@@ -103,7 +105,7 @@ def test_chunks_and_events_change_nothing(tmp_path):
     assert digest(a) == digest(b)
 
 
-def test_rejected_steps_are_the_same_however_a_run_is_cut(tmp_path):
+def test_rejected_steps_are_the_same_however_a_run_is_cut(tmp_path, as_users):
     """Steps 2, 8 and 9 are not finite: chunks that begin and end elsewhere, stops inside a bad chunk, a stream."""
     setup = _setup()
     play, bad = setup.game.costs["generator"], [jax.random.fold_in(Keys.of(0).steps, k) for k in (2, 8, 9)]

@@ -23,7 +23,7 @@ import numpy as np
 import optax
 
 from ganjax import launch
-from ganjax.core import Dynamics, Game
+from ganjax.core import Dynamics, Game, Moment
 from ganjax.dynamics import (
     Adjustment,
     View,
@@ -294,7 +294,7 @@ def _path(game: Game, dynamics: Dynamics, steps: int) -> tuple[jax.Array, jax.Ar
 
 
 def _view(game: Game) -> View:
-    return View(game, {"generator": {}, "discriminator": {}}, None, jax.random.key(0))
+    return View(game, Moment({"generator": {}, "discriminator": {}}, None, jax.random.key(0)))
 
 
 def _row(variant: Variant, play: Play, size: Size, orbit: np.ndarray, step: np.ndarray, h: float) -> str:

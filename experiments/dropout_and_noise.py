@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from ganjax import launch
 from ganjax.config import require
-from ganjax.core import Array, Batch, GameState, Key
+from ganjax.core import Array, Batch, GameState, Key, Moment
 from ganjax.data.points import ring, ring_centres
 from ganjax.dynamics import View, alternating
 from ganjax.dynamics.field import dot
@@ -174,8 +174,8 @@ def _train(config: Config, remedy: Remedy, data: Array) -> dict[str, Any]:
 
         def look(state: GameState, _):
             state = jax.lax.fori_loop(0, config.steps // config.looks, advance, state)
-            view = View(game, state.net_state, batch(look_key), jax.random.fold_in(look_key, state.step))
-            field = view.field(state.params)
+            key = jax.random.fold_in(look_key, state.step)
+            field = View(game, Moment(state.net_state, batch(look_key), key, state.step)).field(state.params)
             slope = field.gradients["generator"]
             gap = field.metrics["discriminator/real_logit"] - field.metrics["discriminator/fake_logit"]
             return state, {"step": state.step, "gradient": jnp.sqrt(dot(slope, slope)), "gap": gap}

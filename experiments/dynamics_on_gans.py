@@ -44,7 +44,7 @@ from tqdm import tqdm
 
 from ganjax import launch
 from ganjax.config import require
-from ganjax.core import Batch, Dynamics, Game
+from ganjax.core import Batch, Dynamics, Game, Moment
 from ganjax.data import load, subsample
 from ganjax.data.points import ring, ring_centres
 from ganjax.dynamics import (
@@ -224,7 +224,7 @@ def _judge(task: Task) -> Callable:
         key = jax.random.fold_in(jax.random.key(trained["seed"]), 1)
         params, net_state = trained["params"], trained["net_state"]
         x = task.sample(params["generator"], net_state["generator"], key, jnp.arange(task.judged))
-        view = View(task.game, net_state, fixed, key)
+        view = View(task.game, Moment(net_state, fixed, key))
         scores = {
             **task.score(x),
             "rotation": rotation(view, params, key),

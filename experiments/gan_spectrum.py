@@ -30,7 +30,7 @@ import optax
 from tqdm import tqdm
 
 from ganjax import launch
-from ganjax.core import Batch, GameState, PerPlayer
+from ganjax.core import Batch, GameState, Moment, PerPlayer
 from ganjax.data.points import ring, ring_centres
 from ganjax.dynamics import View, alternating, consensus, leading_eigenvalues, path_angle, rotation
 from ganjax.dynamics.field import dot
@@ -101,7 +101,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
 
     @jax.jit
     def look(params: PerPlayer, net_state: PerPlayer) -> jax.Array:
-        view = View(game, net_state, fixed, keys.samples)
+        view = View(game, Moment(net_state, fixed, keys.samples))
         v = view.field(params).gradients
         return jnp.stack([rotation(view, params, keys.samples), jnp.sqrt(dot(v, v))])
 
@@ -109,7 +109,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
         states, history = _train(config, game, adjust, look, keys, name)
         ends = {"start": states[0], "end": states[1]}
         for place, (when, state) in enumerate(ends.items()):
-            view = View(game, state.net_state, fixed, keys.samples)
+            view = View(game, Moment(state.net_state, fixed, keys.samples))
             x = draw(state.params["generator"], state.net_state["generator"], keys.samples, jnp.arange(2500))
             judged = modes(x, centres, config.sigma)
             for field, adjustments in enumerate(((), (term,))):
@@ -127,7 +127,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
                     spectra[field].append(Series(values.real, values.imag, label, "points", 2 * tint + place))
         drawn[name] = np.asarray(x)
         curves.append((name, tint, history))
-        view = View(game, states[1].net_state, fixed, keys.samples)
+        view = View(game, Moment(states[1].net_state, fixed, keys.samples))
         angles.append((name, tint, path_angle(view, states[0].params, states[1].params, jnp.asarray(ALPHAS))))
     quality = perfect_modes(8, 2500).high_quality
     rows.append(

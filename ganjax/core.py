@@ -4,6 +4,7 @@ A *game* says what each player wants, a *dynamics* says how the players move. Th
 `v(a, b) = ab` circle is the same object that trains a pair of networks.
 """
 
+import enum
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -26,30 +27,91 @@ class Batch(NamedTuple):
     position: Array  # [B] int32, where the example is in the *global* batch of this step
 
 
-class Outcome(NamedTuple):
-    """What a cost returns beside its value."""
+class Moment(NamedTuple):
+    """All that a cost sees beside the parameters: data, never differentiated."""
 
-    net_state: PyTree  # the player's own, after this evaluation
-    metrics: Metrics  # scalars
+    net_state: PerPlayer  # of all players
+    batch: PyTree  # what the game's `init` and costs expect, mostly a `Batch`
+    key: Key  # of the step, the same in all its turns
+    step: Array | int = 0  # scalar int32, steps before this one: the only time there is
+
+
+class Outcome(NamedTuple):
+    """What a cost returns beside its value.
+
+    Floating leaves of `net_state` are averaged over devices and micro-batches: so they are means over examples, or
+    equal everywhere, as a slow copy, or a pool that is filled through `psum`. What is derived from them is computed
+    where it is used, and integers never come from the batch.
+    """
+
+    net_state: PyTree  # the mover's own, after this evaluation
+    metrics: Metrics  # scalars; "cost" is logged instead of the value, where that is a surrogate's
 
 
 class Cost(Protocol):
-    """What one player minimises: `(params, net_state, batch, key) -> (scalar, Outcome)`."""
+    """What a player minimises. Its gradient in the player's own parameters moves the player.
 
-    def __call__(self, params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key) -> tuple[Array, Outcome]: ...
+    It may be an estimate of that gradient, a surrogate, as a score function's is: then it says so, and adjustments that
+    take second derivatives take those of the surrogate.
+    """
+
+    def __call__(self, params: PerPlayer, moment: Moment) -> tuple[Array, Outcome]:
+        """The value, a floating scalar, and what else comes of it.
+
+        Args:
+            params: of all players.
+            moment: statistics, batch, key and time.
+        """
+        ...
 
 
 class Game(NamedTuple):
-    """A differentiable game: each player owns parameters and minimises a cost of everybody's."""
+    """A differentiable game: each player owns parameters and minimises a cost of everybody's.
+
+    Costs have names, which are their players' unless `movers` says otherwise: a player may own several, and the order
+    of play names costs. Parameters that no cost belongs to are those of an *onlooker*: it has no gradient and no
+    optimiser, and not a bit of it moves, which is what a frozen network is.
+    """
 
     init: Callable[[Key, PyTree], tuple[dict, dict]]  # (key, batch) -> (params, net_state), keyed by player
-    costs: Mapping[str, Cost]  # keyed by player, in the order of play
+    costs: Mapping[str, Cost]  # keyed by name, in the order of play
+    movers: Mapping[str, str] = {}  # cost -> whose it is, where that is not its name
     parts: int = 1  # micro-batches in which a batch is evaluated, one after another; see `dynamics.field.View`
     group: int = 1  # examples that are judged together, of which a micro-batch is a multiple
 
     @property
     def players(self) -> tuple[str, ...]:
-        return tuple(self.costs)
+        """Who moves, once each, in the order of play."""
+        return tuple(dict.fromkeys(map(self.mover, self.costs)))
+
+    def mover(self, cost: str) -> str:
+        """Whose cost it is."""
+        return self.movers.get(cost, cost)
+
+    def moving(self, tree: PerPlayer) -> dict:
+        """What belongs to those who move, of a tree keyed by player."""
+        return {player: tree[player] for player in self.players}
+
+
+def plain(start: PerPlayer, costs: Mapping[str, Callable[[PerPlayer], Array]]) -> Game:
+    """A game of plain functions of the parameters.
+
+    >>> game = plain({"a": 1.0, "b": 1.0}, {"a": lambda p: p["a"] * p["b"], "b": lambda p: -p["a"] * p["b"]})
+    >>> game.players
+    ('a', 'b')
+
+    Args:
+        start: where each player begins; one without a cost is an onlooker.
+        costs: keyed by player, in the order of play: `params -> scalar`.
+    """
+
+    def cost(function: Callable[[PerPlayer], Array]) -> Cost:
+        return lambda params, moment: (function(params), Outcome({}, {}))
+
+    return Game(
+        init=lambda key, batch: (dict(start), {player: {} for player in start}),
+        costs={player: cost(function) for player, function in costs.items()},
+    )
 
 
 @struct.dataclass
@@ -80,6 +142,23 @@ def as_arrays(tree: PyTree) -> PyTree:
     dtype('float32')
     """
     return jax.tree.map(lambda x: x if hasattr(x, "dtype") else jnp.asarray(x, jnp.result_type(x)), tree)
+
+
+class Draw(enum.IntEnum):
+    """Sub-streams of a key for whatever is not the noise of an example, each folded into the key.
+
+    `fold_in(key, i)` belongs to example i, and no position is as large as these.
+    """
+
+    OTHER = 2**32 - 1  # of an example: what is not its latent; of a pass: its stochastic layers
+    REPLAY = 2**32 - 2  # which fakes change places with kept ones
+    REPETITION = 2**32 - 3  # a cost's further turns on one batch
+
+
+def substream(key: Key, draw: Draw, index: int | Array | None = None) -> Key:
+    """The key of a sub-stream, or the one of this number in it."""
+    key = jax.random.fold_in(key, draw)
+    return key if index is None else jax.random.fold_in(key, index)
 
 
 def noise(sample: Callable[[Key], PyTree], key: Key, position: Array) -> PyTree:

@@ -21,7 +21,7 @@ from ganjax.augment import (
     diff_augment,
     scheduled,
 )
-from ganjax.core import Batch
+from ganjax.core import Batch, Moment
 from ganjax.dynamics.field import vector_field
 from ganjax.games.adversarial import gan, normal_prior
 from ganjax.losses import LOSSES
@@ -317,7 +317,7 @@ def test_a_penalty_is_on_the_gradient_in_the_image_before_the_augmentation(packi
     """What doubles x doubles the slope: R1 with gamma 1 is |2 w|^2 / 2 (Karras et al. 2020; Huang et al. 2024)."""
     twice = Augmentation(lambda: (), lambda state, key, x: 2 * x, lambda state, *_: state)
     game, params, net_state, batch = _game(twice, penalties=(r1(1.0),), packing=packing)
-    _, outcome = jax.jit(game.costs["discriminator"])(params, net_state, batch, jax.random.key(2))
+    _, outcome = jax.jit(game.costs["discriminator"])(params, Moment(net_state, batch, jax.random.key(2)))
     (w,) = jax.tree.leaves(params["discriminator"])
     np.testing.assert_allclose(outcome.metrics["penalty"], 2 * jnp.square(w).sum(), rtol=1e-5)
 
@@ -327,7 +327,7 @@ def test_a_turn_counts_its_images_once(accumulate, packing):
     """Eight, whatever a logit stands for and however many of them are evaluated at a time."""
     how = scheduled(lambda seen: seen / 100)
     game, params, net_state, batch = _game(how, accumulate=accumulate, packing=packing)
-    field = jax.jit(partial(vector_field, game))(params, net_state, batch, jax.random.key(2))
+    field = jax.jit(partial(vector_field, game))(params, Moment(net_state, batch, jax.random.key(2)))
     state = field.net_state["discriminator"]["augment"]
     assert int(state.seen) == 8
     np.testing.assert_allclose(state.p, 0.08, rtol=1e-6)

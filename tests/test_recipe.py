@@ -17,7 +17,7 @@ import pytest
 
 from ganjax import recipe
 from ganjax.config import ConvolutionalConfig, ImageConfig
-from ganjax.core import Batch
+from ganjax.core import Batch, Moment
 from ganjax.data import Dataset, load
 from ganjax.errors import ConfigError
 from ganjax.games.adversarial import gan, normal_prior
@@ -142,9 +142,9 @@ def test_devices_share_the_means_of_a_relativistic_loss():
     batch = Batch(jax.random.normal(jax.random.key(1), (8, 8, 8, 1)), None, jnp.arange(8))
     params, net_state = jax.jit(alone.init)(jax.random.key(0), batch)
     for player in alone.players:
-        both = jax.vmap(shared.costs[player], (None, None, 0, None), axis_name="data")
-        costs, _ = jax.jit(both)(params, net_state, jax.tree.map(half, batch), jax.random.key(2))
-        expected, _ = jax.jit(alone.costs[player])(params, net_state, batch, jax.random.key(2))
+        both = jax.vmap(shared.costs[player], (None, Moment(None, 0, None, None)), axis_name="data")
+        costs, _ = jax.jit(both)(params, Moment(net_state, jax.tree.map(half, batch), jax.random.key(2)))
+        expected, _ = jax.jit(alone.costs[player])(params, Moment(net_state, batch, jax.random.key(2)))
         np.testing.assert_allclose(costs.mean(), expected, rtol=1e-6)
 
 
@@ -164,7 +164,7 @@ def test_the_conditioning_is_felt():
         assert jnp.abs(draw(zeros) - draw(ones)).max() > 1e-4
         cost = jax.jit(setup.game.costs["discriminator"])
         costs = [
-            cost(state.params, state.net_state, Batch(draw(zeros), label, jnp.arange(4)), Keys.of(0).steps)[0]
+            cost(state.params, Moment(state.net_state, Batch(draw(zeros), label, jnp.arange(4)), Keys.of(0).steps))[0]
             for label in (zeros, ones)
         ]
         assert abs(costs[0] - costs[1]) > 1e-5
@@ -229,7 +229,9 @@ def test_one_pass_of_real_and_fake_is_two(penalised):
         params, net_state = jax.jit(game.init)(jax.random.key(0), batch)
 
         def cost(own, params=params, net_state=net_state, game=game, batch=batch):
-            return game.costs["discriminator"]({**params, "discriminator": own}, net_state, batch, jax.random.key(2))[0]
+            return game.costs["discriminator"](
+                {**params, "discriminator": own}, Moment(net_state, batch, jax.random.key(2))
+            )[0]
 
         results.append(jax.jit(jax.value_and_grad(cost))(params["discriminator"]))
         text = str(jax.make_jaxpr(cost)(params["discriminator"]))
@@ -266,7 +268,7 @@ def test_turns_in_a_row_are_the_turns_one_by_one():
 
     @partial(jax.jit, static_argnums=0)
     def turned(player, state, part):
-        cost = lambda own: game.costs[player]({**state.params, player: own}, state.net_state, part, key)  # noqa: E731
+        cost = lambda own: game.costs[player]({**state.params, player: own}, Moment(state.net_state, part, key))  # noqa: E731
         return jax.value_and_grad(cost, has_aux=True)(state.params[player])
 
     for turn in range(6):

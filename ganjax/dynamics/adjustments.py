@@ -72,7 +72,7 @@ def gradient_norm(gamma: float, players: Sequence[str] | None = None) -> Adjustm
 
     def term(view: View, params: PerPlayer, v: dict, memory: PyTree) -> dict:
         terms = jax.tree.map(jnp.zeros_like, v)
-        for player in view.game.players if players is None else players:
+        for player in v if players is None else players:
             others = {p: jax.tree.map(jnp.zeros_like, v[p]) if p == player else v[p] for p in v}
             terms[player] = _scaled(gamma, view.transposed_product(params, others)[player])
         return terms
@@ -94,7 +94,7 @@ def historical_averaging(mu: float, average: Average | None = None) -> Adjustmen
     check_range("historical_averaging", 0, mu=mu)
     past = tail_average() if average is None else average
     return Adjustment(
-        term=lambda view, params, v, memory: _scaled(mu, add(dict(params), past.value(memory), -1.0)),
+        term=lambda view, params, v, memory: _scaled(mu, add(view.game.moving(params), past.value(memory), -1.0)),
         init=lambda params: past.update(dict(params), past.init(dict(params))),
         update=lambda params, memory: past.update(dict(params), memory),
     )
@@ -105,21 +105,22 @@ def adjusted(
     params: PerPlayer,
     adjustments: Sequence[Adjustment],
     memories: Sequence[PyTree],
-    players: tuple[str, ...] | None = None,
+    costs: tuple[str, ...] | None = None,
 ) -> Field:
-    """The field of these players, all of them by default, with the terms of all adjustments added."""
+    """The field of these costs, all of them by default, with the terms of all adjustments added."""
     if not adjustments:
-        return view.field(params, players)
+        return view.field(params, costs)
     field = view.field(params)
     terms = [a.term(view, params, field.gradients, memory) for a, memory in zip(adjustments, memories, strict=True)]
     gradients = field.gradients
     for term in terms:
         gradients = add(gradients, term)
-    chosen = view.game.players if players is None else players
+    names = tuple(view.game.costs) if costs is None else costs
+    chosen = [view.game.mover(name) for name in names]
     return Field(
         gradients={p: gradients[p] for p in chosen},
-        net_state={p: (field if p in chosen else view).net_state[p] for p in field.net_state},
-        metrics={name: value for name, value in field.metrics.items() if name.split("/")[0] in chosen},
+        net_state={p: (field if p in chosen else view.moment).net_state[p] for p in field.net_state},
+        metrics={metric: value for metric, value in field.metrics.items() if metric.split("/")[0] in names},
     )
 
 

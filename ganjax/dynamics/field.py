@@ -6,15 +6,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ganjax.core import Array, Game, Key, Metrics, Outcome, PerPlayer, PyTree, as_arrays
+from ganjax.core import Array, Game, Metrics, Moment, Outcome, PerPlayer, PyTree, as_arrays
 
 
 class Field(NamedTuple):
     """What one evaluation of costs gives, each keyed by player where it is a dict."""
 
-    gradients: dict  # keyed by player, each shaped like the player's params
+    gradients: dict  # keyed by those who move, each shaped like the player's params
     net_state: dict  # keyed by player
-    metrics: Metrics  # "player/name" -> scalar
+    metrics: Metrics  # "cost/name" -> scalar, "cost/cost" its value
 
 
 def average_over(axis_name: str | None, tree: PyTree) -> PyTree:
@@ -29,9 +29,9 @@ def _is_real(leaf: Array) -> bool:
 
 
 class View(NamedTuple):
-    """A game seen at one batch and key: its field and its Jacobian products, as functions of the parameters.
+    """A game seen at one moment: its field and its Jacobian products, as functions of the parameters.
 
-    `J` is the Jacobian of the field `v` in the parameters of all players; it is never formed. Products are
+    `J` is the Jacobian of the field `v` in the parameters of all players who move; it is never formed. Products are
     reverse over reverse, since the convolutions of `ganjax.layers` have no forward mode, and are averaged
     over the mapped axis as the field is.
 
@@ -44,57 +44,66 @@ class View(NamedTuple):
     """
 
     game: Game
-    net_state: PerPlayer
-    batch: PyTree
-    key: Key
+    moment: Moment
     axis_name: str | None = None
 
-    def field(self, params: PerPlayer, players: tuple[str, ...] | None = None) -> Field:
-        """`v_i = d c_i / d theta_i` for each player i: nobody's cost leaks into another's parameters.
+    def field(self, params: PerPlayer, costs: tuple[str, ...] | None = None) -> Field:
+        """`v_i = d c_i / d theta_i` for each cost: nobody's cost leaks into another's parameters.
 
         All players see the same batch and key, hence the same noise, so a compiler can share what they have in
         common (the generator's forward pass).
 
         Args:
             params: keyed by player.
-            players: whose gradients to take; all of them by default.
+            costs: the names of those whose gradients to take; all of them by default.
 
         Returns:
-            A `Field`; `net_state` of players that were not asked for is returned as it came.
+            A `Field`; `net_state` of players whose cost was not asked for is returned as it came.
+
+        Raises:
+            ValueError: two of the costs belong to one player, who cannot move by both at once.
         """
+        names = tuple(self.game.costs) if costs is None else costs
+        _check_movers(self.game, names)
 
         def evaluate(batch: PyTree) -> Field:
-            gradients, states = {}, dict(self.net_state)
-            metrics: Metrics = {}
-            for player in self.game.players if players is None else players:
+            found = Field({}, {}, {})
+            for name in names:
+                player = self.game.mover(name)
 
-                def own_cost(own: PyTree, player: str = player):
-                    return self._cost(player, {**params, player: own}, batch)
+                def own_cost(own: PyTree, name: str = name, player: str = player):
+                    return self._cost(name, {**params, player: own}, batch)
 
-                (cost, outcome), gradients[player] = jax.value_and_grad(own_cost, has_aux=True)(params[player])
-                states[player] = outcome.net_state
-                metrics |= {f"{player}/{name}": value for name, value in {"cost": cost, **outcome.metrics}.items()}
-            return Field(gradients, states, metrics)
+                (value, outcome), gradient = jax.value_and_grad(own_cost, has_aux=True)(params[player])
+                found.gradients[player], found.net_state[player] = gradient, outcome.net_state
+                said = {"cost": value, **outcome.metrics}
+                found.metrics.update({f"{name}/{metric}": number for metric, number in said.items()})
+            return found
 
-        return self._mean(evaluate)
+        found = self._mean(evaluate)
+        return found._replace(net_state={**self.moment.net_state, **found.net_state})
 
     def jacobian_product(self, params: PerPlayer, w: PerPlayer, *, interaction: bool = False) -> dict:
         """`J w`, whose part of player i is `grad_i <grad c_i, w>`.
 
         Args:
             params: where to take J, keyed by player.
-            w: shaped like `params`.
+            w: keyed by those who move, shaped like their params.
             interaction: leave out each player's own Hessian, the diagonal blocks of J.
         """
+        moving = self.game.moving(params)
+        _check_movers(self.game, tuple(self.game.costs))
 
         def evaluate(batch: PyTree) -> dict:
             product = {}
-            for player in self.game.players:
+            for name in self.game.costs:
+                player = self.game.mover(name)
                 seen = {p: w[p] for p in w if not (interaction and p == player)}
 
-                def along(own: PyTree, player: str = player, seen: dict = seen) -> Array:
-                    slope = jax.grad(lambda theta: self._cost(player, theta, batch)[0])({**params, player: own})
-                    return dot({p: slope[p] for p in seen}, seen)
+                def along(own: PyTree, name: str = name, player: str = player, seen: dict = seen) -> Array:
+                    slope = jax.grad(lambda theta: self._cost(name, {**params, **theta}, batch)[0])
+                    found = slope({**moving, player: own})
+                    return dot({p: found[p] for p in seen}, seen)
 
                 product[player] = jax.grad(along)(params[player])
             return product
@@ -103,15 +112,19 @@ class View(NamedTuple):
 
     def transposed_product(self, params: PerPlayer, w: PerPlayer, *, interaction: bool = False) -> dict:
         """`J^T w = sum_i grad <grad_i c_i, w_i>`; arguments as in `jacobian_product`."""
+        moving = self.game.moving(params)
+        _check_movers(self.game, tuple(self.game.costs))
 
         def evaluate(batch: PyTree) -> dict:
-            product = jax.tree.map(jnp.zeros_like, dict(params))
-            for player in self.game.players:
+            product = jax.tree.map(jnp.zeros_like, moving)
+            for name in self.game.costs:
+                player = self.game.mover(name)
 
-                def own_gradient(theta: PerPlayer, player: str = player) -> PyTree:
-                    return jax.grad(lambda own: self._cost(player, {**theta, player: own}, batch)[0])(theta[player])
+                def own_gradient(theta: PerPlayer, name: str = name, player: str = player) -> PyTree:
+                    cost = lambda own: self._cost(name, {**params, **theta, player: own}, batch)[0]  # noqa: E731
+                    return jax.grad(cost)(theta[player])
 
-                pulled = jax.vjp(own_gradient, dict(params))[1](w[player])[0]
+                pulled = jax.vjp(own_gradient, moving)[1](w[player])[0]
                 if interaction:
                     del pulled[player]
                 product |= {p: add(product[p], part) for p, part in pulled.items()}
@@ -119,26 +132,23 @@ class View(NamedTuple):
 
         return self._mean(evaluate)
 
-    def _cost(self, player: str, params: PerPlayer, batch: PyTree) -> tuple[Array, Outcome]:
-        found = self.game.costs[player](params, self.net_state, batch, self.key)
+    def _cost(self, name: str, params: PerPlayer, batch: PyTree) -> tuple[Array, Outcome]:
+        found = self.game.costs[name](params, self.moment._replace(batch=batch))
         if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Outcome)):
             raise TypeError(
-                f"the cost of the player {player!r} returns a {type(found).__name__}, expected (scalar, "
-                "Outcome(net_state, metrics))"
+                f"the cost {name!r} returns a {type(found).__name__}, expected (scalar, Outcome(net_state, metrics))"
             )
         value, outcome = as_arrays(found)
         if value.ndim:
-            raise ValueError(
-                f"the cost of the player {player!r} has shape {value.shape}, expected a scalar; take its mean"
-            )
+            raise ValueError(f"the cost {name!r} has shape {value.shape}, expected a scalar; take its mean")
         return value, outcome
 
     def _mean(self, evaluate: Callable[[PyTree], PyTree]) -> PyTree:
         """`evaluate(batch)`, its floating leaves averaged over the micro-batches and over the mapped axis."""
         parts = self.game.parts
         if parts == 1:
-            return average_over(self.axis_name, evaluate(self.batch))
-        micro = jax.tree.map(lambda leaf: _dealt(leaf, parts), self.batch)
+            return average_over(self.axis_name, evaluate(self.moment.batch))
+        micro = jax.tree.map(lambda leaf: _dealt(leaf, parts), self.moment.batch)
 
         def add_one(total: PyTree, batch: PyTree) -> tuple[PyTree, None]:
             found = evaluate(batch)
@@ -152,15 +162,24 @@ class View(NamedTuple):
 def vector_field(
     game: Game,
     params: PerPlayer,
-    net_state: PerPlayer,
-    batch: PyTree,
-    key: Key,
+    moment: Moment,
     *,
-    players: tuple[str, ...] | None = None,
+    costs: tuple[str, ...] | None = None,
     axis_name: str | None = None,
 ) -> Field:
-    """`View(game, net_state, batch, key, axis_name).field(params, players)`, in one call."""
-    return View(game, net_state, batch, key, axis_name).field(params, players)
+    """`View(game, moment, axis_name).field(params, costs)`, in one call."""
+    return View(game, moment, axis_name).field(params, costs)
+
+
+def _check_movers(game: Game, costs: tuple[str, ...]) -> None:
+    """Raise `ValueError` unless each of these costs has a player of its own."""
+    for player in {game.mover(name) for name in costs}:
+        owned = [name for name in costs if game.mover(name) == player]
+        if len(owned) > 1:
+            raise ValueError(
+                f"the player {player!r} owns the costs {owned} and cannot move by all of them at once; "
+                "use alternating with an order= in which they take turns, and no adjustment"
+            )
 
 
 def _dealt(leaf: Array, parts: int) -> Array:

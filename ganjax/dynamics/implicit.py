@@ -32,18 +32,20 @@ def proximal_point(
 
     def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
         field = look(state.params)
-        start, unravel = ravel_pytree(state.params)
+        start, unravel = ravel_pytree(look.view.game.moving(state.params))
         _check_size("proximal_point", start.size)
-        eta = _spread(step, state.params)
+        eta = _spread(step, look.view.game.moving(state.params))
 
         def residual(z: Array) -> Array:
-            return z - start + eta * ravel_pytree(look(unravel(z)).gradients)[0]
+            return z - start + eta * ravel_pytree(look({**state.params, **unravel(z)}).gradients)[0]
 
         def newton(_, z: Array) -> Array:
             return z - jnp.linalg.solve(jax.jacrev(residual)(z), residual(z))
 
         end = jax.lax.fori_loop(0, iterations, newton, start)
-        return settle(state, unravel(end), field), field.metrics | {"residual": jnp.linalg.norm(residual(end))}
+        return settle(state, {**state.params, **unravel(end)}, field), field.metrics | {
+            "residual": jnp.linalg.norm(residual(end))
+        }
 
     return rule(None, move, adjust=adjust, rates=step, axis_name=axis_name)
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ganjax.checks import check_each, check_players, check_range
-from ganjax.core import Array, Dynamics, Game, GameState, Key, Metrics, PerPlayer, PyTree
+from ganjax.core import Array, Cost, Dynamics, Game, GameState, Key, Metrics, Moment, PerPlayer, PyTree
 from ganjax.dynamics.averaging import Average, tail_average
 from ganjax.dynamics.field import View
 from ganjax.dynamics.rule import Look, Rates, check_rates, rule, settle, shifted
@@ -86,37 +86,43 @@ def _anticipated(
         return dynamics.init(params)
 
     def step(game: Game, state: GameState, batch: PyTree, key: Key) -> tuple[GameState, Metrics]:
-        chosen = game.players if players is None else players
-        changed = _anticipating(game, chosen, steps, rates, through, axis_name)
+        changed = _anticipating(game, players, steps, rates, through, axis_name)
         return dynamics.step(changed, state, batch, key)
 
     return dynamics._replace(init=init, step=step)
 
 
 def _anticipating(
-    game: Game, players: Sequence[str], steps: int, rates: Rates, through: bool, axis_name: str | None
+    game: Game, players: Sequence[str] | None, steps: int, rates: Rates, through: bool, axis_name: str | None
 ) -> Game:
     """The game in which the costs of `players` see their opponents after these steps."""
 
-    def ahead(player: str):
-        opponents = tuple(p for p in game.players if p != player)
+    def ahead(name: str, player: str) -> Cost:
+        theirs = tuple(other for other in game.costs if game.mover(other) != player)
 
-        def cost(params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key):
-            view = View(game._replace(parts=1), net_state, batch, key, axis_name)  # of the batch that it is given
+        def cost(params: PerPlayer, moment: Moment):
+            view = View(game._replace(parts=1), moment, axis_name)  # of the batch that it is given
 
             def advance(moved: dict, _):
-                gradients = view.field({**moved, player: params[player]}, opponents).gradients
+                gradients = view.field({**params, **moved}, theirs).gradients
                 return shifted(moved, gradients, rates), None
 
-            start = {p: params[p] for p in opponents}
+            start = {p: params[p] for p in map(game.mover, theirs)}
             moved, _ = jax.lax.scan(advance, start, length=steps)
             if not through:
                 moved = jax.lax.stop_gradient(moved)
-            return game.costs[player]({**moved, player: params[player]}, net_state, batch, key)
+            return game.costs[name]({**params, **moved}, moment)
 
         return cost
 
-    return game._replace(costs={p: ahead(p) if p in players else game.costs[p] for p in game.players})
+    return _with_costs(game, players, ahead)
+
+
+def _with_costs(game: Game, players: Sequence[str] | None, changed: Callable[[str, str], Cost]) -> Game:
+    """The game in which these players' costs, by default all, are those of `changed(name, player)`."""
+    chosen = game.players if players is None else players
+    named = {name: game.mover(name) for name in game.costs}
+    return game._replace(costs={n: changed(n, p) if p in chosen else game.costs[n] for n, p in named.items()})
 
 
 class HistoryState(NamedTuple):
@@ -150,23 +156,23 @@ def history_of_opponents(
 
     def step(game: Game, state: GameState, batch: PyTree, key: Key) -> tuple[GameState, Metrics]:
         past, count, inner = state.dynamics_state
-        chosen = game.players if players is None else players
 
-        def facing(player: str):
-            def cost(params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key):
+        def facing(name: str, player: str) -> Cost:
+            def cost(params: PerPlayer, moment: Moment):
                 def against(opponents: dict) -> Array:
-                    return game.costs[player]({**opponents, player: params[player]}, net_state, batch, key)[0]
+                    return game.costs[name]({**params, **opponents, player: params[player]}, moment)[0]
 
-                present, outcome = game.costs[player](params, net_state, batch, key)
+                present, outcome = game.costs[name](params, moment)
                 before = jax.lax.map(against, past).sum()  # one after another: memory of one opponent
                 return (present + before) / (size + 1), outcome
 
             return cost
 
-        facing_past = game._replace(costs={p: facing(p) if p in chosen else game.costs[p] for p in game.players})
+        facing_past = _with_costs(game, players, facing)
         new, metrics = dynamics.step(facing_past, replace(state, dynamics_state=inner), batch, key)
         slot, due = (count // every) % size, count % every == 0
-        past = jax.tree.map(lambda kept, now: jnp.where(due, kept.at[slot].set(now), kept), past, dict(state.params))
+        present = game.moving(state.params)
+        past = jax.tree.map(lambda kept, now: jnp.where(due, kept.at[slot].set(now), kept), past, present)
         return replace(new, dynamics_state=HistoryState(past, count + 1, new.dynamics_state)), metrics
 
     return Dynamics(init, step, dynamics.slices)
@@ -193,15 +199,15 @@ def against_average(
 
     def step(game: Game, state: GameState, batch: PyTree, key: Key) -> tuple[GameState, Metrics]:
         memory, inner = state.dynamics_state
-        memory = past.update(dict(state.params), memory)
+        memory = past.update(game.moving(state.params), memory)
         mean = past.value(memory)
-        chosen = game.players if players is None else players
 
-        def facing(player: str):
-            return lambda params, *rest: game.costs[player]({**mean, player: params[player]}, *rest)
+        def facing(name: str, player: str) -> Cost:
+            return lambda params, moment: game.costs[name]({**params, **mean, player: params[player]}, moment)
 
-        changed = game._replace(costs={p: facing(p) if p in chosen else game.costs[p] for p in game.players})
-        new, metrics = dynamics.step(changed, replace(state, dynamics_state=inner), batch, key)
+        new, metrics = dynamics.step(
+            _with_costs(game, players, facing), replace(state, dynamics_state=inner), batch, key
+        )
         return replace(new, dynamics_state=(memory, new.dynamics_state)), metrics
 
     return Dynamics(init, step, dynamics.slices)
@@ -239,11 +245,11 @@ def fictitious_play(
 
     def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
         plays = state.dynamics_state.own + 1
-        players = look.view.game.players
         field = look(state.params)
         params = dict(state.params)
-        for player in players:
-            seen = field if simultaneous else look(params, (player,))
+        for name in look.view.game.costs:
+            player = look.view.game.mover(name)
+            seen = field if simultaneous else look(params, (name,))
             respond = best_response[player] if isinstance(best_response, Mapping) else best_response
             response = respond(seen.gradients[player])
             params[player] = jax.tree.map(

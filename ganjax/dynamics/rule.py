@@ -8,7 +8,7 @@ import jax
 import optax
 
 from ganjax.checks import check_each, check_kind, check_range
-from ganjax.core import Dynamics, Game, GameState, Key, Metrics, PerPlayer, PyTree
+from ganjax.core import Dynamics, Game, GameState, Key, Metrics, Moment, PerPlayer, PyTree
 from ganjax.dynamics.adjustments import Adjustment, adjusted
 from ganjax.dynamics.field import Field, View
 from ganjax.errors import did_you_mean
@@ -31,14 +31,14 @@ class Look(NamedTuple):
 
     view: View
     adjustments: tuple[Adjustment, ...]
-    memories: tuple
+    memories: tuple  # what each adjustment remembers
 
-    def __call__(self, params: PerPlayer, players: tuple[str, ...] | None = None) -> Field:
-        return adjusted(self.view, params, self.adjustments, self.memories, players)
+    def __call__(self, params: PerPlayer, costs: tuple[str, ...] | None = None) -> Field:
+        return adjusted(self.view, params, self.adjustments, self.memories, costs)
 
-    def turn(self, net_state: PerPlayer, batch: PyTree) -> "Look":
-        """The same at other statistics and another part of the batch."""
-        return self._replace(view=self.view._replace(net_state=net_state, batch=batch))
+    def at(self, **changes: PyTree) -> "Look":
+        """The same at another moment: other statistics, another part of the batch, another key."""
+        return self._replace(view=self.view._replace(moment=self.view.moment._replace(**changes)))
 
 
 Move = Callable[[Look, GameState], tuple[GameState, Metrics]]  # (look, state) -> (state, metrics)
@@ -57,7 +57,7 @@ def rule(
     """A dynamics from what it does in a step.
 
     Args:
-        optimizers: one optax transformation per player; None for a rule that has step sizes of its own.
+        optimizers: one optax transformation per player who moves; None for a rule that has step sizes of its own.
         move: the step; it looks at the adjusted field wherever it wants and returns the new state.
         adjust: adjustments of the field.
         own: params -> what the rule remembers beside optimisers and adjustments.
@@ -79,9 +79,10 @@ def rule(
 
     def step(game: Game, state: GameState, batch: PyTree, key: Key) -> tuple[GameState, Metrics]:
         memories = state.dynamics_state.adjustments
-        look = Look(View(game, state.net_state, batch, key, axis_name), adjustments, memories)
-        new, metrics = move(look, state)
-        updated = tuple(a.update(new.params, memory) for a, memory in zip(adjustments, memories, strict=True))
+        moment = Moment(state.net_state, batch, key, state.step)
+        new, metrics = move(Look(View(game, moment, axis_name), adjustments, memories), state)
+        moved = game.moving(new.params)
+        updated = tuple(a.update(moved, memory) for a, memory in zip(adjustments, memories, strict=True))
         return replace(new, dynamics_state=new.dynamics_state._replace(adjustments=updated)), metrics
 
     return Dynamics(init, step, slices)
@@ -130,7 +131,7 @@ def _start(optimizers: Optimizers | None, params: PerPlayer) -> dict:
     if set(optimizers) != set(params):
         near = [did_you_mean(player, params) for player in optimizers if player not in params]
         raise ValueError(
-            f"dynamics: the optimisers are for the players {sorted(optimizers)}, but the game has {sorted(params)}; "
-            f"give one optax transformation per player{''.join(near[:1])}"
+            f"dynamics: the optimisers are for the players {sorted(optimizers)}, but those who have a cost are "
+            f"{sorted(params)}; give one optax transformation for each of these{''.join(near[:1])}"
         )
     return {player: optimizers[player].init(params[player]) for player in params}

@@ -9,7 +9,7 @@ rates: both are optimisers, not rules.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from typing import NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 
 from ganjax.checks import check_each, check_name, check_players, check_range
-from ganjax.core import Array, Dynamics, Game, GameState, Key, Metrics, PerPlayer, PyTree
+from ganjax.core import Array, Draw, Dynamics, Game, GameState, Key, Metrics, PerPlayer, PyTree, substream
 from ganjax.dynamics.rule import Adjust, Look, Optimizers, Rates, descend, rule, settle, shifted
 
 
@@ -27,7 +27,7 @@ def simultaneous(optimizers: Optimizers, *, adjust: Adjust = None, axis_name: st
     On `v(a, b) = ab` with step eta the norm grows by `sqrt(1 + eta^2)` per step.
 
     Args:
-        optimizers: one optax transformation per player.
+        optimizers: one optax transformation per player who moves.
         adjust: adjustments of the field.
         axis_name: the mapped axis that shares the batch, if any.
     """
@@ -44,7 +44,8 @@ def alternating(
     optimizers: Optimizers,
     *,
     turns: Mapping[str, int] | None = None,
-    order: Sequence[str] | None = None,
+    order: Sequence[str | tuple[str, ...]] | None = None,
+    fresh: bool = True,
     adjust: Adjust = None,
     axis_name: str | None = None,
 ) -> Dynamics:
@@ -54,45 +55,49 @@ def alternating(
 
     Args:
         optimizers: one optax transformation per player, in the order of play.
-        turns: how many updates in a row a player makes; 1 where not given. Each turn has its own slice of the
-            batch, so one step consumes `sum(turns)` equal slices.
-        order: the order of play; the order of `optimizers` by default.
+        turns: how many updates in a row a player makes; 1 where not given.
+        order: the costs in the order of play, by default those named like the players in the order of `optimizers`.
+            Those of a tuple move at once, from the same point: `[("g", "f"), ("d_x", "d_y")]`. A player with several
+            costs moves by each in its turn, with one optimiser.
+        fresh: each turn has its own slice of the batch, so that one step consumes as many equal slices as turns. False
+            shows the whole batch to every turn; the turns of a cost after its first then have noise of their own.
         adjust: adjustments of the field.
         axis_name: the mapped axis that shares the batch, if any.
     """
-    check_players("alternating", turns, optimizers)
-    check_players("alternating", order, optimizers)
-    for player, count in (turns or {}).items():
-        check_range("alternating", 1, whole=True, **{f"turns of {player}": count})  # type: ignore[arg-type]
-    counts = {player: (turns or {}).get(player, 1) for player in optimizers}
-    sequence = [player for player in order or optimizers for _ in range(counts[player])]
-    if set(sequence) != set(optimizers):
-        raise ValueError(
-            f"alternating: order {list(order or optimizers)} must name each of the players {sorted(optimizers)}"
-        )
+    groups = [(entry,) if isinstance(entry, str) else tuple(entry) for entry in order or optimizers]
+    check_players("alternating", turns, [group[0] for group in groups if len(group) == 1])
+    for name, count in (turns or {}).items():
+        check_range("alternating", 1, whole=True, **{f"turns of {name}": count})  # type: ignore[arg-type]
+    sequence = [group for group in groups for _ in range((turns or {}).get(group[0], 1))]
 
     def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
+        _check_order(look.view.game, groups)
         metrics: Metrics = {}
         taken = 0
-        for player, group in groupby(sequence):
-            turns = len(list(group))
+        for costs, repeated in groupby(sequence):
+            count = len(list(repeated))
 
-            def one(state: GameState, part: PyTree, player: str = player) -> tuple[GameState, Metrics]:
-                field = look.turn(state.net_state, part)(state.params, players=(player,))
+            def one(state: GameState, turn: dict, costs: tuple[str, ...] = costs) -> tuple[GameState, Metrics]:
+                field = look.at(net_state=state.net_state, **turn)(state.params, costs)
                 params, memory = descend(optimizers, state.params, state.dynamics_state.optimizers, field.gradients)
                 return settle(state, params, field, optimizers=memory), field.metrics
 
-            parts = jax.tree.map(partial(_turns, first=taken, count=turns, turns=len(sequence)), look.view.batch)
-            if turns == 1:
-                state, last = one(state, jax.tree.map(lambda leaf: leaf[0], parts))
+            if fresh:
+                cut = partial(_turns, first=taken, count=count, turns=len(sequence))
+                seen = {"batch": jax.tree.map(cut, look.view.moment.batch)}
+            else:
+                before = sum(bool({*costs} & {*group}) for group in sequence[:taken])
+                seen = {"key": _repetitions(look.view.moment.key, before, count)}
+            if count == 1:
+                state, last = one(state, jax.tree.map(lambda leaf: leaf[0], seen))
             else:  # one program for all turns in a row: they would each be compiled
-                state, seen = jax.lax.scan(one, state, parts, length=turns)
-                last = jax.tree.map(lambda values: values[-1], seen)
+                state, said = jax.lax.scan(one, state, seen, length=count)
+                last = jax.tree.map(lambda values: values[-1], said)
             metrics |= last
-            taken += turns
+            taken += count
         return state, metrics
 
-    return rule(optimizers, move, adjust=adjust, slices=len(sequence), axis_name=axis_name)
+    return rule(optimizers, move, adjust=adjust, slices=len(sequence) if fresh else 1, axis_name=axis_name)
 
 
 def extragradient(
@@ -107,7 +112,7 @@ def extragradient(
     On `v(a, b) = ab` with `gamma = eta`: the multiplier `1 - eta^2 + i eta`.
 
     Args:
-        optimizers: one optax transformation per player.
+        optimizers: one optax transformation per player who moves.
         extrapolation: the optimisers that look ahead, with memories of their own. By default the optimisers
             themselves, whose moments then see both gradients: with Adam this is ExtraAdam (Gidel et al. 2019,
             algorithm 4).
@@ -188,7 +193,7 @@ def runge_kutta(
     order 2, Kutta's for order 3, the classical one for order 4.
 
     Args:
-        optimizers: one optax transformation per player.
+        optimizers: one optax transformation per player who moves.
         step: the length h of the inner stages, one for all or keyed by player.
         order: 1, 2, 3 or 4.
         adjust: adjustments of the field.
@@ -237,11 +242,13 @@ def lookahead(dynamics: Dynamics, *, k: int, alpha: float | Array) -> Dynamics:
         slow, inner, count = state.dynamics_state
         new, metrics = dynamics.step(game, replace(state, dynamics_state=inner), batch, key)
         synchronise = (count + 1) % k == 0
-        mixed = jax.tree.map(lambda s, f: s + (alpha * (f - s)).astype(s.dtype), slow, new.params)
-        slow, params = (
-            jax.tree.map(lambda m, kept: jnp.where(synchronise, m, kept), mixed, kept) for kept in (slow, new.params)
+        fast = game.moving(new.params)
+        mixed = jax.tree.map(lambda s, f: s + (alpha * (f - s)).astype(s.dtype), slow, fast)
+        slow, fast = (
+            jax.tree.map(lambda m, kept: jnp.where(synchronise, m, kept), mixed, kept) for kept in (slow, fast)
         )
-        return replace(new, params=params, dynamics_state=LookaheadState(slow, new.dynamics_state, count + 1)), metrics
+        memory = LookaheadState(slow, new.dynamics_state, count + 1)
+        return replace(new, params={**new.params, **fast}, dynamics_state=memory), metrics
 
     return Dynamics(init, step, dynamics.slices)
 
@@ -259,3 +266,17 @@ def _turns(leaf: Array, first: int, count: int, turns: int) -> Array:
             f"alternating: a batch of {leaf.shape[0]} cannot be cut into {turns} equal turns; use a multiple of {turns}"
         )
     return leaf[first * size : (first + count) * size].reshape(count, size, *leaf.shape[1:])
+
+
+def _repetitions(key: Key, before: int, count: int) -> Array:
+    """The keys of a cost's turns on one batch, [count], of which `before` were taken: the first is the step's own."""
+    return jnp.stack([key if r == 0 else substream(key, Draw.REPETITION, r) for r in range(before, before + count)])
+
+
+def _check_order(game: Game, groups: Sequence[tuple[str, ...]]) -> None:
+    """Raise `ValueError` unless the order of play names each cost of the game and no other."""
+    names = list(chain.from_iterable(groups))
+    for name in names:
+        check_name("alternating", "a cost of the order of play", name, game.costs)
+    if missing := [name for name in game.costs if name not in names]:
+        raise ValueError(f"alternating: the order of play {names} must name each of the costs, and lacks {missing}")

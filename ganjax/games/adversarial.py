@@ -13,7 +13,7 @@ from flax import linen as nn
 from ganjax.augment import Augmentation
 from ganjax.checks import check_kind, check_players, check_range
 from ganjax.config import GanConfig
-from ganjax.core import Array, Batch, Game, Judgement, Key, Outcome, PerPlayer, PyTree, noise
+from ganjax.core import Array, Batch, Draw, Game, Judgement, Key, Moment, Outcome, PerPlayer, PyTree, noise, substream
 from ganjax.errors import ConfigError
 from ganjax.games.latents import truncated
 from ganjax.layers.dropout import SHARED
@@ -28,7 +28,6 @@ GENERATOR, DISCRIMINATOR = "generator", "discriminator"
 # an augmentation remembers.
 _SPECTRAL, _TURNS, _POOL, _AUGMENT = "spectral", "turns", "pool", "augment"
 _OWN = (_SPECTRAL, _TURNS, _POOL, _AUGMENT)
-_NOISE = 2**32 - 1  # folded into a key for whatever is not the latent; no position is as large
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,7 +255,7 @@ def gan(
         g_keys, real_keys, fake_keys = _stream_keys(batch, key, axis_name)
         z = noise(prior, key, batch.position)
         x_fake, g_state = g.apply(g_weights, g_state, z, batch.label, train=True, keys=g_keys)
-        keys = noise(lambda k: jax.random.split(jax.random.fold_in(k, _NOISE), 4), key, batch.position)
+        keys = noise(lambda k: jax.random.split(substream(k, Draw.OTHER), 4), key, batch.position)
         x_fake = _noisy(x_fake.astype(batch.x.dtype), output_noise, keys[:, 0])
         if fakes_kept and player == DISCRIMINATOR:
             d_state, x_fake = _replay(d_state, jax.lax.stop_gradient(x_fake), batch.position, key, axis_name)
@@ -293,9 +292,10 @@ def gan(
         weight = orthogonal.get(player, 0.0)
         return weight * orthogonal_regularisation(params[player], off_diagonal=True) if weight else 0.0
 
-    def discriminator_cost(params: PerPlayer, net_state: PerPlayer, batch: Batch, key: Key):
+    def discriminator_cost(params: PerPlayer, moment: Moment):
+        net_state, batch = moment.net_state, moment.batch
         d_state = d.advance(params[DISCRIMINATOR], net_state[DISCRIMINATOR])
-        seen = play(params, net_state[GENERATOR], d_state, batch, key, DISCRIMINATOR)
+        seen = play(params, net_state[GENERATOR], d_state, batch, moment.key, DISCRIMINATOR)
         metrics = {"real_logit": seen.real.logits.mean(), "fake_logit": seen.fake.logits.mean()}
         cost = loss.discriminator(seen.real.logits, seen.fake.logits).mean()
         if auxiliary:
@@ -314,9 +314,10 @@ def gan(
             d_state = {**d_state, _AUGMENT: new}
         return cost, Outcome(jax.lax.stop_gradient(d_state), metrics)
 
-    def generator_cost(params: PerPlayer, net_state: PerPlayer, batch: Batch, key: Key):
+    def generator_cost(params: PerPlayer, moment: Moment):
+        net_state, batch = moment.net_state, moment.batch
         g_state = g.advance(params[GENERATOR], net_state[GENERATOR])
-        seen = play(params, g_state, net_state[DISCRIMINATOR], batch, key, GENERATOR)
+        seen = play(params, g_state, net_state[DISCRIMINATOR], batch, moment.key, GENERATOR)
         cost, metrics = (
             loss.generator(seen.real.logits, seen.fake.logits).mean(),
             {"fake_logit": seen.fake.logits.mean()},
@@ -327,7 +328,7 @@ def gan(
         cost += regularisation(params, GENERATOR)
         return cost, Outcome(seen.g_state, metrics)
 
-    return Game(init, {DISCRIMINATOR: discriminator_cost, GENERATOR: generator_cost}, accumulate, packing)
+    return Game(init, {DISCRIMINATOR: discriminator_cost, GENERATOR: generator_cost}, parts=accumulate, group=packing)
 
 
 def options(config: GanConfig) -> dict[str, Any]:
@@ -412,7 +413,7 @@ def _halves(both: PyTree) -> tuple[PyTree, PyTree]:
 
 def _augmented(x: Array, augment: Augmentation, d_state: PyTree, keys: Array) -> Array:
     """Each example changed at random, with what is drawn for it from its own key."""
-    change = lambda key, one: augment.apply(d_state[_AUGMENT], jax.random.fold_in(key, _NOISE), one)  # noqa: E731
+    change = lambda key, one: augment.apply(d_state[_AUGMENT], substream(key, Draw.OTHER), one)  # noqa: E731
     return jax.vmap(change)(keys, x)
 
 
@@ -452,7 +453,7 @@ def _replay(d_state: PyTree, x_fake: Array, position: Array, key: Key, axis_name
     size = len(x_fake) * (1 if axis_name is None else jax.lax.axis_size(axis_name))
     if size > len(pool):
         raise ValueError(f"gan: fakes_kept is {len(pool)}, expected at least the batch size, {size}")
-    order_key, swap_key = jax.random.split(jax.random.fold_in(key, _NOISE - 1))
+    order_key, swap_key = jax.random.split(substream(key, Draw.REPLAY))
     slots = jax.random.permutation(order_key, len(pool))[position % len(pool)]
     swap = noise(jax.random.bernoulli, swap_key, position).reshape(-1, *[1] * (x_fake.ndim - 1))
     change = jnp.zeros_like(pool).at[slots].add(jnp.where(swap, x_fake - pool[slots], 0))
@@ -463,13 +464,12 @@ def _replay(d_state: PyTree, x_fake: Array, position: Array, key: Key, axis_name
 def _stream_keys(batch: Batch, key: Key, axis_name: str | None) -> list[Rngs]:
     """Keys for the stochastic layers of the three passes, other ones in every turn.
 
-    Those of Flax's stream "dropout" differ between devices; those of the stream "shared" do not. `fold_in(key, i)`
-    belongs to the noise of example i, and no position is as large as the number here.
+    Those of Flax's stream "dropout" differ between devices; those of the stream "shared" do not.
     """
-    key = jax.random.fold_in(key, _NOISE)
+    key = substream(key, Draw.OTHER)
     first = jax.lax.pmin(batch.position[0], axis_name) if axis_name else batch.position[0]
     shared = jax.random.split(jax.random.fold_in(key, first), 3)
-    own = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, _NOISE), batch.position[0]), 3)
+    own = jax.random.split(substream(key, Draw.OTHER, batch.position[0]), 3)
     return [{"dropout": own[i], SHARED: shared[i]} for i in range(3)]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax.nn import softplus
 
 from ganjax.checks import check_name, check_range
-from ganjax.core import Array, Game, Key, Outcome, PerPlayer, PyTree
+from ganjax.core import Array, Game, Key, Moment, Outcome, PerPlayer, PyTree
 
 # f(t) of the value f(D(fake)) + f(-D(real)), for a discriminator that ascends it.
 DIRAC_VALUES: dict[str, Callable[[Array], Array]] = {
@@ -77,15 +77,15 @@ def dirac_gan(
             lambda x: function(-psi * x), jnp.zeros_like(theta)
         )
 
-    def generator(params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key):
-        del net_state, batch, key
+    def generator(params: PerPlayer, moment: Moment):
+        del moment
         theta, psi = params["generator"], params["discriminator"]
         if non_saturating:
             return -expected(lambda x: function(-psi * x), theta), Outcome({}, {})
         return value(theta, psi), Outcome({}, {})
 
-    def discriminator(params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key):
-        del net_state, batch, key
+    def discriminator(params: PerPlayer, moment: Moment):
+        del moment
         theta, psi = params["generator"], params["discriminator"]
         paid = 0.0 if penalty is None else gamma * DIRAC_PENALTIES[penalty](psi, target)
         return paid - value(theta, psi), Outcome({}, {})

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from ganjax.core import Array, Batch, Game, Key, Outcome, PerPlayer
+from ganjax.core import Array, Batch, Game, Key, Moment, Outcome, PerPlayer
 from ganjax.games.adversarial import network
 from ganjax.layers.dropout import SHARED
 
@@ -39,9 +39,10 @@ def classification(module: nn.Module) -> Game:
             )
         return {CLASSIFIER: params}, {CLASSIFIER: net_state}
 
-    def cost(params: PerPlayer, net_state: PerPlayer, batch: Batch, key: Key) -> tuple[Array, Outcome]:
+    def cost(params: PerPlayer, moment: Moment) -> tuple[Array, Outcome]:
+        batch, key = moment.batch, moment.key
         keys = {"dropout": jax.random.fold_in(key, batch.position[0]), SHARED: key}  # the first differs between devices
-        own = params[CLASSIFIER], net_state[CLASSIFIER]
+        own = params[CLASSIFIER], moment.net_state[CLASSIFIER]
         logits, new_state = net.apply(*own, batch.x, train=True, keys=keys)
         value = optax.softmax_cross_entropy_with_integer_labels(logits, batch.label).mean()
         accuracy = jnp.mean(logits.argmax(-1) == batch.label, dtype=jnp.float32)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganjax.checks import check_range
-from ganjax.core import Array, Game, Key, Outcome, PerPlayer, PyTree
+from ganjax.core import Array, Game, Key, Moment, Outcome, PerPlayer, PyTree
 
 
 def zero_sum(value: Callable[[PerPlayer, PyTree, Key], Array], minimiser: str, maximiser: str, init) -> Game:
@@ -23,8 +23,8 @@ def zero_sum(value: Callable[[PerPlayer, PyTree, Key], Array], minimiser: str, m
         raise ValueError(f"zero_sum: minimiser and maximiser are both {minimiser!r}, expected two players")
 
     def cost(sign: int):
-        def signed(params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key):
-            v = value(params, batch, key)
+        def signed(params: PerPlayer, moment: Moment):
+            v = value(params, moment.batch, moment.key)
             return sign * v, Outcome({}, {"value": v})
 
         return signed
@@ -176,17 +176,17 @@ def gradient_noise(game: Game, std: float | Array) -> Game:
 
     check_range("gradient_noise", 0, std=std)
 
-    def noisy(player: str, index: int):
-        def cost(params: PerPlayer, net_state: PerPlayer, batch: PyTree, key: Key):
-            value, outcome = game.costs[player](params, net_state, batch, key)
-            leaves = jax.tree.leaves(params[player])
-            keys = jax.random.split(jax.random.fold_in(key, index), len(leaves))
+    def noisy(name: str, index: int):
+        def cost(params: PerPlayer, moment: Moment):
+            value, outcome = game.costs[name](params, moment)
+            leaves = jax.tree.leaves(params[game.mover(name)])
+            keys = jax.random.split(jax.random.fold_in(moment.key, index), len(leaves))
             xi = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
             return value + std * sum(jnp.vdot(x, leaf) for x, leaf in zip(xi, leaves, strict=True)), outcome
 
         return cost
 
-    return game._replace(costs={player: noisy(player, i) for i, player in enumerate(game.players)})
+    return game._replace(costs={name: noisy(name, i) for i, name in enumerate(game.costs)})
 
 
 def _starts(start: Sequence, shapes: Sequence[tuple], players: tuple[str, str] = ("a", "b")):

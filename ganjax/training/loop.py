@@ -237,9 +237,10 @@ def _spans(step: int, schedule: Schedule) -> Iterator[tuple[int, int]]:
 
 
 def _owner(setup: Setup, name: str) -> str | None:
-    """The player whose metric (player/name) or leaf (kind, ..., player, layer, name) it is, or whose average."""
+    """The player whose metric (cost/name) or leaf (kind, ..., player, layer, name) it is, or whose average."""
     averaged = [kept.player for key, kept in setup.averages.items() if name.startswith(f"averages.{key}.")]
-    return next((part for part in [*averaged, *re.split("[./]", name)] if part in setup.game.players), None)
+    owners = [setup.game.mover(part) for part in [*averaged, *re.split("[./]", name)]]
+    return next((owner for owner in owners if owner in setup.game.players), None)
 
 
 def _divergence(setup: Setup, step: int, record: Mapping[str, float], leaf: str | None) -> str:

@@ -9,13 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganjax.checks import check_players, check_range
-from ganjax.core import Array, GameState, Key, PyTree
+from ganjax.core import Array, Draw, GameState, Key, PyTree, substream
 from ganjax.errors import ConfigError
 from ganjax.training.setup import Setup
 
 BATCH = 128  # latents per compiled call
 PASS = 64  # examples of a pass that BatchNorm's statistics are measured in
-_STANDING = 2**32 - 1  # folded into a key for other latents than those of samples; none has this number
 
 
 def weights_of(setup: Setup, state: GameState, player: str, weights: str = "default") -> tuple[PyTree, PyTree]:
@@ -91,7 +90,7 @@ def draw(
         if statistics is None or "batch_stats" not in net_state:
             raise ConfigError("this experiment's generator has no BatchNorm to measure; leave --standing out")
         measure = jax.jit(statistics, static_argnums=4)
-        usual, own = _usual_labels(setup, standing * PASS), jax.random.fold_in(key, _STANDING)
+        usual, own = _usual_labels(setup, standing * PASS), substream(key, Draw.OTHER)
         net_state = measure(params, net_state, own, usual, (standing, PASS))
     if labels is not None and np.shape(labels) != (count,):
         raise ValueError(f"draw: labels have shape {np.shape(labels)}, expected ({count},), a class for each sample")

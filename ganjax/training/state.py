@@ -50,7 +50,7 @@ def init_state(
         step=jnp.zeros((), jnp.int32),
         params=params,
         net_state=net_state,
-        dynamics_state=dynamics.init(params),
+        dynamics_state=dynamics.init(game.moving(params)),
         averages={
             name: kept.average.init((params[kept.player], net_state[kept.player]))
             for name, kept in (averages or {}).items()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ganjax.core import GameState, Metrics
+from ganjax.core import GameState, Metrics, Moment
 from ganjax.dynamics.field import View, dot
 from ganjax.training import parallel
 from ganjax.training.setup import Keys, Setup, arrays, gather
@@ -34,7 +34,8 @@ def gradient_norms(setup: Setup) -> Callable[[GameState], Metrics]:
     data, index = arrays(setup, share), jnp.arange(share, dtype=jnp.int32)
 
     def measure(state: GameState) -> Metrics:
-        view = View(setup.game, state.net_state, gather(data, index, index), Keys.of(0).steps)
+        moment = Moment(state.net_state, gather(data, index, index), Keys.of(0).steps, state.step)
+        view = View(setup.game, moment)
         gradients = view.field(state.params).gradients
         return {f"{player}/gradient": jnp.sqrt(dot(slope, slope)) for player, slope in gradients.items()}
 

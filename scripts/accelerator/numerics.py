@@ -185,9 +185,9 @@ def guard(out: Path) -> int:
     bad = [jax.random.key_data(jax.random.fold_in(keys.steps, step)) for step in (7, 8)]
     cost = setup.game.costs["generator"]
 
-    def spoiled(params: Any, net_state: Any, batch: Any, key: Any) -> Any:
-        value, outcome = cost(params, net_state, batch, key)
-        hit = jnp.stack([(jax.random.key_data(key) == one).all() for one in bad]).any()
+    def spoiled(params: Any, moment: Any) -> Any:
+        value, outcome = cost(params, moment)
+        hit = jnp.stack([(jax.random.key_data(moment.key) == one).all() for one in bad]).any()
         return value + jnp.where(hit, jnp.nan, 0.0), outcome
 
     setup = setup._replace(game=setup.game._replace(costs={**setup.game.costs, "generator": spoiled}))

@@ -235,14 +235,62 @@ def _with_a_stake_in_the_opponents(game):
     """Each cost gets a term that depends on the others' parameters alone, so that the field is the same."""
 
     def cost(player):
-        def staked(params, net_state, batch, key):
-            value, outcome = game.costs[player](params, net_state, batch, key)
+        def staked(params, moment):
+            value, outcome = game.costs[player](params, moment)
             others = jax.tree.leaves({p: params[p] for p in params if p != player})
             return value + sum(jnp.sin(3 * leaf).sum() for leaf in others), outcome
 
         return staked
 
     return game._replace(costs={player: cost(player) for player in game.players})
+
+
+def _watched(game):
+    """The game with an onlooker, whose parameter of 1 multiplies all costs and so changes none of their values."""
+
+    def init(key, batch):
+        params, net_state = game.init(key, batch)
+        return {**params, "onlooker": jnp.ones(1)}, {**net_state, "onlooker": {"kept": jnp.full(3, 0.1)}}
+
+    def cost(name):
+        def seen(params, moment):
+            value, outcome = game.costs[name]({p: params[p] for p in game.players}, moment)
+            return value * params["onlooker"][0], outcome
+
+        return seen
+
+    return game._replace(init=init, costs={name: cost(name) for name in game.costs})
+
+
+WATCHED = [(d, "two") for d in DYNAMICS if d != "fictitious_play"] + [("fictitious_play", "none")]
+WATCHED += [("simultaneous", a) for a in ADJUSTMENTS]
+
+
+@pytest.mark.parametrize("dynamics_name, adjust", WATCHED)
+def test_an_onlooker_changes_nothing_and_no_bit_of_it_moves(dynamics_name, adjust):
+    game, _ = GAMES["dirac_gan"]()
+    watched, key = _watched(game), jax.random.key(5)
+    dynamics = DYNAMICS[dynamics_name]({p: optax.adam(RATE) for p in game.players}, adjust=ADJUSTMENTS[adjust])
+    alone, seen = (init_state(g, dynamics, key, None) for g in (game, watched))
+
+    @_jit
+    def play(alone, seen):
+        for _ in range(2):
+            alone, seen = (train_step(g, dynamics)(s, None, key)[0] for g, s in ((game, alone), (watched, seen)))
+        return alone, seen
+
+    expected, found = play(alone, seen)
+    chex.assert_trees_all_close({p: found.params[p] for p in game.players}, expected.params, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_equal(found.params["onlooker"], seen.params["onlooker"])
+    chex.assert_trees_all_equal(found.net_state["onlooker"], seen.net_state["onlooker"])
+    assert jax.tree.structure(found.dynamics_state) == jax.tree.structure(expected.dynamics_state)
+
+
+def test_an_onlooker_takes_no_optimiser():
+    game = _watched(GAMES["bilinear"]()[0])
+    for players in ("a", "b", "onlooker"), ("a",):
+        with pytest.raises(ValueError, match=r"those who have a cost are \['a', 'b'\]"):
+            init_state(game, simultaneous(dict.fromkeys(players, optax.sgd(RATE))), jax.random.key(0), None)
 
 
 STEERS = ("lola", "unrolled")

@@ -60,7 +60,7 @@ def _build(config, dataset, axis_name):
 
     game = Game(
         lambda key, batch: ({"generator": {"classes": jnp.asarray(CLASSES)}}, {"generator": {}}),
-        {"generator": lambda params, net_state, batch, key: (jnp.zeros(()), Outcome({}, {}))},
+        {"generator": lambda params, moment: (jnp.zeros(()), Outcome({}, {}))},
     )
     dynamics = simultaneous({"generator": optax.sgd(1.0)})
     sample = _asked if config.conditional else freely

@@ -12,7 +12,7 @@ import pytest
 from flax import linen as nn
 
 from ganjax.config import GanConfig
-from ganjax.core import Batch
+from ganjax.core import Batch, Game, Moment, Outcome
 from ganjax.dynamics import View, alternating, consensus, simultaneous, unrolled
 from ganjax.errors import ConfigError
 from ganjax.games import gan, normal_prior
@@ -116,7 +116,7 @@ def test_micro_batches_take_the_step_of_the_whole_batch(name):
 
 def _view(game, batch, **how):
     params, net_state = jax.jit(game.init)(jax.random.key(1), batch)
-    return View(game, net_state, batch, jax.random.key(3), **how), params
+    return View(game, Moment(net_state, batch, jax.random.key(3)), **how), params
 
 
 @pytest.mark.parametrize("product", ["jacobian_product", "transposed_product"])
@@ -130,12 +130,23 @@ def test_jacobian_products_are_those_of_the_whole_batch(product, interaction):
     assert optax.tree.norm(expected) > 1e-2
 
 
+def test_states_of_others_do_not_move_by_rounding():
+    """The mean of three thirds of a number is not the number; a player who is not asked keeps every bit."""
+    state = {player: {"kept": jnp.linspace(0.1, 0.9, 17)} for player in "ab"}
+    params = {player: jnp.ones(()) for player in "ab"}
+    cost = lambda p, moment: (p["a"] * moment.batch.mean(), Outcome(moment.net_state["a"], {}))  # noqa: E731
+    game = Game(lambda key, batch: (params, state), {"a": cost, "b": cost}, parts=3)
+    field = View(game, Moment(state, jnp.ones(6), jax.random.key(0))).field(params, ("a",))
+    assert (field.net_state["b"]["kept"] == state["b"]["kept"]).all()
+    assert (field.net_state["a"]["kept"] != state["a"]["kept"]).any(), "nothing is rounded, nothing is tested"
+
+
 def test_batch_norm_sees_each_micro_batch_and_moves_once():
     """Field and statistics are the mean of those of the micro-batches, each looked at from the same state."""
     game, batch = _networks(Generator(norm=True), Discriminator()), _batch()
     view, params = _view(game, batch)
     dealt = [jax.tree.map(lambda leaf, j=j: leaf[j::3], batch) for j in range(3)]
-    field = jax.jit(lambda part, params: view._replace(batch=part).field(params))
+    field = jax.jit(lambda part, params: view._replace(moment=view.moment._replace(batch=part)).field(params))
     each = [field(part, params) for part in dealt]
     expected = jax.tree.map(lambda *leaves: sum(leaves) / 3, *each)
     got = jax.jit(view._replace(game=game._replace(parts=3)).field)(params)
@@ -143,7 +154,7 @@ def test_batch_norm_sees_each_micro_batch_and_moves_once():
     mean = got.net_state["generator"]["batch_stats"]["BatchNorm_0"]["mean"]
     h = nn.Dense(5).apply(
         {"params": params["generator"]["Dense_0"]},
-        jax.vmap(PRIOR)(jax.vmap(lambda i: jax.random.fold_in(view.key, i))(batch.position)),
+        jax.vmap(PRIOR)(jax.vmap(lambda i: jax.random.fold_in(view.moment.key, i))(batch.position)),
     )
     np.testing.assert_allclose(mean, h.mean(0) / 2, rtol=1e-4, atol=1e-6)  # momentum 1/2, from zero
 
@@ -155,7 +166,9 @@ def test_devices_with_micro_batches_take_the_step_of_one():
     shares = Batch(batch.x.reshape(12, 2, 2).swapaxes(0, 1), None, batch.position.reshape(12, 2).T)
     shared = view._replace(game=game._replace(parts=3), axis_name="devices")
     mapped = jax.vmap(
-        lambda part: shared._replace(batch=part).field(params), axis_name="devices", in_axes=(Batch(0, None, 0),)
+        lambda part: shared._replace(moment=shared.moment._replace(batch=part)).field(params),
+        axis_name="devices",
+        in_axes=(Batch(0, None, 0),),
     )
     both = jax.jit(mapped)(shares)
     for device in range(2):

@@ -7,7 +7,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from ganjax.core import Batch, Game, Outcome
+from ganjax.core import Batch, Game, Moment, Outcome
 from ganjax.dynamics import (
     consensus,
     ema,
@@ -43,7 +43,7 @@ class Cubic:
 
     def game(self):
         def cost(player):
-            def c(params, net_state, batch, key):
+            def c(params, moment):
                 x = jnp.concatenate([params["a"], params["b"]])
                 second, third = self.quadratic[player] @ x, self.cubic[player] @ x @ x
                 return self.linear[player] @ x + x @ second / 2 + x @ third / 6, Outcome({}, {})
@@ -67,7 +67,7 @@ class Cubic:
 def _term(game, adjustment):
     """What the adjustment adds at the start, flat."""
     params, net_state = game.init(KEY, None)
-    view = View(game, net_state, None, KEY)
+    view = View(game, Moment(net_state, None, KEY))
 
     def difference(params):
         plain = view.field(params).gradients
@@ -88,7 +88,7 @@ def test_adjustments_of_a_nonlinear_game_are_the_dense_formulas(seed, float64):
     game, x = cubic.game(), cubic.theta
     params, net_state = game.init(KEY, None)
     v, j = cubic.field(x), cubic.jacobian(x)
-    np.testing.assert_allclose(field_jacobian(View(game, net_state, None, KEY), params), j, rtol=1e-12)
+    np.testing.assert_allclose(field_jacobian(View(game, Moment(net_state, None, KEY)), params), j, rtol=1e-12)
     assert np.abs(v).min() > 1e-2 and np.abs(j - j.T).max() > 0.1, "a game worth adjusting"
 
     np.testing.assert_allclose(_term(game, consensus(0.7)), 0.7 * j.T @ v, rtol=1e-10)
@@ -117,7 +117,7 @@ def test_adjustments_of_the_dirac_gan_are_finite_differences(options, float64):
     """`c' f''` terms included, with the factor that a public consensus optimiser has by half."""
     start = np.array([-0.9, 1.3])  # (discriminator, generator): by name, as flat vectors are
     game = dirac_gan(start=(start[1], start[0]), **options)
-    view = View(game, {"generator": {}, "discriminator": {}}, None, KEY)
+    view = View(game, Moment({"generator": {}, "discriminator": {}}, None, KEY))
 
     @jax.jit
     def field(x):
@@ -153,14 +153,14 @@ def test_adjustments_of_the_dirac_gan_are_finite_differences(options, float64):
 def test_eigenvalues_of_the_adjusted_bilinear_field(adjustment, expected, float64):
     game = bilinear()
     params, net_state = game.init(KEY, None)
-    j = field_jacobian(View(game, net_state, None, KEY), params, (adjustment,))
+    j = field_jacobian(View(game, Moment(net_state, None, KEY)), params, (adjustment,))
     np.testing.assert_allclose(np.sort_complex(np.linalg.eigvals(j)), [np.conj(expected), expected], rtol=1e-10)
 
 
 def test_several_adjustments_add_up(float64):
     game = Cubic(3).game()
     params, net_state = game.init(KEY, None)
-    view = View(game, net_state, None, KEY)
+    view = View(game, Moment(net_state, None, KEY))
     both = adjusted(view, params, (consensus(0.2), symplectic(0.5)), ((), ())).gradients
     total = ravel_pytree(view.field(params).gradients)[0] + _term(game, consensus(0.2)) + _term(game, symplectic(0.5))
     np.testing.assert_allclose(ravel_pytree(both)[0], total, rtol=1e-12)
@@ -256,7 +256,7 @@ def test_jacobian_products_of_a_small_gan_are_those_of_the_dense_jacobian(loss, 
     params, net_state = game.init(KEY, batch)
     # A network begins with few digits; make it float64 and nonzero throughout, biases included.
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf + 0.3 * rng.normal(size=leaf.shape), float), params)
-    view = View(game, net_state, batch, jax.random.key(1))
+    view = View(game, Moment(net_state, batch, jax.random.key(1)))
     flat, unravel = ravel_pytree(params)
     owner = ravel_pytree({p: jax.tree.map(lambda x, i=i: jnp.full_like(x, i), params[p]) for i, p in enumerate(params)})
     same = np.asarray(owner[0])[:, None] == np.asarray(owner[0])[None, :]

@@ -12,7 +12,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from ganjax.core import Dynamics, Game, Outcome
+from ganjax.core import Dynamics, Game, Moment, Outcome
 from ganjax.dynamics import (
     alternating,
     competitive,
@@ -601,7 +601,7 @@ def test_conjugate_gradients_solve_the_competitive_step(float64):
 def _competitive_by_definition(game, eta):
     """d of (I + eta A) d = -eta v, A the Jacobian of v without its diagonal blocks; players sorted by name."""
     params, net_state = game.init(jax.random.key(0), None)
-    view, (flat, unravel) = View(game, net_state, None, jax.random.key(0)), ravel_pytree(params)
+    view, (flat, unravel) = View(game, Moment(net_state, None, jax.random.key(0))), ravel_pytree(params)
     owner, rates = (
         np.asarray(
             ravel_pytree({p: jnp.full_like(x, value(p, i)) for i, (p, x) in enumerate(sorted(params.items()))})[0]
@@ -671,7 +671,7 @@ def test_a_gradient_of_zero_is_found(float64):
     """A public test of such a game passes for half of its assertions with a gradient of zero; ours for none."""
     still = Game(
         bilinear(start=START).init,
-        {p: lambda params, s, batch, key: (jnp.zeros(()), Outcome({}, {})) for p in ("a", "b")},
+        {p: lambda params, moment: (jnp.zeros(()), Outcome({}, {})) for p in ("a", "b")},
     )
     dynamics = simultaneous(_sgd(0.3))
     matrix, _ = jax.jit(lambda: _transition(dynamics, still))()

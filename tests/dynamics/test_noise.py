@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from ganjax.core import Moment
 from ganjax.dynamics import (
     alternating,
     competitive,
@@ -124,7 +125,7 @@ def test_the_rise_from_the_saddle(name, float64):
 def test_the_players_noises_are_independent():
     """At the saddle the field is the noise alone; the correlation of 4000 draws has the deviation 1/63."""
     game, origin = gradient_noise(bilinear(), 1.0), dict.fromkeys("ab", jnp.zeros(()))
-    draw = jax.vmap(lambda key: vector_field(game, origin, {"a": {}, "b": {}}, None, key).gradients)
+    draw = jax.vmap(lambda key: vector_field(game, origin, Moment({"a": {}, "b": {}}, None, key)).gradients)
     xi = draw(jax.random.split(jax.random.key(0), 4000))
     np.testing.assert_allclose(np.cov(xi["a"], xi["b"]), np.eye(2), atol=0.1)
 

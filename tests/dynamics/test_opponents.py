@@ -9,7 +9,7 @@ import optax
 import pytest
 from scipy.optimize import linprog
 
-from ganjax.core import Game, Outcome
+from ganjax.core import plain
 from ganjax.dynamics import (
     against_average,
     alternating,
@@ -49,11 +49,8 @@ GRADIENTS = {
 
 
 def _game():
-    def cost(player):
-        return lambda params, s, batch, key: (COSTS[player](params["a"], params["b"]), Outcome({}, {}))
-
     start = {p: jnp.asarray(x) for p, x in START.items()}
-    return Game(lambda key, batch: (start, {"a": {}, "b": {}}), {p: cost(p) for p in "ab"})
+    return plain(start, {p: lambda params, p=p: COSTS[p](params["a"], params["b"]) for p in "ab"})
 
 
 def _sgd(eta, players=("a", "b")):

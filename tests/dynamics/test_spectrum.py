@@ -8,7 +8,7 @@ import pytest
 from flax import linen as nn
 from jax.flatten_util import ravel_pytree
 
-from ganjax.core import Batch
+from ganjax.core import Batch, Moment
 from ganjax.dynamics import (
     View,
     consensus,
@@ -31,7 +31,7 @@ KEY = jax.random.key(0)
 
 def _view(game, batch=None):
     params, net_state = game.init(KEY, batch)
-    return View(game, net_state, batch, KEY), params
+    return View(game, Moment(net_state, batch, KEY)), params
 
 
 def _sorted(values):
@@ -202,7 +202,7 @@ def test_rotation(small_gan):
     np.testing.assert_allclose(rotation(view, params, KEY), 0.64, rtol=1e-9)
     both_descend = zero_sum(lambda p, batch, key: p["a"] * p["b"] + p["b"] ** 3, "a", "b", None)
     costs = {"a": both_descend.costs["a"], "b": lambda *args: both_descend.costs["a"](*args)}
-    potential = View(both_descend._replace(costs=costs), {"a": {}, "b": {}}, None, KEY)
+    potential = View(both_descend._replace(costs=costs), Moment({"a": {}, "b": {}}, None, KEY))
     point = {"a": jnp.array(1.0), "b": jnp.array(2.0)}
     np.testing.assert_allclose(rotation(potential, point, KEY), 0, atol=1e-12)
     view, params = small_gan

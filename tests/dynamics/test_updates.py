@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from ganjax.core import Game, Outcome
-from ganjax.dynamics import alternating, optimistic, simultaneous, vector_field
+from ganjax.core import Game, Moment, Outcome, plain
+from ganjax.dynamics import alternating, consensus, optimistic, simultaneous, vector_field
 from ganjax.games import bilinear, dirac_gan
 from ganjax.training import init_state, simulate
 
@@ -86,12 +86,12 @@ def test_non_saturating_dirac_gan_ends_on_its_limit_cycle(h, float64):
 def test_a_gradient_is_of_the_own_cost_in_the_own_parameters(float64):
     """c_a = a^2 b, c_b = a b^3: nothing of c_a moves b, nothing of c_b moves a."""
     costs = {
-        "a": lambda p, s, batch, key: (p["a"] ** 2 * p["b"], Outcome(s["a"], {})),
-        "b": lambda p, s, batch, key: (p["a"] * p["b"] ** 3, Outcome(s["b"], {})),
+        "a": lambda p: p["a"] ** 2 * p["b"],
+        "b": lambda p: p["a"] * p["b"] ** 3,
     }
     params = {"a": jnp.array(2.0), "b": jnp.array(3.0)}
-    game = Game(lambda key, batch: (params, {"a": {}, "b": {}}), costs)
-    field = vector_field(game, params, {"a": {}, "b": {}}, None, jax.random.key(0))
+    game = plain(params, costs)
+    field = vector_field(game, params, Moment({"a": {}, "b": {}}, None, jax.random.key(0)))
     assert (field.gradients["a"], field.gradients["b"]) == (12.0, 54.0)
     assert (field.metrics["a/cost"], field.metrics["b/cost"]) == (12.0, 54.0)
 
@@ -100,7 +100,10 @@ def test_each_turn_has_its_own_slice_of_the_batch(float64):
     """Costs that are linear in the own parameter move it by the sum of what was seen."""
 
     def cost(player):
-        return lambda params, states, batch, key: (params[player] * batch.sum(), Outcome({}, {"seen": batch.sum()}))
+        def of(params, moment):
+            return params[player] * moment.batch.sum(), Outcome({}, {"seen": moment.batch.sum()})
+
+        return of
 
     game = Game(
         lambda key, batch: ({"a": jnp.zeros(()), "b": jnp.zeros(())}, {"a": {}, "b": {}}),
@@ -128,12 +131,80 @@ def test_optimistic_adam_extrapolates_the_update(float64):
         np.testing.assert_allclose(z[t + 1], expected, rtol=1e-9)
 
 
+# The three steps of maximum classifier discrepancy (Saito et al. 2018), in two numbers.
+DISCREPANCY = {
+    "features": lambda p: (p["features"] - 1) ** 2 + p["classifiers"] * p["features"],
+    "classifiers": lambda p: (p["classifiers"] - p["features"]) ** 2,
+    "apart": lambda p: -3 * p["classifiers"] * p["features"],
+    "together": lambda p: p["classifiers"] * p["features"] ** 2,
+}
+
+
+def test_a_player_moves_by_each_of_its_costs_in_its_turn(float64):
+    """Two players with two costs each; the tuple moves from one point, momentum goes through all costs of a player."""
+    game = plain({"features": 0.5, "classifiers": 0.25}, DISCREPANCY)
+    game = game._replace(movers={"apart": "classifiers", "together": "features"})
+    assert game.players == ("features", "classifiers")
+    order = [("features", "classifiers"), "apart", *["together"] * 3]
+    momentum = dict.fromkeys(game.players, optax.sgd(0.1, momentum=0.5))
+    state, _ = simulate(game, alternating(momentum, order=order, fresh=False), 4)
+    f, c, trace = 0.5, 0.25, {"f": 0.0, "c": 0.0}
+    for _ in range(4):
+        slopes = 2 * (f - 1) + c, 2 * (c - f)
+        for player, slope in zip("fc", slopes, strict=True):
+            trace[player] = slope + 0.5 * trace[player]
+        f, c = f - 0.1 * trace["f"], c - 0.1 * trace["c"]
+        trace["c"] = -3 * f + 0.5 * trace["c"]
+        c -= 0.1 * trace["c"]
+        for _ in range(3):
+            trace["f"] = 2 * c * f + 0.5 * trace["f"]
+            f -= 0.1 * trace["f"]
+    np.testing.assert_allclose([state.params["features"], state.params["classifiers"]], [f, c], rtol=1e-12)
+    for rule in (simultaneous(momentum), alternating(momentum, order=order, adjust=consensus(0.1))):
+        with pytest.raises(ValueError, match=r"'\w+' owns the costs \['\w+', '\w+'\] and cannot move by all"):
+            simulate(game, rule, 1)
+
+
+def test_players_of_a_tuple_move_at_once_and_see_who_moved_before(float64):
+    pair = lambda p: p["a"] * p["b"]  # noqa: E731
+    game = plain({"a": 1.0, "b": 2.0, "c": 3.0}, {"a": pair, "b": pair, "c": lambda p: p["c"] * p["a"] * p["b"]})
+    state, _ = simulate(game, alternating(_sgd(0.1, "abc"), order=[("a", "b"), "c"]), 1)
+    found = [float(state.params[player]) for player in "abc"]
+    np.testing.assert_allclose(found, [1 - 0.2, 2 - 0.1, 3 - 0.1 * 0.8 * 1.9], rtol=1e-12)
+
+
+def test_turns_on_one_batch_have_noise_of_their_own():
+    """The first turn of each cost has the step's noise, as published; a cost's further turns have other noise."""
+
+    def cost(player):
+        def of(params, moment):
+            drawn = moment.net_state[player]["drawn"]
+            drawn = jnp.roll(drawn, 1).at[0].set(jax.random.normal(moment.key))
+            return params[player] * 0, Outcome({"drawn": drawn}, {"time": jnp.asarray(moment.step)})
+
+        return of
+
+    state = {player: {"drawn": jnp.zeros(3)} for player in "ab"}
+    game = Game(lambda key, batch: (dict.fromkeys("ab", jnp.ones(())), state), {"a": cost("a"), "b": cost("b")})
+    dynamics = alternating(_sgd(0.1), turns={"a": 3}, fresh=False)
+    assert dynamics.slices == 1
+    start = init_state(game, dynamics, jax.random.key(0), None).replace(step=jnp.int32(7))
+    key = jax.random.key(5)
+    end, metrics = dynamics.step(game, start, None, key)
+    a, b = (np.asarray(end.net_state[player]["drawn"]) for player in "ab")
+    first = float(jax.random.normal(key))
+    assert a[2] == b[0] == first and len({*a}) == 3, "newest first"
+    assert metrics["a/time"] == metrics["b/time"] == 7
+
+
 def test_wrong_players_are_an_error():
-    with pytest.raises(ValueError, match=r"players \['a'\], but the game has \['a', 'b'\]"):
+    with pytest.raises(ValueError, match=r"players \['a'\], but those who have a cost are \['a', 'b'\]"):
         simulate(bilinear(), simultaneous({"a": optax.sgd(0.1)}), 1)
     with pytest.raises(ValueError, match=r"alternating: the player 'c' is not in the game, which has \['a', 'b'\]"):
         alternating(_sgd(0.1), turns={"c": 2})
-    with pytest.raises(ValueError, match="must name each"):
-        alternating(_sgd(0.1), order=("a",))
+    with pytest.raises(ValueError, match=r"must name each of the costs, and lacks \['b'\]"):
+        simulate(bilinear(), alternating(_sgd(0.1), order=("a",)), 1)
+    with pytest.raises(ValueError, match="a cost of the order of play is 'c', expected one of"):
+        simulate(bilinear(), alternating(_sgd(0.1), order=("a", "c", "b")), 1)
     with pytest.raises(ValueError, match="turns of a is 0, expected at least 1"):
         alternating(_sgd(0.1), turns={"a": 0})

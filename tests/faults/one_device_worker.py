@@ -22,11 +22,11 @@ def main(device: int) -> None:
     assert jax.device_count() == 4
     axis = parallel.axis_name()
 
-    def cost(params, net_state, batch, key):
+    def cost(params, moment):
         mine = global_index(2, axis) % 4 == device
-        bad = jnp.where(mine.any() & (net_state["one"]["seen"] == 2), jnp.nan, 0.0)
+        bad = jnp.where(mine.any() & (moment.net_state["one"]["seen"] == 2), jnp.nan, 0.0)
         value = jnp.square(params["one"] - batch.x).mean() + bad * params["one"].sum()
-        seen = jax.lax.pmean(net_state["one"]["seen"] + 1, axis)
+        seen = jax.lax.pmean(moment.net_state["one"]["seen"] + 1, axis)
         return value, Outcome({"seen": seen}, {})
 
     game = Game(lambda key, batch: ({"one": jnp.ones(3)}, {"one": {"seen": jnp.zeros(())}}), {"one": cost})

@@ -124,8 +124,8 @@ def test_a_batch_too_large_for_the_memory(tmp_path, monkeypatch):
     """A real allocation of 32 TB in the step, and the system's own MemoryError on the host."""
 
     def huge(game):
-        def cost(params, net_state, batch, key):
-            value, outcome = game.costs["generator"](params, net_state, batch, key)
+        def cost(params, moment):
+            value, outcome = game.costs["generator"](params, moment)
             scores = jnp.broadcast_to(params["generator"]["Dense_0"]["bias"], (2**20, 2**20, 8))  # 32 TB once sorted
             return value + jnp.sort(scores, axis=0)[0].sum(), outcome
 
@@ -150,8 +150,8 @@ def test_a_batch_too_large_for_the_memory(tmp_path, monkeypatch):
 def test_a_long_run_stays_as_small_as_it_was(tmp_path):
     """Memory, open files and checkpoints over 10^5 steps of a toy game."""
 
-    def cost(params, net_state, batch, key):
-        return jnp.square(params["one"] - batch.x.mean()) + 0 * jax.random.normal(key), Outcome({}, {})
+    def cost(params, moment):
+        return jnp.square(params["one"] - moment.batch.x.mean()) + 0 * jax.random.normal(moment.key), Outcome({}, {})
 
     game = Game(lambda key, batch: ({"one": jnp.zeros(())}, {"one": {}}), {"one": cost})
     data = Dataset(np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32))

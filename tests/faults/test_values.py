@@ -27,9 +27,9 @@ def _spoiled(player, place, value, when):
     """The game whose player meets the value in every step of which `when(key)` holds."""
 
     def wrap(game):
-        def cost(params, net_state, batch, key):
-            found, outcome = game.costs[player](params, net_state, batch, key)
-            bad = jnp.where(when(key), value, 0.0)
+        def cost(params, moment):
+            found, outcome = game.costs[player](params, moment)
+            bad = jnp.where(when(moment.key), value, 0.0)
             if place == "cost":
                 found = found + bad
             elif place == "gradient":

@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from ganjax.core import Batch, Judgement, noise
+from ganjax.core import Batch, Judgement, Moment, noise
 from ganjax.dynamics import alternating, simultaneous, vector_field
 from ganjax.games import gan, normal_prior, sampler, uniform_prior
 from ganjax.losses import LOSSES
@@ -67,10 +67,10 @@ def test_costs_are_the_losses_of_the_two_networks():
     real_logits, d_new = Discriminator().apply(d, batch.x, train=True, mutable="batch_stats")
     fake_logits, d_new = Discriminator().apply(d | d_new, fake, train=True, mutable="batch_stats")
 
-    cost, outcome = game.costs["discriminator"](state.params, state.net_state, batch, key)
+    cost, outcome = game.costs["discriminator"](state.params, Moment(state.net_state, batch, key))
     np.testing.assert_allclose(cost, (nn.softplus(-real_logits) + nn.softplus(fake_logits)).mean(), rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), outcome.net_state, d_new)
-    cost, outcome = game.costs["generator"](state.params, state.net_state, batch, key)
+    cost, outcome = game.costs["generator"](state.params, Moment(state.net_state, batch, key))
     np.testing.assert_allclose(cost, nn.softplus(-fake_logits).mean(), rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), outcome.net_state, g_new)
 
@@ -84,7 +84,7 @@ def test_a_turn_moves_its_own_player_alone():
     for player, other in (("discriminator", "generator"), ("generator", "discriminator")):
         field = jax.jit(
             lambda state, player=player: vector_field(
-                game, state.params, state.net_state, batch, jax.random.key(2), players=(player,)
+                game, state.params, Moment(state.net_state, batch, jax.random.key(2)), costs=(player,)
             )
         )(state)
         assert set(field.gradients) == {player}
@@ -116,13 +116,15 @@ def test_spectral_norm_is_in_the_forward_pass_and_leaves_kernels_alone():
     game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral=spectral_norm(steps=50))
     batch, key = _batch(), jax.random.key(3)
     _, state = _start(game, batch)
-    cost = game.costs["discriminator"](state.params, state.net_state, batch, key)[0]
+    cost = game.costs["discriminator"](state.params, Moment(state.net_state, batch, key))[0]
     params = dict(state.params)
     params["discriminator"] = jax.tree.map(lambda w: 7 * w if w.ndim == 2 else w, params["discriminator"])
-    np.testing.assert_allclose(game.costs["discriminator"](params, state.net_state, batch, key)[0], cost, rtol=1e-4)
+    np.testing.assert_allclose(
+        game.costs["discriminator"](params, Moment(state.net_state, batch, key))[0], cost, rtol=1e-4
+    )
     plain = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR)
     stats = {p: {"batch_stats": s["batch_stats"]} for p, s in state.net_state.items()}
-    assert abs(plain.costs["discriminator"](state.params, stats, batch, key)[0] - cost) > 1e-3
+    assert abs(plain.costs["discriminator"](state.params, Moment(stats, batch, key))[0] - cost) > 1e-3
 
 
 def test_labels_reach_both_networks():
@@ -136,7 +138,7 @@ def test_labels_reach_both_networks():
     other = batch._replace(label=(batch.label + 1) % 4)
     for player in game.players:
         cost = jax.jit(game.costs[player])
-        costs = [cost(state.params, state.net_state, b, key)[0] for b in (batch, other)]
+        costs = [cost(state.params, Moment(state.net_state, b, key))[0] for b in (batch, other)]
         assert abs(costs[0] - costs[1]) > 1e-6
 
 
@@ -159,7 +161,7 @@ def test_simultaneous_play_shares_the_generators_forward_pass():
     _, state = _start(game, batch)
 
     def dots(players):
-        field = jax.jit(lambda p, s: vector_field(game, p, s, batch, key, players=players).gradients)
+        field = jax.jit(lambda p, s: vector_field(game, p, Moment(s, batch, key), costs=players).gradients)
         return field.lower(state.params, state.net_state).compile().cost_analysis()["flops"]
 
     both, apart = dots(None), dots(("discriminator",)) + dots(("generator",))
@@ -231,7 +233,7 @@ def test_a_batch_of_integers_is_refused_where_it_enters(dtype):
     params, net_state = jax.eval_shape(game.init, jax.random.key(0), batch)
     for player in game.players:
         with pytest.raises(TypeError, match=sentence):
-            jax.eval_shape(game.costs[player], params, net_state, pixels, jax.random.key(0))
+            jax.eval_shape(game.costs[player], params, Moment(net_state, pixels, jax.random.key(0)))
     labelled = _batch(labelled=True)
     with pytest.raises(TypeError, match="labels are float32, expected integers"):
         _start(game, labelled._replace(label=labelled.label.astype(jnp.float32)))

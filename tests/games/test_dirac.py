@@ -7,7 +7,7 @@ import optax
 import pytest
 from scipy.integrate import quad, solve_ivp
 
-from ganjax.core import Game, Outcome
+from ganjax.core import Game, Moment, Outcome
 from ganjax.dynamics import (
     View,
     alternating,
@@ -69,7 +69,7 @@ def _gradients(game, theta, psi, adjust=()):
     """`(v_theta, v_psi)` at each of the points, [2, ...]."""
 
     def at(theta, psi):
-        field = adjusted(View(game, NO_STATE, None, KEY(0)), _point(theta, psi), adjust, ((),) * len(adjust))
+        field = adjusted(View(game, Moment(NO_STATE, None, KEY(0))), _point(theta, psi), adjust, ((),) * len(adjust))
         return jnp.stack([field.gradients["generator"], field.gradients["discriminator"]])
 
     return np.asarray(jax.jit(jax.vmap(at, out_axes=1))(jnp.asarray(theta, float), jnp.asarray(psi, float)))
@@ -81,7 +81,9 @@ def _flow_eigenvalues(game, adjust=(), at=(0.0, 0.0)):
 
 
 def _field_jacobian(game, adjust, at):
-    return np.asarray(jax.jit(lambda z: field_jacobian(View(game, NO_STATE, None, KEY(0)), _point(*z), adjust))(at))
+    return np.asarray(
+        jax.jit(lambda z: field_jacobian(View(game, Moment(NO_STATE, None, KEY(0))), _point(*z), adjust))(at)
+    )
 
 
 def _ordered(pair):
@@ -209,7 +211,7 @@ def test_spectral_normalisation_of_one_number_leaves_nothing_to_learn():
     """`D(x) = x psi / |psi|` depends on the sign of psi alone; without the gradient through |psi| it would not show."""
 
     def normalised(norm):
-        def cost(params, net_state, batch, key):
+        def cost(params, moment):
             theta, psi = params["generator"], params["discriminator"]
             return -optax.losses.sigmoid_binary_cross_entropy(psi / norm(psi) * theta, jnp.ones(())), Outcome({}, {})
 
@@ -252,7 +254,7 @@ def _sweep(build, values):
 
     def at(value):
         game, adjust = build(value)
-        return -field_jacobian(View(game, NO_STATE, None, KEY(0)), _point(0.0, 0.0), adjust)
+        return -field_jacobian(View(game, Moment(NO_STATE, None, KEY(0))), _point(0.0, 0.0), adjust)
 
     return np.stack([_ordered(np.linalg.eigvals(j)) for j in np.asarray(jax.jit(jax.vmap(at))(jnp.asarray(values)))])
 
@@ -555,6 +557,6 @@ def test_regularised_play_converges_and_the_rest_does_not():
 
 def test_vector_field_moves_nobody_else():
     """The penalty is the discriminator's: the generator's gradient does not see it."""
-    field = [vector_field(dirac_gan(penalty=p), _point(1.0, 2.0), NO_STATE, None, KEY(0)) for p in (None, "r1")]
+    field = [vector_field(dirac_gan(penalty=p), _point(1.0, 2.0), Moment(NO_STATE, None, KEY(0))) for p in (None, "r1")]
     assert field[0].gradients["generator"] == field[1].gradients["generator"]
     np.testing.assert_allclose(field[1].gradients["discriminator"] - field[0].gradients["discriminator"], 2.0)

@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from ganjax.core import Batch
+from ganjax.core import Batch, Moment
 from ganjax.dynamics import simultaneous, vector_field
 from ganjax.games import classification
 from ganjax.training import simulate
@@ -28,11 +28,11 @@ def test_the_field_of_a_linear_classifier_by_hand(float64):
     x, hot = np.asarray(batch.x), np.eye(3)[np.asarray(batch.label)]
     logits = x @ weights["kernel"] + weights["bias"]
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    field = vector_field(game, params, net_state, batch, jax.random.key(1))
+    field = vector_field(game, params, Moment(net_state, batch, jax.random.key(1)))
     gradients = field.gradients["classifier"]
     np.testing.assert_allclose(gradients["kernel"], x.T @ (p - hot) / 4, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(gradients["bias"], (p - hot).mean(0), rtol=1e-6, atol=1e-9)
-    value, outcome = game.costs["classifier"](params, net_state, batch, jax.random.key(1))
+    value, outcome = game.costs["classifier"](params, Moment(net_state, batch, jax.random.key(1)))
     np.testing.assert_allclose(value, -np.log(p[np.arange(4), batch.label]).mean(), rtol=1e-6)
     np.testing.assert_allclose(outcome.metrics["accuracy"], (p.argmax(1) == np.asarray(batch.label)).mean())
 
@@ -49,11 +49,11 @@ class Normed(nn.Module):
 def test_statistics_move_with_the_batch_and_dropout_with_the_key():
     game, batch = classification(Normed()), _batch()
     params, net_state = game.init(jax.random.key(0), batch)
-    one, outcome = game.costs["classifier"](params, net_state, batch, KEY)
-    other, _ = game.costs["classifier"](params, net_state, batch, jax.random.key(2))
+    one, outcome = game.costs["classifier"](params, Moment(net_state, batch, KEY))
+    other, _ = game.costs["classifier"](params, Moment(net_state, batch, jax.random.key(2)))
     mean = outcome.net_state["batch_stats"]["BatchNorm_0"]["mean"]
     np.testing.assert_allclose(mean, 0.1 * np.asarray(batch.x).mean(0), rtol=1e-6)
-    elsewhere, _ = game.costs["classifier"](params, net_state, batch._replace(position=batch.position + 4), KEY)
+    elsewhere, _ = game.costs["classifier"](params, Moment(net_state, batch._replace(position=batch.position + 4), KEY))
     assert len({float(one), float(other), float(elsewhere)}) == 3, "of other examples, other units are dropped"
 
 
@@ -62,7 +62,7 @@ def test_it_learns_what_is_separable():
     x = jnp.array([[4.0, 0.0], [-2.0, 3.5], [-2.0, -3.5], [3.0, 0.0]])
     batch = Batch(x, jnp.array([0, 1, 2, 0], jnp.int32), jnp.arange(4, dtype=jnp.int32))
     state, _ = simulate(game, dynamics, 100, batch=batch)
-    value, outcome = game.costs["classifier"](state.params, state.net_state, batch, jax.random.key(0))
+    value, outcome = game.costs["classifier"](state.params, Moment(state.net_state, batch, jax.random.key(0)))
     assert float(outcome.metrics["accuracy"]) == 1 and float(value) < 0.01
 
 

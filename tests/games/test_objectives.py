@@ -10,7 +10,7 @@ import pytest
 from flax import linen as nn
 
 from ganjax.config import GanConfig
-from ganjax.core import Batch, Judgement, noise
+from ganjax.core import Batch, Judgement, Moment, noise
 from ganjax.dynamics import alternating, clipped, simultaneous, vector_field
 from ganjax.games import code_prior, gan, normal_prior
 from ganjax.games.adversarial import options
@@ -47,7 +47,7 @@ def _start(game, batch):
 
 
 def _cost(game, player, state, batch, key=KEY):
-    return jax.jit(game.costs[player])(state.params, state.net_state, batch, key)
+    return jax.jit(game.costs[player])(state.params, Moment(state.net_state, batch, key))
 
 
 def _play(state, batch, discriminator=CRITIC):
@@ -86,7 +86,7 @@ def test_a_penalty_can_be_lazy():
         got.append(outcome.metrics["penalty"])
         state = replace(state, net_state={**state.net_state, "discriminator": outcome.net_state})
     np.testing.assert_allclose(got, np.array([3, 0, 0, 3, 0, 0, 3]) * np.asarray(full), rtol=1e-5)
-    slope = jax.jit(jax.grad(lambda p: game.costs["discriminator"](p, state.net_state, batch, KEY)[0]))
+    slope = jax.jit(jax.grad(lambda p: game.costs["discriminator"](p, Moment(state.net_state, batch, KEY))[0]))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope(state.params)))
 
 
@@ -164,7 +164,7 @@ def test_packs_are_joined_and_the_penalty_is_on_a_pack():
     np.testing.assert_allclose(cost, expected, rtol=1e-5)
     np.testing.assert_allclose(_cost(game, "generator", state, batch)[0], jax.nn.softplus(-lies).mean(), rtol=1e-5)
     with pytest.raises(ValueError, match="batch of 7 cannot be packed by 2"):
-        game.costs["generator"](state.params, state.net_state, _batch(7), KEY)
+        game.costs["generator"](state.params, Moment(state.net_state, _batch(7), KEY))
     with pytest.raises(ValueError, match="expected data without labels"):
         game.init(KEY, _batch(labelled=True))
 
@@ -185,7 +185,9 @@ def test_a_cost_of_fakes_pays_no_pass_over_real_examples():
     state = _start(game, batch)
 
     def flops(game):
-        field = jax.jit(lambda p: vector_field(game, p, state.net_state, batch, KEY, players=("generator",)).gradients)
+        field = jax.jit(
+            lambda p: vector_field(game, p, Moment(state.net_state, batch, KEY), costs=("generator",)).gradients
+        )
         return field.lower(state.params).compile().cost_analysis()["flops"]
 
     assert flops(game) < 0.8 * flops(both)
@@ -266,8 +268,8 @@ def test_noise_falls_on_whom_it_should():
         net_state = state.net_state
         if turns is not None:
             net_state = {**net_state, "discriminator": {"turns": jnp.asarray(turns)}}
-        real = game.costs["discriminator"](state.params, net_state, batch, KEY)[0]
-        fake = game.costs["generator"](state.params, net_state, batch, KEY)[0]
+        real = game.costs["discriminator"](state.params, Moment(net_state, batch, KEY))[0]
+        fake = game.costs["generator"](state.params, Moment(net_state, batch, KEY))[0]
         return np.array([real, fake]) * np.sqrt(len(batch.x))  # N(0, std^2) plus what is there without noise
 
     rest = seen()
@@ -341,7 +343,8 @@ def test_kept_fakes():
         GENERATOR.apply({"params": state[0]["generator"]}, noise(PRIOR, KEY, batch.position), train=True)
     )
     seen.clear()
-    _, outcome = game.costs["discriminator"](*state, batch, KEY)
+    params, net_state = state
+    _, outcome = game.costs["discriminator"](params, Moment(net_state, batch, KEY))
     shown, after = np.asarray(seen[1]), np.asarray(outcome.net_state["pool"])
     rows = lambda a, b: (np.abs(a[:, None] - b[None]).max(-1) < 1e-5).any(1)  # noqa: E731
     old, new = rows(shown, before), rows(shown, fresh)
@@ -349,11 +352,12 @@ def test_kept_fakes():
     assert rows(after, np.concatenate([before, fresh])).all()
     assert rows(fresh, after).sum() == old.sum() and rows(before, after).sum() == 20 - old.sum()
     seen.clear()
-    game.costs["generator"](*state, batch, KEY)
+    game.costs["generator"](params, Moment(net_state, batch, KEY))
     np.testing.assert_allclose(seen[1], fresh, rtol=1e-5)
     small = gan(GENERATOR, CRITIC, loss, prior=PRIOR, fakes_kept=4)
+    params, net_state = small.init(jax.random.key(1), batch)
     with pytest.raises(ValueError, match="fakes_kept is 4, expected at least the batch size, 8"):
-        small.costs["discriminator"](*small.init(jax.random.key(1), batch), batch, KEY)
+        small.costs["discriminator"](params, Moment(net_state, batch, KEY))
 
 
 def test_every_device_keeps_the_same_pool():
@@ -362,10 +366,10 @@ def test_every_device_keeps_the_same_pool():
     shared = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, fakes_kept=20, axis_name="devices")
     batch = _batch()
     params, net_state = game.init(jax.random.key(1), batch)
-    cost, outcome = game.costs["discriminator"](params, net_state, batch, KEY)
+    cost, outcome = game.costs["discriminator"](params, Moment(net_state, batch, KEY))
     halves = Batch(batch.x.reshape(4, 2, 2).swapaxes(0, 1), None, batch.position.reshape(4, 2).T)
     mapped = jax.vmap(
-        lambda b: shared.costs["discriminator"](params, net_state, b, KEY),
+        lambda b: shared.costs["discriminator"](params, Moment(net_state, b, KEY)),
         axis_name="devices",
         in_axes=(Batch(0, None, 0),),
     )

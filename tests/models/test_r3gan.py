@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from ganjax.core import Batch
+from ganjax.core import Batch, Moment
 from ganjax.data import load
 from ganjax.errors import ConfigError, DataError
 from ganjax.models import r3gan
@@ -260,7 +260,7 @@ def test_what_the_recipe_remembers(recipe, options, entries):
 
     def begin():
         params, net_state = setup.game.init(jax.random.key(0), batch)
-        cost, outcome = setup.game.costs["discriminator"](params, net_state, batch, jax.random.key(1))
+        cost, outcome = setup.game.costs["discriminator"](params, Moment(net_state, batch, jax.random.key(1)))
         return net_state["discriminator"], outcome.net_state, setup.dynamics.init(params), cost
 
     before, after, dynamics, cost = jax.eval_shape(begin)

@@ -195,8 +195,8 @@ def test_a_stopped_run_leaves_no_thread(tmp_path):
 def test_a_rejected_step_is_blamed_on_its_own_examples(tmp_path, how):
     """The fifth rejected step is played again with what it saw: both leaves are bad in some steps, one in others."""
 
-    def cost(params, net_state, batch, key):
-        bad = jnp.where(batch.x.max() > 250 / 127.5 - 1, jnp.nan, 1.0)
+    def cost(params, moment):
+        bad = jnp.where(moment.batch.x.max() > 250 / 127.5 - 1, jnp.nan, 1.0)
         return params["one"]["a"] + params["one"]["b"] * bad, Outcome({}, {})
 
     game = Game(lambda key, batch: ({"one": {"a": jnp.ones(()), "b": jnp.ones(())}}, {"one": {}}), {"one": cost})

@@ -87,11 +87,11 @@ def _game():
     """Every player descends a quadratic that the batch shifts; the first has statistics, and the plan."""
 
     def cost(player):
-        def of(params, net_state, batch, key):
-            w, own = params[player], net_state[player]
+        def of(params, moment):
+            w, own = params[player], moment.net_state[player]
             if player == "moments":
-                own = own | {"mean": 0.9 * own["mean"] + 0.1 * batch.x.mean(0), "last": w - 1}
-            return jnp.square(w - batch.x.mean(0)).sum(), Outcome(own, {})
+                own = own | {"mean": 0.9 * own["mean"] + 0.1 * moment.batch.x.mean(0), "last": w - 1}
+            return jnp.square(w - moment.batch.x.mean(0)).sum(), Outcome(own, {})
 
         return of
 

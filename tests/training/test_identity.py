@@ -25,8 +25,8 @@ DATA = Dataset(np.arange(16, dtype=np.float32).reshape(8, 2))
 def _setup(*, eta=0.1, pull=1.0, play=simultaneous, data=DATA, batch_size=2, average=None):
     """One player that follows the mean of its data."""
 
-    def cost(params, net_state, batch, key):
-        return pull * jnp.square(params["one"][None] - batch.x).mean(), Outcome({}, {})
+    def cost(params, moment):
+        return pull * jnp.square(params["one"][None] - moment.batch.x).mean(), Outcome({}, {})
 
     game = Game(lambda key, batch: ({"one": jnp.zeros(2)}, {"one": {}}), {"one": cost})
     averages = {} if average is None else {"mean": Averaged("one", average)}

@@ -20,8 +20,8 @@ from ganjax.training.checkpoint import BEST, Checkpoints, latest_step
 def _setup():
     """One number that moves by the mean of its batch, about -1 a step."""
 
-    def cost(params, net_state, batch, key):
-        return params["one"] * batch.x.mean(), Outcome({}, {})
+    def cost(params, moment):
+        return params["one"] * moment.batch.x.mean(), Outcome({}, {})
 
     game = Game(lambda key, batch: ({"one": jnp.zeros(())}, {"one": {}}), {"one": cost})
     x = np.random.default_rng(0).normal(1, 0.1, (40, 2)).astype(np.float32)

@@ -110,9 +110,9 @@ def test_rejected_steps_are_the_same_however_a_run_is_cut(tmp_path, as_users):
     setup = _setup()
     play, bad = setup.game.costs["generator"], [jax.random.fold_in(Keys.of(0).steps, k) for k in (2, 8, 9)]
 
-    def cost(params, net_state, batch, key):
-        value, outcome = play(params, net_state, batch, key)
-        hit = (jax.random.key_data(key)[None] == jax.random.key_data(jax.numpy.stack(bad))).all(1).any()
+    def cost(params, moment):
+        value, outcome = play(params, moment)
+        hit = (jax.random.key_data(moment.key)[None] == jax.random.key_data(jax.numpy.stack(bad))).all(1).any()
         return value + jax.numpy.where(hit, jax.numpy.nan, 0.0), outcome
 
     setup = setup._replace(game=setup.game._replace(costs=setup.game.costs | {"generator": cost}))
@@ -263,9 +263,9 @@ def test_tensorboard_reads_the_metrics(tmp_path):
 
 
 def test_divergence_ends_the_run_with_its_metrics_on_disk(tmp_path):
-    def cost(params, net_state, batch, key):
+    def cost(params, moment):
         wall = jax.numpy.where(params["one"] < -0.5, jax.numpy.nan, 1.0)
-        return params["one"] * batch.x.mean() * wall, Outcome({}, {})
+        return params["one"] * moment.batch.x.mean() * wall, Outcome({}, {})
 
     game = Game(lambda key, batch: ({"one": jax.numpy.zeros(())}, {"one": {}}), {"one": cost})
     dataset = Dataset(np.ones((20, 2), np.float32) * np.array([1, 3], np.float32))
@@ -292,8 +292,8 @@ def test_whose_memory_overflowed(tmp_path, what):
     play, sentence = OVERFLOWS[what]
 
     def cost(scale, player):
-        def of(params, net_state, batch, key):
-            return scale * params[player] * batch.x.mean(), Outcome({}, {})
+        def of(params, moment):
+            return scale * params[player] * moment.batch.x.mean(), Outcome({}, {})
 
         return of
 

@@ -77,8 +77,8 @@ def test_what_is_kept():
 def test_a_drawn_batch_is_fresh_each_step_and_the_same_each_run():
     """Each player descends the batch's value: the path is its cumulative sum."""
 
-    def cost(params, net_state, batch, key):
-        return params["a"] * batch, Outcome({}, {})
+    def cost(params, moment):
+        return params["a"] * moment.batch, Outcome({}, {})
 
     game = Game(lambda key, batch: ({"a": jnp.zeros(())}, {"a": {}}), {"a": cost})
 
@@ -105,8 +105,8 @@ def test_a_run_that_overflows_says_so():
 def test_a_step_rejected_now_and_then_says_since_when():
     """Wherever the batch is below -1/2."""
 
-    def cost(params, net_state, batch, key):
-        return params["a"] * jnp.where(batch < -0.5, jnp.nan, -1.0), Outcome({}, {})
+    def cost(params, moment):
+        return params["a"] * jnp.where(moment.batch < -0.5, jnp.nan, -1.0), Outcome({}, {})
 
     game = Game(lambda key, batch: ({"a": jnp.zeros(())}, {"a": {}}), {"a": cost})
     dynamics = simultaneous({"a": optax.sgd(1.0)})

@@ -18,8 +18,8 @@ SGD = {"one": optax.sgd(0.25)}
 def _game(start, cost=lambda z: jnp.square(z - 3), metrics=None, net_state=None):
     """One player, whose parameter is to be 3."""
 
-    def of(params, net_state, batch, key):
-        return cost(params["one"]["z"]), Outcome(net_state["one"], {} if metrics is None else metrics)
+    def of(params, moment):
+        return cost(params["one"]["z"]), Outcome(moment.net_state["one"], {} if metrics is None else metrics)
 
     return Game(
         lambda key, batch: ({"one": {"z": start}}, {"one": {} if net_state is None else net_state}), {"one": of}
@@ -55,9 +55,9 @@ def test_a_cost_that_is_no_scalar_with_an_outcome():
         (
             lambda *_: (jnp.zeros(3), Outcome({}, {})),
             ValueError,
-            r"cost of the player 'one' has shape \(3,\).*its mean",
+            r"the cost 'one' has shape \(3,\).*its mean",
         ),
-        (lambda *_: jnp.zeros(()), TypeError, r"cost of the player 'one' returns a .*, expected \(scalar, Outcome"),
+        (lambda *_: jnp.zeros(()), TypeError, r"the cost 'one' returns a .*, expected \(scalar, Outcome"),
     ):
         game = Game(lambda key, batch: ({"one": 1.0}, {"one": {}}), {"one": cost})
         with pytest.raises(error, match=sentence):

@@ -15,11 +15,11 @@ def _noisy_game(nan_at=None, player="a"):
     """Each player descends `own * draw`, where the draw comes from the step's key; NaN at one key if asked."""
 
     def cost(own):
-        def value(params, net_state, batch, key):
-            draw = jax.random.normal(key)
+        def value(params, moment):
+            draw = jax.random.normal(moment.key)
             if nan_at is not None and own == player:
-                draw = jnp.where((jax.random.key_data(key) == jax.random.key_data(nan_at)).all(), jnp.nan, draw)
-            return params[own] * draw, Outcome({"seen": net_state[own]["seen"] + 1}, {"draw": draw})
+                draw = jnp.where((jax.random.key_data(moment.key) == jax.random.key_data(nan_at)).all(), jnp.nan, draw)
+            return params[own] * draw, Outcome({"seen": moment.net_state[own]["seen"] + 1}, {"draw": draw})
 
         return value
 

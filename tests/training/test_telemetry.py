@@ -14,10 +14,10 @@ from ganjax.training.telemetry import telemetry
 def test_lengths_of_the_gradients(monkeypatch):
     """Costs `w . mean(x)` and `3 |w|^2 / 2`: their gradients are mean(x) of the first examples, and 3 w."""
 
-    def first(params, net_state, batch, key):
-        return (params["a"] * batch.x.mean(0)).sum(), Outcome({}, {})
+    def first(params, moment):
+        return (params["a"] * moment.batch.x.mean(0)).sum(), Outcome({}, {})
 
-    def second(params, net_state, batch, key):
+    def second(params, moment):
         return 1.5 * (params["b"] ** 2).sum(), Outcome({}, {})
 
     def init(key, batch):

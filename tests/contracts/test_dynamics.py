@@ -312,7 +312,10 @@ def test_nobody_moves_by_what_another_pays(dynamics_name, game_name, adjust):
     chex.assert_trees_all_close(plain, staked, rtol=1e-4, atol=1e-6)
 
 
-SHARED = [(d, "none") for d in DYNAMICS] + [("simultaneous", a) for a in ADJUSTMENTS if a != "none"]
+# Rules that look at the field inside another look; the others' averages are those of `View`, and of make test-all.
+INSIDE = ("lola", "unrolled", "competitive")
+SHARED = [(d, "none") for d in DYNAMICS if FULL or d in (*PLAIN, *INSIDE)]
+SHARED += [("simultaneous", a) for a in ADJUSTMENTS if a != "none"]
 
 
 @pytest.mark.parametrize("dynamics_name, adjust", SHARED)

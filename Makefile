@@ -13,7 +13,7 @@ demo: $(READY)
 
 SUITE := $(BIN)/python -m pytest -n auto --dist worksteal --nbmake --nbmake-timeout=300 tests notebooks
 
-## make test: everything that a change can break, in its cheapest form, notebooks included; about 18 minutes on 2 cores
+## make test: everything that a change can break, in its cheapest form, notebooks included; about 13 minutes on 2 cores
 test: $(READY)
 	GANJAX_SMOKE=1 $(SUITE)
 
@@ -84,7 +84,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "ganjax needs Python 3.11 or newer, $(PYTHON) is older; use: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

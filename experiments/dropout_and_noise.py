@@ -150,8 +150,8 @@ def _train(config: Config, remedy: Remedy, data: Array) -> dict[str, Any]:
     hidden = (config.width,) * 2
     generator = mlp.Generator((2,), hidden, output=mlp.identity, initialisation="uniform")
     discriminator = mlp.Discriminator(hidden, dropout=remedy.dropout, initialisation="uniform")
-    last = 0.8 * config.steps * config.turns
-    falls = lambda turns: remedy.instance * jnp.maximum(1 - turns / last, 0)  # noqa: E731
+    last = 0.8 * config.steps
+    falls = lambda step: remedy.instance * jnp.maximum(1 - step / last, 0)  # noqa: E731
     prior = normal_prior(2)
     game = gan(
         generator, discriminator, LOSSES[remedy.loss], prior=prior, output_noise=remedy.output,

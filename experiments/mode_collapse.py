@@ -214,8 +214,8 @@ def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) 
     generator = mlp.Generator(shape, task.hidden, **task.generator)
     discriminator = mlp.Discriminator(task.hidden, minibatch=remedy.minibatch, group=GROUP, **task.discriminator)
     prior, deviation = normal_prior(task.latent), float(task.data.std())
-    last = 0.8 * config.steps * remedy.turns
-    fades = lambda turns: remedy.noise * deviation * jnp.maximum(1 - turns / last, 0)  # noqa: E731
+    last = 0.8 * config.steps
+    fades = lambda step: remedy.noise * deviation * jnp.maximum(1 - step / last, 0)  # noqa: E731
     game = gan(
         generator, discriminator, LOSSES[remedy.loss], prior=prior, penalties=remedy.penalties, packing=remedy.packing,
         instance_noise=fades if remedy.noise else 0.0, fakes_kept=remedy.fakes_kept,

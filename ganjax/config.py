@@ -131,7 +131,7 @@ class GanConfig(TrainConfig):
     penalty_weight: float = 10.0
     """Weight of the penalty: lambda, or gamma of R1 and R2."""
     penalty_every: int = 1
-    """Turns between two applications of the penalty, which then weighs as much more."""
+    """Steps from one application of the penalty to the next; it then weighs as much more, in every turn of the step."""
     packing: int = 1
     """Examples that the discriminator judges at once (PacGAN)."""
     instance_noise: float = 0.0

@@ -194,6 +194,22 @@ def global_index(size: int, axis_name: str | None) -> Array:
     return index * jax.lax.axis_size(axis_name) + jax.lax.axis_index(axis_name)
 
 
+def everyone(axis_name: str | None, x: Array) -> Array:
+    """The examples of all devices, each of which has every one of them, in the order of the whole batch: [B n, ...].
+
+    For what couples the examples of a batch: a matching loss, a distance of distributions. A game that uses it takes no
+    micro-batches, which would each be a batch of their own.
+
+    Args:
+        x: [B, ...], of this device.
+        axis_name: the mapped axis that shares the batch; None on one device.
+    """
+    if axis_name is None:
+        return x
+    dealt = jax.lax.all_gather(x, axis_name, axis=1)  # [B, n, ...]: example j n + d lies at (j, d)
+    return dealt.reshape(-1, *x.shape[1:])
+
+
 class Judgement(NamedTuple):
     """All that a discriminator with further outputs says of a batch; one without returns its logits alone."""
 

@@ -20,7 +20,7 @@ from ganjax.checks import check_range
 from ganjax.core import Array, Key, PyTree
 
 Critic = Callable[[Array], Array]  # x [B, ...] -> logits [B, ...], example by example, the weights fixed
-Weight = float | Array | Callable[[Array], Array | float]  # or a schedule: the discriminator's turns so far -> weight
+Weight = float | Array | Callable[[Array | int], Array | float]  # or a schedule: the step, scalar int32 -> weight
 
 
 class Penalty(NamedTuple):
@@ -29,7 +29,7 @@ class Penalty(NamedTuple):
     # (critic, x_real [B, ...], x_fake [B, ...], keys [B]) -> [B] float32 or wider, one value and one key per example
     values: Callable[[Critic, Array, Array, Array], Array]
     weight: Weight
-    every: int = 1  # lazy: at every k-th own turn with k times the weight (Karras et al. 2020, section 3.1)
+    every: int = 1  # lazy: in all turns of every k-th step with k times the weight (Karras et al. 2020, 3.1)
     on_examples: bool = False  # it judges x_real or x_fake themselves, as the loss does
 
 
@@ -46,7 +46,7 @@ def gradient_penalty(
         weight: lambda.
         target: the slope asked for.
         one_sided: ask for slopes of at most the target.
-        every: turns between two applications.
+        every: steps from one application to the next.
     """
     check_range("gradient_penalty", 0, target=target)
 
@@ -75,7 +75,7 @@ def dragan(
         std: of the noise, in the units of the data; the paper's c is its square.
         target: the slope asked for.
         one_sided: ask for slopes of at most the target.
-        every: turns between two applications.
+        every: steps from one application to the next.
     """
     check_range("dragan", 0, std=std, target=target)
 
@@ -95,7 +95,7 @@ def r1(weight: Weight = 10.0, *, every: int = 1) -> Penalty:
 
     Args:
         weight: gamma.
-        every: turns between two applications; 16 in StyleGAN2.
+        every: steps from one application to the next; 16 in StyleGAN2.
     """
     return _penalty(
         lambda critic, x_real, x_fake, keys: _half_square(_gradient(critic, x_real)), weight, every, on_examples=True
@@ -107,7 +107,7 @@ def r2(weight: Weight = 10.0, *, every: int = 1) -> Penalty:
 
     Args:
         weight: gamma.
-        every: turns between two applications.
+        every: steps from one application to the next.
     """
     return _penalty(
         lambda critic, x_real, x_fake, keys: _half_square(_gradient(critic, x_fake)), weight, every, on_examples=True
@@ -121,7 +121,7 @@ def zero_centred(weight: Weight = 10.0, *, every: int = 1) -> Penalty:
 
     Args:
         weight: twice the paper's lambda.
-        every: turns between two applications.
+        every: steps from one application to the next.
     """
 
     def values(critic: Critic, x_real: Array, x_fake: Array, keys: Array) -> Array:
@@ -166,7 +166,7 @@ def consistency(
     Args:
         weight: lambda.
         augment: T, `(key, x of one example) -> x` of the same shape.
-        every: turns between two applications.
+        every: steps from one application to the next.
     """
 
     def values(critic: Critic, x_real: Array, x_fake: Array, keys: Array) -> Array:

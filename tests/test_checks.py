@@ -141,9 +141,12 @@ def test_a_player_that_there_is_not(sentence):
 
 def test_a_player_unknown_to_the_order():
     both = {"generator": SGD["a"], "discriminator": SGD["b"]}
-    for how in ({"order": ["genrator", "discriminator"]}, {"turns": {"genrator": 2}}):
-        with pytest.raises(ValueError, match=r"alternating: the player 'genrator' .*did you mean \"generator\""):
-            alternating(both, **how)
+    with pytest.raises(ValueError, match=r"alternating: the player 'genrator' .*did you mean \"generator\""):
+        alternating(both, turns={"genrator": 2})
+    with pytest.raises(
+        ValueError, match=r"alternating: a cost of the order .* 'genrator', .*did you mean \"generator\""
+    ):
+        simulate(dirac_gan(), alternating(both, order=["genrator", "discriminator"]), 1)
 
 
 @pytest.mark.parametrize("name", [name for name in Schedule._fields if name != "judge_every"])

@@ -3,6 +3,7 @@
 from ganjax.games.adversarial import Normal, Sampler, code_prior, gan, normal_prior, options, sampler, uniform_prior
 from ganjax.games.dirac import dirac_gan
 from ganjax.games.likelihood import classification
+from ganjax.games.terms import Term, of_terms, weighed
 from ganjax.games.toy import (
     bilinear,
     duality_gap,
@@ -16,6 +17,7 @@ from ganjax.games.toy import (
 __all__ = [
     "Normal",
     "Sampler",
+    "Term",
     "bilinear",
     "classification",
     "code_prior",
@@ -26,9 +28,11 @@ __all__ = [
     "linear_gan",
     "matrix_game",
     "normal_prior",
+    "of_terms",
     "options",
     "quadratic",
     "sampler",
     "uniform_prior",
+    "weighed",
     "zero_sum",
 ]

@@ -24,10 +24,9 @@ from ganjax.spectral import SpectralNorm
 
 Prior = Callable[[Key], Array]  # key -> the latent z of one example
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
-# Entries of net_state beside Flax's collections: power-iteration vectors; the discriminator's turns; kept fakes; what
-# an augmentation remembers.
-_SPECTRAL, _TURNS, _POOL, _AUGMENT = "spectral", "turns", "pool", "augment"
-_OWN = (_SPECTRAL, _TURNS, _POOL, _AUGMENT)
+# Entries of net_state beside Flax's collections: power-iteration vectors; kept fakes; what an augmentation remembers.
+_SPECTRAL, _POOL, _AUGMENT = "spectral", "pool", "augment"
+_OWN = (_SPECTRAL, _POOL, _AUGMENT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +124,7 @@ def network(module: nn.Module, spectral: SpectralNorm | None = None) -> Network:
     return Network(init, advance, weights, apply)
 
 
-Schedule = Callable[[Array], Array | float]  # turns of the discriminator so far, scalar int32 -> value
+Schedule = Callable[[Array | int], Array | float]  # the step, scalar int32 -> value
 
 
 def gan(
@@ -176,7 +175,7 @@ def gan(
         auxiliary: terms of features and heads, which the discriminator must then return.
         packing: examples that the discriminator judges at once, joined along the last axis (PacGAN, Lin et al. 2018).
         instance_noise: standard deviation of Gaussian noise on all that the discriminator sees (Sonderby et al. 2017),
-            or a function of its turns so far.
+            or a function of the step.
         output_noise: standard deviation of Gaussian noise on generated examples alone, as if it were part of G.
         fakes_kept: size of a pool of earlier fakes; the discriminator sees half of its fakes from there (Shrivastava
             et al. 2017).
@@ -210,7 +209,6 @@ def gan(
     g, d = network(generator, generator_spectral), network(discriminator, spectral)
     exact_module = _in_full_precision(discriminator)
     exact = network(exact_module, spectral)
-    counts_turns = callable(instance_noise) or any(p.every > 1 or callable(p.weight) for p in penalties)
     by_example = getattr(discriminator, "by_example", False)
     shared = any(p.on_examples for p in penalties) and exact_module is discriminator
     in_one_pass = one_pass and by_example and not shared
@@ -239,8 +237,6 @@ def gan(
                 f"gan: the generator makes {x_fake.shape[1:]} and the data are {batch.x.shape[1:]}; "
                 "give the generator the shape of one example"
             )
-        if counts_turns:
-            d_state = {**d_state, _TURNS: jnp.zeros((), jnp.int32)}
         if fakes_kept:
             first = noise(prior, jax.random.fold_in(z_key, 1), jnp.arange(fakes_kept))
             d_state = {**d_state, _POOL: g.apply(g_params, g_state, first, None, train=False)[0]}
@@ -248,8 +244,9 @@ def gan(
             d_state = {**d_state, _AUGMENT: augment.init()}
         return {DISCRIMINATOR: d_params, GENERATOR: g_params}, {DISCRIMINATOR: d_state, GENERATOR: g_state}
 
-    def play(params: PerPlayer, g_state: PyTree, d_state: PyTree, batch: Batch, key: Key, player: str) -> _Scene:
+    def play(params: PerPlayer, g_state: PyTree, d_state: PyTree, moment: Moment, player: str) -> _Scene:
         """One look at both networks in a player's turn, in training mode."""
+        batch, key = moment.batch, moment.key
         _check_batch(batch)
         g_weights, d_weights = g.weights(params[GENERATOR], g_state), d.weights(params[DISCRIMINATOR], d_state)
         g_keys, real_keys, fake_keys = _stream_keys(batch, key, axis_name)
@@ -259,7 +256,7 @@ def gan(
         x_fake = _noisy(x_fake.astype(batch.x.dtype), output_noise, keys[:, 0])
         if fakes_kept and player == DISCRIMINATOR:
             d_state, x_fake = _replay(d_state, jax.lax.stop_gradient(x_fake), batch.position, key, axis_name)
-        std = instance_noise(d_state[_TURNS]) if callable(instance_noise) else instance_noise
+        std = instance_noise(moment.step) if callable(instance_noise) else instance_noise
         x_real, x_fake = (_pack(_noisy(x, std, keys[:, k]), packing) for x, k in ((batch.x, 1), (x_fake, 2)))
 
         def shown(x: Array, k: int) -> Array:
@@ -293,37 +290,34 @@ def gan(
         return weight * orthogonal_regularisation(params[player], off_diagonal=True) if weight else 0.0
 
     def discriminator_cost(params: PerPlayer, moment: Moment):
-        net_state, batch = moment.net_state, moment.batch
+        net_state = moment.net_state
         d_state = d.advance(params[DISCRIMINATOR], net_state[DISCRIMINATOR])
-        seen = play(params, net_state[GENERATOR], d_state, batch, moment.key, DISCRIMINATOR)
+        seen = play(params, net_state[GENERATOR], d_state, moment, DISCRIMINATOR)
         metrics = {"real_logit": seen.real.logits.mean(), "fake_logit": seen.fake.logits.mean()}
         cost = loss.discriminator(seen.real.logits, seen.fake.logits).mean()
         if auxiliary:
-            metrics["auxiliary"] = terms(seen, DISCRIMINATOR, batch)
+            metrics["auxiliary"] = terms(seen, DISCRIMINATOR, moment.batch)
             cost += metrics["auxiliary"]
         d_state = seen.d_state
         if penalties:
-            turns = d_state.get(_TURNS, 0)
-            metrics["penalty"] = sum((_lazily(penalty, turns, seen) for penalty in penalties), jnp.zeros(()))
+            metrics["penalty"] = sum((_lazily(penalty, moment.step, seen) for penalty in penalties), jnp.zeros(()))
             cost += metrics["penalty"]
         cost += regularisation(params, DISCRIMINATOR)
-        if counts_turns:
-            d_state = {**d_state, _TURNS: d_state[_TURNS] + 1}
         if augment is not None:
             new = augment.update(d_state[_AUGMENT], seen.real.logits, axis_name, packing * accumulate)
             d_state = {**d_state, _AUGMENT: new}
         return cost, Outcome(jax.lax.stop_gradient(d_state), metrics)
 
     def generator_cost(params: PerPlayer, moment: Moment):
-        net_state, batch = moment.net_state, moment.batch
+        net_state = moment.net_state
         g_state = g.advance(params[GENERATOR], net_state[GENERATOR])
-        seen = play(params, g_state, net_state[DISCRIMINATOR], batch, moment.key, GENERATOR)
+        seen = play(params, g_state, net_state[DISCRIMINATOR], moment, GENERATOR)
         cost, metrics = (
             loss.generator(seen.real.logits, seen.fake.logits).mean(),
             {"fake_logit": seen.fake.logits.mean()},
         )
         if auxiliary:
-            metrics["auxiliary"] = terms(seen, GENERATOR, batch)
+            metrics["auxiliary"] = terms(seen, GENERATOR, moment.batch)
             cost += metrics["auxiliary"]
         cost += regularisation(params, GENERATOR)
         return cost, Outcome(seen.g_state, metrics)
@@ -434,16 +428,16 @@ def _unpack(x: Array, packing: int) -> Array:
     return x if packing == 1 else jnp.concatenate(jnp.split(x, packing, axis=-1))
 
 
-def _lazily(penalty: Penalty, turns: Array, seen: _Scene) -> Array:
-    """`weight * mean(values)`, or every k-th turn k times as much (Karras et al. 2020, lazy regularisation)."""
-    weight = penalty.weight(turns) if callable(penalty.weight) else penalty.weight
+def _lazily(penalty: Penalty, step: Array | int, seen: _Scene) -> Array:
+    """`weight * mean(values)`, or at every k-th step k times as much (Karras et al. 2020, lazy regularisation)."""
+    weight = penalty.weight(step) if callable(penalty.weight) else penalty.weight
 
     def cost() -> Array:
         return weight * penalty.values(seen.critic, seen.x_real, seen.x_fake, seen.keys).mean()
 
     if penalty.every == 1:
         return cost()
-    due = turns % penalty.every == 0
+    due = step % penalty.every == 0
     return jax.lax.cond(due, lambda: penalty.every * cost(), lambda: jnp.zeros_like(jax.eval_shape(cost)))
 
 

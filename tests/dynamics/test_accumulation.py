@@ -92,7 +92,7 @@ GAMES = {
             Discriminator(),
             spectral=spectral_norm(),
             penalties=(r1(1.0, every=2),),
-            instance_noise=lambda turns: 0.1 / (1 + turns),
+            instance_noise=lambda step: 0.1 / (1 + step),
             output_noise=0.1,
             orthogonal={"generator": 1e-2},
         ),

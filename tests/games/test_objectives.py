@@ -1,7 +1,5 @@
 """What a GAN can add to its loss: penalties, auxiliary terms, packs, noise and kept fakes, as the game plays them."""
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +15,7 @@ from ganjax.games.adversarial import options
 from ganjax.losses import LOSSES, auxiliary_classifier, feature_matching, information, of_fakes
 from ganjax.models import mlp
 from ganjax.penalties import gradient_penalty, r1, r2
-from ganjax.training import init_state, simulate
+from ganjax.training import init_state, simulate, train_step
 
 PRIOR, KEY = normal_prior(3), jax.random.key(5)
 GENERATOR = mlp.Generator((2,), (5,), output=mlp.identity)
@@ -74,27 +72,35 @@ def test_penalties_are_added_to_the_discriminators_cost_alone():
 
 
 def test_a_penalty_can_be_lazy():
-    """Every third turn three times the weight: the mean over turns is that of the constant one."""
+    """At every third step three times the weight: the mean over steps is that of the constant one."""
     batch = _batch()
     game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, penalties=(r1(2.0, every=3),))
     every = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, penalties=(r1(2.0),))
     state = _start(game, batch)
     full = _cost(every, "discriminator", state, batch)[1].metrics["penalty"]
-    got = []
-    for _ in range(7):
-        _, outcome = _cost(game, "discriminator", state, batch)
-        got.append(outcome.metrics["penalty"])
-        state = replace(state, net_state={**state.net_state, "discriminator": outcome.net_state})
+    cost = jax.jit(lambda step: game.costs["discriminator"](state.params, Moment(state.net_state, batch, KEY, step)))
+    got = [cost(step)[1].metrics["penalty"] for step in jnp.arange(7)]
     np.testing.assert_allclose(got, np.array([3, 0, 0, 3, 0, 0, 3]) * np.asarray(full), rtol=1e-5)
-    slope = jax.jit(jax.grad(lambda p: game.costs["discriminator"](p, Moment(state.net_state, batch, KEY))[0]))
+    slope = jax.jit(jax.grad(lambda p: game.costs["discriminator"](p, Moment(state.net_state, batch, KEY, 1))[0]))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope(state.params)))
 
 
-def test_a_generators_turn_counts_no_discriminator_turn():
-    game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, penalties=(r1(2.0, every=3),))
+def test_a_schedule_counts_steps_whoever_plays_how_often():
+    """Two turns of the discriminator in each step see the same time, and a rejected step has passed too."""
+    weight = lambda step: jnp.where(step == 3, jnp.inf, step)  # noqa: E731
+    game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, penalties=(r1(2.0)._replace(weight=weight),))
+    plain = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, penalties=(r1(2.0)._replace(weight=1.0),))
     dynamics = alternating(dict.fromkeys(game.players, optax.sgd(0.0)), turns={"discriminator": 2})
-    state, _ = jax.jit(lambda: simulate(game, dynamics, 5, batch=_batch(24), keep=None))()
-    assert int(state.net_state["discriminator"]["turns"]) == 10
+    batch = _batch(24)
+    state = init_state(game, dynamics, KEY, batch)
+    step, unit = (jax.jit(train_step(g, dynamics)) for g in (game, plain))
+    found = []
+    for _ in range(5):
+        _, one = unit(state, batch, KEY)
+        state, metrics = step(state, batch, KEY)
+        found.append(metrics["discriminator/penalty"] / one["discriminator/penalty"])
+    np.testing.assert_allclose(found, [0, 1, 2, np.nan, 4], rtol=1e-5)
+    assert (int(state.step), int(state.skipped)) == (5, 1)
 
 
 @pytest.mark.fault("gans-pytorch: WGAN-GP with BatchNorm in the critic")
@@ -246,7 +252,7 @@ def test_feature_matching_alone_is_the_published_generator():
 
 
 def test_noise_falls_on_whom_it_should():
-    """Instance noise on both sides with its own draws, output noise on fakes alone; fading with the turns."""
+    """Instance noise on both sides with its own draws, output noise on fakes alone; fading with the steps."""
 
     def line(x):  # D(x) = x_0, so a logit is what the discriminator saw
         return x[:, 0]
@@ -261,15 +267,13 @@ def test_noise_falls_on_whom_it_should():
     plain = gan(GENERATOR, Line(), LOSSES["wasserstein"], prior=PRIOR)
     state = _start(plain, batch)
 
-    def seen(turns=None, **options):
+    def seen(step=0, **options):
         """Deviation of the noise on real and on fake, from squares of the logits."""
         loss = LOSSES["wasserstein"]._replace(discriminator=lambda r, f: r, generator=lambda r, f: f)
         game = gan(GENERATOR, Line(), loss, prior=PRIOR, **options)
-        net_state = state.net_state
-        if turns is not None:
-            net_state = {**net_state, "discriminator": {"turns": jnp.asarray(turns)}}
-        real = game.costs["discriminator"](state.params, Moment(net_state, batch, KEY))[0]
-        fake = game.costs["generator"](state.params, Moment(net_state, batch, KEY))[0]
+        moment = Moment(state.net_state, batch, KEY, step)
+        real = game.costs["discriminator"](state.params, moment)[0]
+        fake = game.costs["generator"](state.params, moment)[0]
         return np.array([real, fake]) * np.sqrt(len(batch.x))  # N(0, std^2) plus what is there without noise
 
     rest = seen()
@@ -277,9 +281,9 @@ def test_noise_falls_on_whom_it_should():
     assert (np.abs(draws[0]) > 1e-4).all() and abs(draws[0][0] - draws[0][1]) > 1e-4, "real and fake have other draws"
     assert draws[1][0] == 0 and abs(draws[1][1]) > 1e-4
     assert np.abs(draws).max() < 4 * 0.5
-    fading = seen(turns=3, instance_noise=lambda turns: 0.5 - 0.1 * turns) - rest
+    fading = seen(step=3, instance_noise=lambda step: 0.5 - 0.1 * step) - rest
     np.testing.assert_allclose(fading, draws[0] * 0.4, rtol=1e-2, atol=1e-3)
-    np.testing.assert_allclose(seen(turns=5, instance_noise=lambda turns: 0.5 - 0.1 * turns), rest, atol=1e-3)
+    np.testing.assert_allclose(seen(step=5, instance_noise=lambda step: 0.5 - 0.1 * step), rest, atol=1e-3)
 
 
 def test_dropout_is_random_in_the_generators_turn_too():

@@ -245,14 +245,14 @@ def test_schedules_count_steps_of_extragradient_whose_optimisers_move_twice(reci
 @pytest.mark.parametrize(
     ("options", "entries"),
     [
-        ({}, {"turns", "augment"}),
-        ({"augment_probability": 0.0}, {"turns"}),
+        ({}, {"augment"}),
+        ({"augment_probability": 0.0}, set()),
         ({"augment_probability": 0.0, "gamma": 0.0, "final_gamma": 0.0}, set()),
     ],
     ids=["published", "without augmentation", "without penalties"],
 )
 def test_what_the_recipe_remembers(recipe, options, entries):
-    """Schedules of penalties count turns, that of the augmentation the images it has seen."""
+    """Schedules of penalties need no memory, that of the augmentation counts the images it has seen."""
     data = load("digits")
     config = recipe.Config(data="digits", width=16, blocks=1, latent=4, batch_size=4, **options)
     setup = recipe.build(config, data, None)

@@ -87,10 +87,13 @@ def _splits(root: Path) -> tuple[Path, Path] | None:
         return None
     if len(train) == len(test) == 1 and len(entries) == 2:
         return train[0], test[0]
-    found = ", ".join(entry.name for entry in entries[:10]) + (", ..." if len(entries) > 10 else "")
+    name = (train + test)[0].name
+    rest = [entry.name for entry in entries if entry.name != name]
+    found = ", ".join(rest[:10]) + (", ..." if len(rest) > 10 else "")
     raise DataError(
-        f"{root}: {(train + test)[0].name} may be a split or a class beside {found}; expected one training and one "
-        "held-out split and nothing else, or classes of other names: move or rename folders, or give the path of one"
+        f"{root}: {name} may be a split or a class{' beside ' if rest else ', and is '}{found or 'alone'}; expected one "
+        "training and one held-out split and nothing else, or classes of other names: move or rename folders, or give "
+        f"the path of one, such as {root / name}"
     )
 
 

@@ -98,14 +98,15 @@ def test_what_may_be_splits_or_classes_is_refused(tmp_path, names):
     for name in names.split():
         write(tmp_path / name / "a.png")
     sentence = refused(tmp_path)
-    assert sentence.startswith(f"{tmp_path}: ") and "may be a split or a class beside" in sentence
+    assert sentence.startswith(f"{tmp_path}: ") and "may be a split or a class" in sentence
+    assert ("and is alone" in sentence) == (" " not in names) and f"such as {tmp_path}" in sentence
 
 
 def test_a_file_beside_splits_is_refused(tmp_path):
     for split in ("train", "val"):
         write(tmp_path / split / "a.png")
     (tmp_path / "README.txt").write_text("x")
-    assert "train may be a split or a class beside README.txt, train, val" in refused(tmp_path)
+    assert "train may be a split or a class beside README.txt, val; " in refused(tmp_path)
 
 
 def test_flat_train_and_test(tmp_path):

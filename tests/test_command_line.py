@@ -404,7 +404,7 @@ BAD = {
     "channels first": (5, _npz(_images(shape=(3, 8, 8))), "channels last.*transpose"),
     "four channels first": (5, _npz(_images(shape=(4, 32, 32))), "32 channels.*channels last.*transpose"),
     "bits": (5, _npz(_images() % 2), "x_train holds only 0 and 1, expected pixels from 0 to 255"),
-    "splits and more": (5, _split_folders("train", "test", "cats"), "train may be a split or a class beside cats, test; "),
+    "splits and more": (5, _split_folders("train", "test", "cats"), "train may be a split or .* beside cats, test; "),
     "no examples": (5, _npz(_images(0)), "x_train is empty"),
     "pickled objects": (5, _npz(np.array([{}] * 80)), "pickled Python objects, which are never loaded"),
     "too few labels": (5, _npz(_images(), y_train=np.zeros(79, int)), r"y_train has shape \(79,\), expected \(80,\)"),

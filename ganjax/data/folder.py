@@ -89,9 +89,9 @@ def _splits(root: Path) -> tuple[Path, Path] | None:
         return train[0], test[0]
     name = (train + test)[0].name
     rest = [entry.name for entry in entries if entry.name != name]
-    found = ", ".join(rest[:10]) + (", ..." if len(rest) > 10 else "")
+    beside = f"beside {', '.join(rest[:10])}{', ...' * (len(rest) > 10)}" if rest else "and is alone"
     raise DataError(
-        f"{root}: {name} may be a split or a class{' beside ' if rest else ', and is '}{found or 'alone'}; expected one "
+        f"{root}: {name} may be a split or a class {beside}; expected one "
         "training and one held-out split and nothing else, or classes of other names: move or rename folders, or give "
         f"the path of one, such as {root / name}"
     )

@@ -49,10 +49,11 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
     import optax
 
     from ganjax.dynamics import alternating, ema
-    from ganjax.games.adversarial import gan, normal_prior, options, sampler
+    from ganjax.games import gan, normal_prior, sampler
     from ganjax.losses import named
     from ganjax.models import dcgan
     from ganjax.operators import norms_of_convolutions
+    from ganjax.recipe import options
     from ganjax.spectral import spectral_norm
     from ganjax.training import Averaged, Setup
 

@@ -47,9 +47,10 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
     import optax
 
     from ganjax.dynamics import alternating, ema, simultaneous
-    from ganjax.games.adversarial import gan, normal_prior, options, sampler
+    from ganjax.games import gan, normal_prior, sampler
     from ganjax.losses import named
     from ganjax.models import mlp
+    from ganjax.recipe import options
     from ganjax.training import Averaged, Setup
 
     output = mlp.identity if len(dataset.shape) == 1 else jnp.tanh

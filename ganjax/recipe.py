@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ganjax.augment import AUGMENTATIONS
-from ganjax.config import IN_TURN, ConvolutionalConfig, ImageConfig
+from ganjax.config import IN_TURN, ConvolutionalConfig, GanConfig, ImageConfig
 from ganjax.core import Array, Dynamics
 from ganjax.data import Dataset
 from ganjax.dynamics import (
@@ -36,10 +36,11 @@ from ganjax.dynamics import (
     unrolled,
 )
 from ganjax.dynamics.rule import Optimizers
-from ganjax.games.adversarial import gan, normal_prior, options, sampler
+from ganjax.games import gan, normal_prior, sampler
 from ganjax.layers.conditioning import ConcatenatedImage, ConcatenatedLatent
 from ganjax.losses import Auxiliary, auxiliary_classifier, named
 from ganjax.models import dcgan
+from ganjax.penalties import PENALTIES, Penalty
 from ganjax.spectral import spectral_norm
 from ganjax.training import Averaged, Setup
 
@@ -91,6 +92,20 @@ def build(
         sample=sampler(g, prior, spectral=arguments["generator_spectral"]),
         labelled=config.conditional,
     )
+
+
+def options(config: GanConfig) -> dict[str, Any]:
+    """What a command line adds to the loss, as `gan` takes it."""
+    penalties: tuple[Penalty, ...] = ()
+    if config.penalty != "none":
+        penalties = (PENALTIES[config.penalty](config.penalty_weight, every=config.penalty_every),)
+    return {
+        "penalties": penalties,
+        "packing": config.packing,
+        "instance_noise": config.instance_noise,
+        "orthogonal": dict.fromkeys(("discriminator", "generator"), config.orthogonal),
+        "accumulate": config.accumulate,
+    }
 
 
 def convolutional(config: ConvolutionalConfig, dataset: Dataset, axis_name: str | None) -> Setup:

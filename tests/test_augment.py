@@ -23,7 +23,7 @@ from ganjax.augment import (
 )
 from ganjax.core import Batch, Moment
 from ganjax.dynamics.field import vector_field
-from ganjax.games.adversarial import gan, normal_prior
+from ganjax.games import gan, normal_prior
 from ganjax.losses import LOSSES
 from ganjax.models import mlp
 from ganjax.penalties import r1

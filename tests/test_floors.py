@@ -52,8 +52,12 @@ SIDEWAYS = {
     ("losses", "divergences"),
     ("operators", "spectral"),
 }
-# Neighbours by floor number that must stay apart: games receive modules, reports read files.
-FORBIDDEN = {"training": {"games", "models"}, "report": {"training", "games", "models", "dynamics", "core"}}
+# Floors that must stay apart: games receive modules and read no command line, reports read files.
+FORBIDDEN = {
+    "games": {"models", "config"},
+    "training": {"games", "models"},
+    "report": {"training", "games", "models", "dynamics", "core"},
+}
 
 
 def _part(module: str) -> str:

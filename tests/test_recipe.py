@@ -20,7 +20,7 @@ from ganjax.config import ConvolutionalConfig, ImageConfig
 from ganjax.core import Batch, Moment
 from ganjax.data import Dataset, load
 from ganjax.errors import ConfigError
-from ganjax.games.adversarial import gan, normal_prior
+from ganjax.games import gan, normal_prior
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan, mlp, r3gan, resnet
 from ganjax.spectral import spectral_norm
@@ -290,7 +290,7 @@ def test_standing_statistics_are_the_mean_over_passes():
     """By hand on a generator of one BatchNorm: mean and variance of what each pass feeds it, averaged."""
     import flax.linen as nn
 
-    from ganjax.games.adversarial import sampler
+    from ganjax.games import sampler
 
     class Plain(nn.Module):
         @nn.compact
@@ -309,7 +309,7 @@ def test_standing_statistics_are_the_mean_over_passes():
 
 
 def test_truncation_bounds_z():
-    from ganjax.games.adversarial import sampler, uniform_prior
+    from ganjax.games import sampler, uniform_prior
 
     draw = sampler(mlp.Generator((2,), (4,)), normal_prior(50))
     index = jnp.arange(40)

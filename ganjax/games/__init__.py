@@ -1,8 +1,9 @@
 """Games: what each player wants."""
 
-from ganjax.games.adversarial import Normal, Sampler, code_prior, gan, normal_prior, options, sampler, uniform_prior
+from ganjax.games.adversarial import Sampler, gan, sampler
 from ganjax.games.dirac import dirac_gan
 from ganjax.games.likelihood import classification
+from ganjax.games.priors import Normal, code_prior, normal_prior, uniform_prior
 from ganjax.games.terms import Term, of_terms, weighed
 from ganjax.games.toy import (
     bilinear,
@@ -29,7 +30,6 @@ __all__ = [
     "matrix_game",
     "normal_prior",
     "of_terms",
-    "options",
     "quadratic",
     "sampler",
     "uniform_prior",

@@ -12,116 +12,18 @@ from flax import linen as nn
 
 from ganjax.augment import Augmentation
 from ganjax.checks import check_kind, check_players, check_range
-from ganjax.config import GanConfig
 from ganjax.core import Array, Batch, Draw, Game, Judgement, Key, Moment, Outcome, PerPlayer, PyTree, noise, substream
 from ganjax.errors import ConfigError
+from ganjax.games import replay
 from ganjax.games.latents import truncated
-from ganjax.layers.dropout import SHARED
-from ganjax.layers.mode import check_told, mode
+from ganjax.games.network import in_full_precision, network, pass_keys
+from ganjax.games.priors import Normal, Prior
 from ganjax.losses import AdversarialLoss, Auxiliary
-from ganjax.penalties import PENALTIES, Penalty, orthogonal_regularisation
+from ganjax.penalties import Penalty, orthogonal_regularisation
 from ganjax.spectral import SpectralNorm
 
-Prior = Callable[[Key], Array]  # key -> the latent z of one example
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
-# Entries of net_state beside Flax's collections: power-iteration vectors; kept fakes; what an augmentation remembers.
-_SPECTRAL, _POOL, _AUGMENT = "spectral", "pool", "augment"
-_OWN = (_SPECTRAL, _POOL, _AUGMENT)
-
-
-@dataclasses.dataclass(frozen=True)
-class Normal:
-    """`z ~ N(0, I)`, shape [size]; whoever needs a normal latent can see that it is one."""
-
-    size: int
-
-    def __call__(self, key: Key) -> Array:
-        return jax.random.normal(key, (self.size,))
-
-
-def normal_prior(size: int) -> Prior:
-    """`z ~ N(0, I)`, shape [size]."""
-    check_range("normal_prior", 1, whole=True, size=size)
-    return Normal(size)
-
-
-def uniform_prior(size: int) -> Prior:
-    """`z ~ U(-1, 1)^size`, shape [size]."""
-    check_range("uniform_prior", 1, whole=True, size=size)
-    return lambda key: jax.random.uniform(key, (size,), minval=-1.0, maxval=1.0)
-
-
-def code_prior(categories: int, continuous: int, size: int) -> Prior:
-    """The latent of InfoGAN (Chen et al. 2016), shape [categories + continuous + size].
-
-    A one-hot category, each equally likely; continuous codes from U(-1, 1); noise from N(0, I).
-    """
-    check_range("code_prior", 0, whole=True, categories=categories, continuous=continuous, size=size)
-
-    def draw(key: Key) -> Array:
-        keys = jax.random.split(key, 3)
-        category = jax.nn.one_hot(jax.random.randint(keys[0], (), 0, max(categories, 1)), categories)
-        code = jax.random.uniform(keys[1], (continuous,), minval=-1.0, maxval=1.0)
-        return jnp.concatenate([category, code, jax.random.normal(keys[2], (size,))])
-
-    return draw
-
-
-Rngs = dict[str, Key]  # keyed by Flax's stream
-
-
-class Network(NamedTuple):
-    """A Flax module as pure functions. `net_state` holds every collection but the parameters, and `u`."""
-
-    init: Callable[..., tuple[PyTree, PyTree, Any]]  # (key, *inputs) -> (params, net_state, output in training)
-    advance: Callable[[PyTree, PyTree], PyTree]  # (params, net_state) -> net_state, its u moved by one update
-    weights: Callable[[PyTree, PyTree], PyTree]  # (params, net_state) -> params as the layers use them
-    apply: Callable[..., tuple[Array, PyTree]]  # (weights, net_state, *inputs, train, keys) -> (output, net_state)
-
-
-def network(module: nn.Module, spectral: SpectralNorm | None = None) -> Network:
-    """Wrap a module that is called as `module(x, labels, train=...)`; `labels` is left out when it is None.
-
-    Args:
-        module: a Flax module; whatever of `layers.mode.KEYWORDS` its `__call__` takes tells it whether it trains.
-        spectral: normalise its kernels spectrally.
-
-    Raises:
-        TypeError: from `init`, if it has BatchNorm's statistics and none of these keywords.
-    """
-
-    def call(inputs: tuple, train: bool) -> tuple[tuple, dict]:
-        return tuple(x for x in inputs if x is not None), mode(module, train)
-
-    def init(key: Key, *inputs: Array | None) -> tuple[PyTree, PyTree, Any]:
-        args, kwargs = call(inputs, True)
-        module_key, dropout_key, spectral_key = jax.random.split(key, 3)
-        output, variables = module.init_with_output({"params": module_key, "dropout": dropout_key}, *args, **kwargs)
-        check_told(module, variables)
-        params, net_state = variables["params"], {k: v for k, v in variables.items() if k != "params"}
-        if spectral is not None:
-            net_state[_SPECTRAL] = spectral.init(spectral_key, params)
-        return params, net_state, output
-
-    def advance(params: PyTree, net_state: PyTree) -> PyTree:
-        if spectral is None:
-            return net_state
-        return {**net_state, _SPECTRAL: spectral.update(params, net_state[_SPECTRAL])}
-
-    def weights(params: PyTree, net_state: PyTree) -> PyTree:
-        return params if spectral is None else spectral.normalise(params, net_state[_SPECTRAL])
-
-    def apply(weights: PyTree, net_state: PyTree, *inputs: Array | None, train: bool, keys: Rngs | None = None):
-        args, kwargs = call(inputs, train)
-        collections = {k: v for k, v in net_state.items() if k not in _OWN}
-        rngs = {} if keys is None else keys
-        variables = {"params": weights, **collections}
-        if not train:
-            return module.apply(variables, *args, rngs=rngs, **kwargs), net_state
-        output, new = module.apply(variables, *args, rngs=rngs, mutable=list(collections), **kwargs)
-        return output, {**net_state, **new}
-
-    return Network(init, advance, weights, apply)
+_POOL, _AUGMENT = "pool", "augment"  # entries of the discriminator's net_state: kept fakes; an augmentation's memory
 
 
 Schedule = Callable[[Array | int], Array | float]  # the step, scalar int32 -> value
@@ -206,9 +108,10 @@ def gan(
     check_players("gan, orthogonal", orthogonal, (DISCRIMINATOR, GENERATOR))
     for player, weight in orthogonal.items():
         check_range("gan", 0, **{f"orthogonal of {player}": weight})  # type: ignore[arg-type]
-    g, d = network(generator, generator_spectral), network(discriminator, spectral)
-    exact_module = _in_full_precision(discriminator)
-    exact = network(exact_module, spectral)
+    own = (_POOL, _AUGMENT)
+    g, d = network(generator, generator_spectral), network(discriminator, spectral, beside=own)
+    exact_module = in_full_precision(discriminator)
+    exact = network(exact_module, spectral, beside=own)
     by_example = getattr(discriminator, "by_example", False)
     shared = any(p.on_examples for p in penalties) and exact_module is discriminator
     in_one_pass = one_pass and by_example and not shared
@@ -249,13 +152,15 @@ def gan(
         batch, key = moment.batch, moment.key
         _check_batch(batch)
         g_weights, d_weights = g.weights(params[GENERATOR], g_state), d.weights(params[DISCRIMINATOR], d_state)
-        g_keys, real_keys, fake_keys = _stream_keys(batch, key, axis_name)
+        g_keys, real_keys, fake_keys = pass_keys(batch.position, key, axis_name, 3)
         z = noise(prior, key, batch.position)
         x_fake, g_state = g.apply(g_weights, g_state, z, batch.label, train=True, keys=g_keys)
         keys = noise(lambda k: jax.random.split(substream(k, Draw.OTHER), 4), key, batch.position)
         x_fake = _noisy(x_fake.astype(batch.x.dtype), output_noise, keys[:, 0])
         if fakes_kept and player == DISCRIMINATOR:
-            d_state, x_fake = _replay(d_state, jax.lax.stop_gradient(x_fake), batch.position, key, axis_name)
+            x_fake = jax.lax.stop_gradient(x_fake)
+            pool, x_fake = replay.swap(d_state[_POOL], x_fake, batch.position, key, axis_name)
+            d_state = {**d_state, _POOL: pool}
         std = instance_noise(moment.step) if callable(instance_noise) else instance_noise
         x_real, x_fake = (_pack(_noisy(x, std, keys[:, k]), packing) for x, k in ((batch.x, 1), (x_fake, 2)))
 
@@ -325,20 +230,6 @@ def gan(
     return Game(init, {DISCRIMINATOR: discriminator_cost, GENERATOR: generator_cost}, parts=accumulate, group=packing)
 
 
-def options(config: GanConfig) -> dict[str, Any]:
-    """What a command line adds to the loss, as `gan` takes it."""
-    penalties: tuple[Penalty, ...] = ()
-    if config.penalty != "none":
-        penalties = (PENALTIES[config.penalty](config.penalty_weight, every=config.penalty_every),)
-    return {
-        "penalties": penalties,
-        "packing": config.packing,
-        "instance_noise": config.instance_noise,
-        "orthogonal": dict.fromkeys((DISCRIMINATOR, GENERATOR), config.orthogonal),
-        "accumulate": config.accumulate,
-    }
-
-
 class _Scene(NamedTuple):
     """What one player sees of the game."""
 
@@ -379,12 +270,6 @@ def _judgement(output: Array | Judgement) -> Judgement:
             "ganjax.core.Judgement(logits, features, heads)"
         )
     return jax.tree.map(lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), judgement)
-
-
-def _in_full_precision(module: nn.Module) -> nn.Module:
-    """The module computing in float32 if it has a narrower `dtype`."""
-    dtype = getattr(module, "dtype", None)
-    return module.clone(dtype=jnp.float32) if dtype is not None and jnp.finfo(dtype).bits < 32 else module
 
 
 def _noisy(x: Array, std: Array | float, keys: Array) -> Array:
@@ -439,32 +324,6 @@ def _lazily(penalty: Penalty, step: Array | int, seen: _Scene) -> Array:
         return cost()
     due = step % penalty.every == 0
     return jax.lax.cond(due, lambda: penalty.every * cost(), lambda: jnp.zeros_like(jax.eval_shape(cost)))
-
-
-def _replay(d_state: PyTree, x_fake: Array, position: Array, key: Key, axis_name: str | None) -> tuple[PyTree, Array]:
-    """Half of the fakes change places with kept ones, chosen at random; every device keeps the same pool."""
-    pool = d_state[_POOL]
-    size = len(x_fake) * (1 if axis_name is None else jax.lax.axis_size(axis_name))
-    if size > len(pool):
-        raise ValueError(f"gan: fakes_kept is {len(pool)}, expected at least the batch size, {size}")
-    order_key, swap_key = jax.random.split(substream(key, Draw.REPLAY))
-    slots = jax.random.permutation(order_key, len(pool))[position % len(pool)]
-    swap = noise(jax.random.bernoulli, swap_key, position).reshape(-1, *[1] * (x_fake.ndim - 1))
-    change = jnp.zeros_like(pool).at[slots].add(jnp.where(swap, x_fake - pool[slots], 0))
-    change = change if axis_name is None else jax.lax.psum(change, axis_name)
-    return {**d_state, _POOL: pool + change}, jnp.where(swap, pool[slots], x_fake)
-
-
-def _stream_keys(batch: Batch, key: Key, axis_name: str | None) -> list[Rngs]:
-    """Keys for the stochastic layers of the three passes, other ones in every turn.
-
-    Those of Flax's stream "dropout" differ between devices; those of the stream "shared" do not.
-    """
-    key = substream(key, Draw.OTHER)
-    first = jax.lax.pmin(batch.position[0], axis_name) if axis_name else batch.position[0]
-    shared = jax.random.split(jax.random.fold_in(key, first), 3)
-    own = jax.random.split(substream(key, Draw.OTHER, batch.position[0]), 3)
-    return [{"dropout": own[i], SHARED: shared[i]} for i in range(3)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import optax
 from flax import linen as nn
 
 from ganjax.core import Array, Batch, Game, Key, Moment, Outcome, PerPlayer
-from ganjax.games.adversarial import network
+from ganjax.games.network import network
 from ganjax.layers.dropout import SHARED
 
 CLASSIFIER = "classifier"

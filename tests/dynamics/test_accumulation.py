@@ -16,12 +16,12 @@ from ganjax.core import Batch, Game, Moment, Outcome
 from ganjax.dynamics import View, alternating, consensus, simultaneous, unrolled
 from ganjax.errors import ConfigError
 from ganjax.games import gan, normal_prior
-from ganjax.games.adversarial import options
 from ganjax.layers.convolution import ConvTranspose
 from ganjax.layers.minibatch import MinibatchDiscrimination
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan
 from ganjax.penalties import r1
+from ganjax.recipe import options
 from ganjax.spectral import spectral_norm
 from ganjax.training import init_state, parallel, train_step
 

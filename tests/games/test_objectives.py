@@ -11,10 +11,10 @@ from ganjax.config import GanConfig
 from ganjax.core import Batch, Judgement, Moment, noise
 from ganjax.dynamics import alternating, clipped, simultaneous, vector_field
 from ganjax.games import code_prior, gan, normal_prior
-from ganjax.games.adversarial import options
 from ganjax.losses import LOSSES, auxiliary_classifier, feature_matching, information, of_fakes
 from ganjax.models import mlp
 from ganjax.penalties import gradient_penalty, r1, r2
+from ganjax.recipe import options
 from ganjax.training import init_state, simulate, train_step
 
 PRIOR, KEY = normal_prior(3), jax.random.key(5)

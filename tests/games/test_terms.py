@@ -10,7 +10,7 @@ from flax import linen as nn
 from ganjax.core import Batch, Game, Moment, everyone, noise
 from ganjax.dynamics import alternating, vector_field
 from ganjax.games import Term, gan, normal_prior, of_terms, weighed
-from ganjax.games.adversarial import network
+from ganjax.games.network import network
 from ganjax.losses import LOSSES
 from ganjax.penalties import r1
 from ganjax.training import init_state, train_step

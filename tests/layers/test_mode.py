@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 
 from ganjax.games import classification
-from ganjax.games.adversarial import network
+from ganjax.games.network import network
 from ganjax.layers.conditioning import ConcatenatedLatent
 from ganjax.layers.mode import KEYWORDS
 

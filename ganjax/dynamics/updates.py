@@ -68,7 +68,8 @@ def alternating(
     check_players("alternating", turns, [group[0] for group in groups if len(group) == 1])
     for name, count in (turns or {}).items():
         check_range("alternating", 1, whole=True, **{f"turns of {name}": count})  # type: ignore[arg-type]
-    sequence = [group for group in groups for _ in range((turns or {}).get(group[0], 1))]
+    counts = [(turns or {}).get(group[0], 1) if len(group) == 1 else 1 for group in groups]
+    sequence = [group for group, count in zip(groups, counts, strict=True) for _ in range(count)]
 
     def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
         _check_order(look.view.game, groups)

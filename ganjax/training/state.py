@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ganjax.checks import check_players
+from ganjax.checks import check_name, check_players
 from ganjax.core import Dynamics, Game, GameState, Key, PyTree, as_arrays
 from ganjax.dynamics.averaging import Average
 
@@ -34,9 +34,10 @@ def init_state(
 
     Raises:
         TypeError: a parameter is complex or an integer; names it. Python numbers are taken as floats.
-        ValueError: an average is of a player that the game has not.
+        ValueError: an average is of a player that the game has not, or a cost of one without parameters.
     """
     params, net_state = game.init(key, batch)
+    _check_costs(game, params)
     params, net_state = as_arrays(jax.tree.map(_parameter, params)), as_arrays(net_state)
     for path, leaf in by_path(params).items():
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
@@ -57,6 +58,18 @@ def init_state(
         },
         skipped=jnp.zeros((), jnp.int32),
     )
+
+
+def _check_costs(game: Game, params: PyTree) -> None:
+    """Raise `ValueError` unless each cost moves a player who has parameters."""
+    for name in game.movers:
+        check_name("Game.movers", "a cost", name, game.costs)
+    for name in game.costs:
+        if (player := game.mover(name)) not in params:
+            raise ValueError(
+                f"the cost {name!r} moves the player {player!r}, but init gives parameters of {sorted(params)} alone; "
+                "say in Game.movers whose cost it is"
+            )
 
 
 def _parameter(leaf: Any) -> Any:

@@ -168,7 +168,7 @@ def test_a_player_moves_by_each_of_its_costs_in_its_turn(float64):
 def test_players_of_a_tuple_move_at_once_and_see_who_moved_before(float64):
     pair = lambda p: p["a"] * p["b"]  # noqa: E731
     game = plain({"a": 1.0, "b": 2.0, "c": 3.0}, {"a": pair, "b": pair, "c": lambda p: p["c"] * p["a"] * p["b"]})
-    state, _ = simulate(game, alternating(_sgd(0.1, "abc"), order=[("a", "b"), "c"]), 1)
+    state, _ = simulate(game, alternating(_sgd(0.1, "abc"), order=[("a", "b"), "c"], turns={"c": 1}), 1)
     found = [float(state.params[player]) for player in "abc"]
     np.testing.assert_allclose(found, [1 - 0.2, 2 - 0.1, 3 - 0.1 * 0.8 * 1.9], rtol=1e-12)
 

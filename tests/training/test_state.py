@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from ganjax.core import Game, Outcome
+from ganjax.core import Game, Outcome, plain
 from ganjax.dynamics import alternating, ema, extragradient, simultaneous
 from ganjax.training import Averaged, init_state, simulate
 
@@ -68,3 +68,14 @@ def test_an_average_of_a_player_that_there_is_not():
     averages = {"ema": Averaged("on", ema(0.9))}
     with pytest.raises(ValueError, match=r"average 'ema': the player 'on' is not in the game.*did you mean \"one\"\?"):
         init_state(_game(1.0), simultaneous(SGD), jax.random.key(0), None, averages)
+
+
+def test_a_cost_of_nobody_is_refused():
+    square = lambda p: jnp.square(p["one"])  # noqa: E731
+    game = plain({"one": 1.0}, {"one": square, "two": square})
+    with pytest.raises(
+        ValueError, match=r"the cost 'two' moves the player 'two', but init gives .* \['one'\] alone; say"
+    ):
+        init_state(game, simultaneous(SGD), jax.random.key(0), None)
+    with pytest.raises(ValueError, match=r"Game.movers: a cost is 'tow', expected one of \['one', 'two'\].* \"two\""):
+        init_state(game._replace(movers={"tow": "one"}), simultaneous(SGD), jax.random.key(0), None)

@@ -92,7 +92,7 @@ def parts(data: Path | None, *, dry: bool = False) -> list[Part]:
     convolutions = Part(
         "convolutions",
         90,
-        _child("collect", *out, "--", "benchmarks/convolutions.py", "--rounds", *own(("3",), ("1",))),
+        _child("collect", *out, "--", "benchmarks/convolutions.py", "layers", "--rounds", *own(("3",), ("1",))),
         {},
         "" if (ROOT / "benchmarks" / "convolutions.py").exists() else "there is no benchmarks/convolutions.py yet",
     )

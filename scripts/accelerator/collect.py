@@ -1,6 +1,6 @@
 """Run a benchmark that keeps its results in benchmarks/results, and take from there what it wrote.
 
-    collect.py --out FOLDER -- benchmarks/convolutions.py --rounds 3
+    collect.py --out FOLDER -- benchmarks/convolutions.py layers --rounds 3
 
 numbers.json in FOLDER is what it wrote as .json; results that were there before are as they were.
 """

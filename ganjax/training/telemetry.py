@@ -22,12 +22,13 @@ def telemetry(setup: Setup) -> Callable[[GameState], Metrics]:
 
 
 def gradient_norms(setup: Setup) -> Callable[[GameState], Metrics]:
-    """`|grad_i c_i|` of each player i on the first examples of the data, with the same noise every time.
+    """`|grad_i c|` of each cost c in the parameters of its player i, on the first examples of the data.
 
-    They are as many as a device takes of a batch, so that it takes no more memory than a step.
+    The noise is the same every time. They are as many as a device takes of a batch, so that it takes no more memory than
+    a step.
 
     Returns:
-        `state -> {"<player>/gradient": scalar}`.
+        `state -> {"<cost>/gradient": scalar}`.
     """
     axis_name = parallel.axis_name()
     share = setup.batch_size // (1 if axis_name is None else jax.device_count())
@@ -36,8 +37,8 @@ def gradient_norms(setup: Setup) -> Callable[[GameState], Metrics]:
     def measure(state: GameState) -> Metrics:
         moment = Moment(state.net_state, gather(data, index, index), Keys.of(0).steps, state.step)
         view = View(setup.game, moment)
-        gradients = view.field(state.params).gradients
-        return {f"{player}/gradient": jnp.sqrt(dot(slope, slope)) for player, slope in gradients.items()}
+        slopes = {name: view.field(state.params, (name,)).gradients for name in setup.game.costs}
+        return {f"{name}/gradient": jnp.sqrt(dot(slope, slope)) for name, slope in slopes.items()}
 
     if axis_name is None:
         return measure

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import optax
 
-from ganjax.core import Batch, Game, Outcome
+from ganjax.core import Batch, Game, Outcome, plain
 from ganjax.data import Dataset
-from ganjax.dynamics import simultaneous
+from ganjax.dynamics import alternating, simultaneous
 from ganjax.training import Setup, init_state, parallel
 from ganjax.training.telemetry import telemetry
 
@@ -41,3 +41,13 @@ def test_lengths_of_the_gradients(monkeypatch):
     expected["a/gradient"] = np.linalg.norm(x[:2].mean(0))
     for name, value in telemetry(setup)(state).items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-5)
+
+
+def test_a_player_of_two_costs_has_two_lengths():
+    """Costs `3 w` and `5 w` of one player."""
+    game = plain({"one": 1.0}, {"first": lambda p: 3 * p["one"], "second": lambda p: 5 * p["one"]})
+    game = game._replace(movers={"first": "one", "second": "one"})
+    dynamics = alternating({"one": optax.sgd(0.1)}, order=["first", "second"])
+    setup = Setup(game, dynamics, Dataset(np.eye(4, dtype=np.float32)), batch_size=2)
+    found = telemetry(setup)(init_state(game, dynamics, jax.random.key(0), None))
+    assert {name: float(value) for name, value in found.items()} == {"first/gradient": 3.0, "second/gradient": 5.0}

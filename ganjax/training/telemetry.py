@@ -24,8 +24,8 @@ def telemetry(setup: Setup) -> Callable[[GameState], Metrics]:
 def gradient_norms(setup: Setup) -> Callable[[GameState], Metrics]:
     """`|grad_i c|` of each cost c in the parameters of its player i, on the first examples of the data.
 
-    The noise is the same every time. They are as many as a device takes of a batch, so that it takes no more memory than
-    a step.
+    The noise is the same every time. The examples are as many as a device takes of a batch, so that it takes no more
+    memory than a step.
 
     Returns:
         `state -> {"<cost>/gradient": scalar}`.

@@ -132,7 +132,7 @@ def _trained(config: Config) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndar
     dynamics = alternating(dict.fromkeys(game.players, adam))
     step, keys, size = train_step(game, dynamics), Keys.of(config.seed), config.batch_size * dynamics.slices
     x_train = jnp.asarray(digits.x_train)
-    data = {"x": x_train, "label": None}
+    data = {"x": x_train, "y": None}
     index = jnp.arange(size, dtype=jnp.int32)
 
     def batch(count: Array | int):

@@ -278,7 +278,7 @@ def _drawing(data: jax.Array) -> Callable[[int], Callable]:
     def batch_of(size: int) -> Callable[[Any], Batch]:
         def draw(key: Any) -> Batch:
             rows = jax.random.randint(key, (size,), 0, len(data))
-            return gather({"x": data, "label": None}, rows, jnp.arange(size, dtype=jnp.int32))
+            return gather({"x": data, "y": None}, rows, jnp.arange(size, dtype=jnp.int32))
 
         return draw
 

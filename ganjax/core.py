@@ -20,11 +20,11 @@ Metrics = dict[str, Array]
 
 
 class Batch(NamedTuple):
-    """A slice of real data. All leaves share the leading (batch) axis."""
+    """A slice of one stream of real data. All leaves share the leading (batch) axis."""
 
     x: Array  # [B, ...] float32; images are scaled to [-1, 1]
-    label: Array | None  # [B] int32, None for data without classes
-    position: Array  # [B] int32, where the example is in the *global* batch of this step
+    y: PyTree  # what players get beside x: None, an array [B, ...] such as int32 classes, or {name: array}
+    position: Array  # [B] int32, where the example is among *all* examples of this step, those of other streams too
 
 
 class Moment(NamedTuple):

@@ -18,6 +18,7 @@ FLOORS = {
     "interruption": 0,
     "memory": 0,
     "rundir": 0,
+    "kinds": 1,
     "losses": 1,
     "divergences": 1,
     "penalties": 1,

@@ -5,21 +5,35 @@ They lie in memory, but for images of TFDS or of a folder that are too many for 
 
 import contextlib
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ganjax.data.memory import LazyImages
 from ganjax.data.order import subsample
-from ganjax.errors import DataError
+from ganjax.errors import DataError, did_you_mean
+from ganjax.kinds import CLASS as CLASS_KIND
+from ganjax.kinds import IMAGE, POINT, Kind, kind_of
 
-MAX_CHANNELS = 4
 LOOKED_AT = 64  # images of a split on disk, when its pixels are checked
 PART_BYTES = 2**29  # of the images of a split that are held in memory where only a part of them can be
 MAX_CLASSES = 2**16  # a larger label is an identifier, not a class: players hold a row of weights for each
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+CLASS = "class"  # what the labels are called among all that accompanies an example
+
+
+class Companion(NamedTuple):
+    """What comes with each example beside its class: another image, a caption as tokens, a vector of attributes."""
+
+    train: np.ndarray  # [N, ...]
+    test: np.ndarray | None  # [M, ...]
+    kind: Kind
 
 
 class Mixture(NamedTuple):
@@ -47,6 +61,7 @@ class Dataset:
     class_names: tuple[str, ...] | None = None  # position = label
     mixture: Mixture | None = None  # of points, where it is known
     channel_classes: int | None = None  # K of stacked images, whose channels are grey images of K classes each
+    companions: Mapping[str, Companion] = MappingProxyType({})  # keyed by name
 
     def __post_init__(self) -> None:
         validate(self)
@@ -55,6 +70,33 @@ class Dataset:
     def shape(self) -> tuple[int, ...]:
         """The shape of one example: (H, W, C) or (D,)."""
         return self.x_train.shape[1:]
+
+    @property
+    def kind(self) -> Kind:
+        """What an example is."""
+        kind = kind_of(self.x_train)
+        assert kind is not None, "validate refuses what is of no kind"
+        return kind
+
+    def y(self, name: str, split: str = "train") -> np.ndarray | None:
+        """What of that name comes with the examples of a split, "class" or a companion; None where there is none.
+
+        Raises:
+            DataError: there is nothing of that name.
+        """
+        if name == CLASS:
+            return getattr(self, f"y_{split}")
+        if name not in self.companions:
+            known = [*([CLASS] if self.y_train is not None else []), *self.companions]
+            raise DataError(
+                f"the data set {self.name} has no {name!r} with its examples, expected one of {known}"
+                f"{did_you_mean(name, known)}"
+            )
+        return getattr(self.companions[name], split)
+
+    def y_kind(self, name: str) -> Kind:
+        """What that which comes with an example is."""
+        return CLASS_KIND if name == CLASS else self.companions[name].kind
 
     @property
     def classes(self) -> int | None:
@@ -137,38 +179,18 @@ def _check_examples(data: Dataset, field: str) -> None:
         _fail(data, field, f"is empty (shape {x.shape}), expected at least one example")
     if isinstance(x, np.ndarray) and x.dtype.kind == "f" and not np.isfinite(x).all():
         _fail(data, field, f"holds {np.sum(~np.isfinite(x))} NaN or infinite values; remove those examples")
-    if x.ndim == 2:
-        _check_points(data, field, x)
-    elif x.ndim == 4:
-        _check_images(data, field, x)
-    else:
+    kind = kind_of(x)
+    if kind is None:
         hint = "; add the channel axis with x[..., None]" if x.ndim == 3 else ""
-        expected = "expected images [N, H, W, C] or points [N, D]"
-        _fail(data, field, f"has rank {x.ndim} (shape {x.shape}), {expected}{hint}")
-
-
-def _check_points(data: Dataset, field: str, x: np.ndarray) -> None:
-    if x.dtype != np.float32:
-        _fail(data, field, f"has dtype {x.dtype}, expected float32 for points [N, D]; use x.astype('float32')")
-
-
-def _check_images(data: Dataset, field: str, x: np.ndarray) -> None:
-    if x.dtype != np.uint8:
-        _fail(
-            data,
-            field,
-            f"has dtype {x.dtype}, expected uint8 for images; store the pixels as uint8, 0 to 255",
-        )
-    if x.shape[-1] > MAX_CHANNELS:
-        first = x.shape[1] <= MAX_CHANNELS
-        move = "channels last [N, H, W, C]; move them with x.transpose(0, 2, 3, 1)"
-        hint = move if first else f"at most {MAX_CHANNELS}, and last [N, H, W, C]; choose some of them"
-        _fail(data, field, f"has {x.shape[-1]} channels (shape {x.shape}), expected {hint}")
+        expected = " or ".join(known.plural for known in (IMAGE, POINT))
+        _fail(data, field, f"has rank {x.ndim} (shape {x.shape}), expected {expected}{hint}")
+    elif problem := kind.check(x):
+        _fail(data, field, f"has {problem}")
 
 
 def _check_pixels(data: Dataset, field: str) -> None:
     x = getattr(data, field)
-    if x is None or x.ndim != 4:
+    if x is None or kind_of(x) != IMAGE:
         return
     on_disk = not isinstance(x, np.ndarray)
     low, high = _range_on_disk(x) if on_disk else (x.min(), x.max())

@@ -120,19 +120,19 @@ def gan(
 
     def init(key: Key, batch: Batch) -> tuple[dict, dict]:
         _check_batch(batch)
-        if batch.label is not None and (packing > 1 or fakes_kept):
+        if batch.y is not None and (packing > 1 or fakes_kept):
             raise ValueError("gan: packs and kept fakes have no single label; expected data without labels")
         d_key, g_key, z_key = jax.random.split(key, 3)
         z = noise(prior, z_key, batch.position)
         judged = batch.x if packing == 1 else _pack(jnp.repeat(batch.x[:1], packing, axis=0), packing)
-        d_params, d_state, judgement = d.init(d_key, judged, batch.label)
+        d_params, d_state, judgement = d.init(d_key, judged, batch.y)
         _judgement(judgement)
         if penalties and "batch_stats" in d_state:
             raise ValueError(
                 "gan: the discriminator has BatchNorm, which makes an example's logit depend on the whole batch, and a "
                 "penalty on each example by itself; leave BatchNorm out (norm=False) or use spectral_norm"
             )
-        g_params, g_state, x_fake = g.init(g_key, z, batch.label)
+        g_params, g_state, x_fake = g.init(g_key, z, batch.y)
         if not _is_array(x_fake):
             raise TypeError(f"gan: the generator returns a {type(x_fake).__name__}, expected one array of examples")
         if x_fake.shape != batch.x.shape:
@@ -154,7 +154,7 @@ def gan(
         g_weights, d_weights = g.weights(params[GENERATOR], g_state), d.weights(params[DISCRIMINATOR], d_state)
         g_keys, real_keys, fake_keys = pass_keys(batch.position, key, axis_name, 3)
         z = noise(prior, key, batch.position)
-        x_fake, g_state = g.apply(g_weights, g_state, z, batch.label, train=True, keys=g_keys)
+        x_fake, g_state = g.apply(g_weights, g_state, z, batch.y, train=True, keys=g_keys)
         keys = noise(lambda k: jax.random.split(substream(k, Draw.OTHER), 4), key, batch.position)
         x_fake = _noisy(x_fake.astype(batch.x.dtype), output_noise, keys[:, 0])
         if fakes_kept and player == DISCRIMINATOR:
@@ -172,15 +172,15 @@ def gan(
 
         seen_real, seen_fake = shown(x_real, 1), shown(x_fake, 2)
         if in_one_pass and player == DISCRIMINATOR:
-            both, labels = _joined((seen_real, batch.label), (seen_fake, batch.label))
+            both, labels = _joined((seen_real, batch.y), (seen_fake, batch.y))
             judged, d_state = d.apply(d_weights, d_state, both, labels, train=True, keys=real_keys)
             real, fake = _halves(judged)
         else:
-            real, d_state = d.apply(d_weights, d_state, seen_real, batch.label, train=True, keys=real_keys)
-            fake, d_state = d.apply(d_weights, d_state, seen_fake, batch.label, train=True, keys=fake_keys)
+            real, d_state = d.apply(d_weights, d_state, seen_real, batch.y, train=True, keys=real_keys)
+            fake, d_state = d.apply(d_weights, d_state, seen_fake, batch.y, train=True, keys=fake_keys)
 
         def critic(x: Array) -> Array:
-            output, _ = exact.apply(d_weights, d_state, shown(x, 1), batch.label, train=True, keys=real_keys)
+            output, _ = exact.apply(d_weights, d_state, shown(x, 1), batch.y, train=True, keys=real_keys)
             return _judgement(output).logits
 
         pair = (_judgement(real), _judgement(fake))
@@ -188,7 +188,7 @@ def gan(
 
     def terms(seen: _Scene, player: str, batch: Batch) -> Array:
         costs = [(getattr(term, player), term.weight) for term in auxiliary]
-        return sum((w * f(seen.real, seen.fake, batch.label, seen.z).mean() for f, w in costs if f), jnp.zeros(()))
+        return sum((w * f(seen.real, seen.fake, batch.y, seen.z).mean() for f, w in costs if f), jnp.zeros(()))
 
     def regularisation(params: PerPlayer, player: str) -> Array | float:
         weight = orthogonal.get(player, 0.0)
@@ -251,10 +251,8 @@ def _check_batch(batch: Batch) -> None:
             f"gan: the batch's examples are {batch.x.dtype}, expected floating values as the generator makes them; "
             "scale pixels from 0 to 255 with x.astype(jnp.float32) / 127.5 - 1"
         )
-    if batch.label is not None and not jnp.issubdtype(batch.label.dtype, jnp.integer):
-        raise TypeError(
-            f"gan: the batch's labels are {batch.label.dtype}, expected integers, the class of each example"
-        )
+    if batch.y is not None and not jnp.issubdtype(batch.y.dtype, jnp.integer):
+        raise TypeError(f"gan: the batch's labels are {batch.y.dtype}, expected integers, the class of each example")
 
 
 def _is_array(x: Any) -> bool:

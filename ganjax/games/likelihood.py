@@ -30,7 +30,7 @@ def classification(module: nn.Module) -> Game:
     net = network(module)
 
     def init(key: Key, batch: Batch) -> tuple[dict, dict]:
-        if batch.label is None:
+        if batch.y is None:
             raise ValueError("classification: the batch has no labels, expected int32 [B]; use labelled data")
         params, net_state, logits = net.init(key, batch.x)
         if jnp.ndim(logits) != 2:
@@ -44,8 +44,8 @@ def classification(module: nn.Module) -> Game:
         keys = {"dropout": jax.random.fold_in(key, batch.position[0]), SHARED: key}  # the first differs between devices
         own = params[CLASSIFIER], moment.net_state[CLASSIFIER]
         logits, new_state = net.apply(*own, batch.x, train=True, keys=keys)
-        value = optax.softmax_cross_entropy_with_integer_labels(logits, batch.label).mean()
-        accuracy = jnp.mean(logits.argmax(-1) == batch.label, dtype=jnp.float32)
+        value = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y).mean()
+        accuracy = jnp.mean(logits.argmax(-1) == batch.y, dtype=jnp.float32)
         return value, Outcome(new_state, {"accuracy": accuracy})
 
     return Game(init, {CLASSIFIER: cost})

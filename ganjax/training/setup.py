@@ -92,8 +92,8 @@ def arrays(setup: Setup, size: int | None = None) -> dict[str, Any]:
     """The first `size` training examples, as `gather` wants them; by default all, images on disk where they are."""
     x, labels = setup.dataset.x_train, setup.dataset.y_train if setup.labelled else None
     if size is None:
-        return {"x": x, "label": labels}
-    return {"x": x[:size], "label": None if labels is None else labels[:size]}
+        return {"x": x, "y": labels}
+    return {"x": x[:size], "y": None if labels is None else labels[:size]}
 
 
 def gather(data: Mapping[str, Any], rows: Array, position: Array) -> Batch:
@@ -101,8 +101,8 @@ def gather(data: Mapping[str, Any], rows: Array, position: Array) -> Batch:
     x = data["x"][rows]
     if x.dtype == jnp.uint8:
         x = x.astype(jnp.float32) / 127.5 - 1
-    label = None if data["label"] is None else data["label"][rows]
-    return Batch(x, label, position)
+    y = None if data["y"] is None else data["y"][rows]
+    return Batch(x, y, position)
 
 
 def _initialiser(setup: Setup) -> Callable[[Key, Mapping], GameState]:

@@ -90,7 +90,7 @@ MORE_GAMES = {
         gan(Net(2), Net(1), LOSSES["non_saturating"], prior=normal_prior(3), spectral=spectral_norm()),
         _batch(),
     ),
-    "classification": lambda: (classification(Net(3)), _batch()._replace(label=jnp.arange(12) % 3)),
+    "classification": lambda: (classification(Net(3)), _batch()._replace(y=jnp.arange(12) % 3)),
     "bilinear_matrix": lambda: (bilinear(np.array([[1.0, 2.0], [0.0, 1.0], [1.0, -1.0]])), None),
     "bilinear_regularised": lambda: (bilinear(mu=0.1), None),
     "gradient_noise": lambda: (gradient_noise(bilinear(), 0.1), None),

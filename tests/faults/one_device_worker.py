@@ -48,7 +48,7 @@ def main(device: int) -> None:
         assert jax.tree.all(same) == rejected
     assert np.asarray(state.skipped).tolist() == [2] * 4
     data, rows = (
-        parallel.replicate({"x": x, "label": None}),
+        parallel.replicate({"x": x, "y": None}),
         parallel.deal(np.arange(8, dtype=np.int32)[None].repeat(4, 0)),
     )
     move = unguarded_step(game, dynamics, averages)

@@ -135,7 +135,7 @@ def test_labels_reach_both_networks():
     )
     _, state = _start(game, batch)
     assert "Embed_0" in state.params["generator"] and "Embed_0" in state.params["discriminator"]
-    other = batch._replace(label=(batch.label + 1) % 4)
+    other = batch._replace(y=(batch.y + 1) % 4)
     for player in game.players:
         cost = jax.jit(game.costs[player])
         costs = [cost(state.params, Moment(state.net_state, b, key))[0] for b in (batch, other)]
@@ -236,7 +236,7 @@ def test_a_batch_of_integers_is_refused_where_it_enters(dtype):
             jax.eval_shape(game.costs[player], params, Moment(net_state, pixels, jax.random.key(0)))
     labelled = _batch(labelled=True)
     with pytest.raises(TypeError, match="labels are float32, expected integers"):
-        _start(game, labelled._replace(label=labelled.label.astype(jnp.float32)))
+        _start(game, labelled._replace(y=labelled.y.astype(jnp.float32)))
 
 
 class Several(nn.Module):

@@ -25,7 +25,7 @@ def test_the_field_of_a_linear_classifier_by_hand(float64):
     game, batch = classification(nn.Dense(3, param_dtype=jnp.float64)), _batch()
     params, net_state = game.init(jax.random.key(0), batch)
     weights = {name: np.asarray(leaf) for name, leaf in params["classifier"].items()}
-    x, hot = np.asarray(batch.x), np.eye(3)[np.asarray(batch.label)]
+    x, hot = np.asarray(batch.x), np.eye(3)[np.asarray(batch.y)]
     logits = x @ weights["kernel"] + weights["bias"]
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     field = vector_field(game, params, Moment(net_state, batch, jax.random.key(1)))
@@ -33,8 +33,8 @@ def test_the_field_of_a_linear_classifier_by_hand(float64):
     np.testing.assert_allclose(gradients["kernel"], x.T @ (p - hot) / 4, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(gradients["bias"], (p - hot).mean(0), rtol=1e-6, atol=1e-9)
     value, outcome = game.costs["classifier"](params, Moment(net_state, batch, jax.random.key(1)))
-    np.testing.assert_allclose(value, -np.log(p[np.arange(4), batch.label]).mean(), rtol=1e-6)
-    np.testing.assert_allclose(outcome.metrics["accuracy"], (p.argmax(1) == np.asarray(batch.label)).mean())
+    np.testing.assert_allclose(value, -np.log(p[np.arange(4), batch.y]).mean(), rtol=1e-6)
+    np.testing.assert_allclose(outcome.metrics["accuracy"], (p.argmax(1) == np.asarray(batch.y)).mean())
 
 
 class Normed(nn.Module):
@@ -68,7 +68,7 @@ def test_it_learns_what_is_separable():
 
 def test_batches_that_do_not_fit():
     with pytest.raises(ValueError, match="the batch has no labels"):
-        classification(nn.Dense(3)).init(jax.random.key(0), _batch()._replace(label=None))
+        classification(nn.Dense(3)).init(jax.random.key(0), _batch()._replace(y=None))
     flat = nn.Sequential([nn.Dense(1), lambda y: y[:, 0]])
     with pytest.raises(ValueError, match=r"logits \(4,\), expected \[B, K\]"):
         classification(flat).init(jax.random.key(0), _batch())

@@ -209,13 +209,13 @@ def test_auxiliary_terms_by_hand():
     state = state_of(game)
     z = noise(prior, KEY, batch.position)
     assert ((z[:, :2] == 0) | (z[:, :2] == 1)).all() and (z[:, :2].sum(1) == 1).all()
-    fake = generator.apply({"params": state.params["generator"]}, z, batch.label, train=True)
+    fake = generator.apply({"params": state.params["generator"]}, z, batch.y, train=True)
     real, lies = (Judge().apply({"params": state.params["discriminator"]}, x) for x in (batch.x, fake))
 
     def entropy(logits, target):
         return -(jax.nn.log_softmax(logits) * target).sum(-1).mean()
 
-    classes = jax.nn.one_hot(batch.label, 3)
+    classes = jax.nn.one_hot(batch.y, 3)
     code = (
         entropy(lies.heads["code"][:, :2], z[:, :2])
         + 0.5 * ((lies.heads["code"][:, 2:] - z[:, 2:4]) ** 2).sum(1).mean()

@@ -140,7 +140,7 @@ def test_what_is_read_and_how_far_ahead():
     np.testing.assert_array_equal(read, np.ravel(positions(0, 5)))
     x = np.asarray(first.data["x"])[np.asarray(first.rows)[1]]
     np.testing.assert_array_equal(x, _dataset().x_train[positions(1, 1)[0]])
-    labels = np.asarray(first.data["label"])[np.asarray(first.rows)[1]]
+    labels = np.asarray(first.data["y"])[np.asarray(first.rows)[1]]
     np.testing.assert_array_equal(labels, _dataset().y_train[positions(1, 1)[0]])
     assert [chunk.steps for chunk in chunks] == [1, 2, 2, 2]
     np.testing.assert_array_equal(read, np.ravel(positions(0, 9)))

@@ -137,7 +137,7 @@ def programs():
     game = _game()
     dynamics = lookahead(simultaneous(OPTIMIZERS, adjust=historical_averaging(0.1, ema(0.5))), k=2, alpha=1.0)
     x = np.random.default_rng(0).normal(size=(8, 2, 3)).astype(np.float32)
-    data, key = {"x": jnp.asarray(x), "label": None}, jax.random.key(1)
+    data, key = {"x": jnp.asarray(x), "y": None}, jax.random.key(1)
     rows = jnp.arange(2 * (STEPS + LENGTH), dtype=jnp.int32).reshape(-1, 2) % 8
     start = init_state(game, dynamics, jax.random.key(0), None, AVERAGES)
     move = _spoiled(unguarded_step(game, dynamics, AVERAGES))
@@ -246,7 +246,7 @@ def test_a_run_that_rejects_often_takes_its_steps_once():
     counts = []
     for at in range(0, 20, 4):  # the steps in which x is 2 are those of the chunks 0, 1 and 3
         rows = jnp.arange(4, dtype=jnp.int32)[:, None] * jnp.int32(at in (0, 4, 12))
-        state, metrics = chunk(state, {"x": jnp.arange(4.0), "label": None}, rows, jax.random.key(0), 4)
+        state, metrics = chunk(state, {"x": jnp.arange(4.0), "y": None}, rows, jax.random.key(0), 4)
         assert np.asarray(metrics["finite"]).tolist() == [1, 1, float(at not in (0, 4, 12)), 1]
         jax.effects_barrier()
         counts.append(len(taken))

@@ -167,7 +167,7 @@ def test_every_epoch_sees_every_example_once_and_each_turn_its_own(tmp_path):
 def test_images_are_scaled_to_plus_minus_one():
     x = np.array([[[[0]]], [[[255]]], [[[51]]]], np.uint8)
     index = np.arange(3)
-    batch = setups.gather({"x": jax.numpy.asarray(x), "label": None}, index, index)
+    batch = setups.gather({"x": jax.numpy.asarray(x), "y": None}, index, index)
     np.testing.assert_allclose(batch.x.ravel(), [-1, 1, -0.6], atol=1e-6)
 
 

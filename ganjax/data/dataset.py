@@ -6,9 +6,8 @@ They lie in memory, but for images of TFDS or of a folder that are too many for 
 import contextlib
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,7 +60,7 @@ class Dataset:
     class_names: tuple[str, ...] | None = None  # position = label
     mixture: Mixture | None = None  # of points, where it is known
     channel_classes: int | None = None  # K of stacked images, whose channels are grey images of K classes each
-    companions: Mapping[str, Companion] = MappingProxyType({})  # keyed by name
+    companions: Mapping[str, Companion] = field(default_factory=dict)  # keyed by name
 
     def __post_init__(self) -> None:
         validate(self)

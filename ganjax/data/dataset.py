@@ -4,9 +4,10 @@ They lie in memory, but for images of TFDS or of a folder that are too many for 
 """
 
 import contextlib
+import dataclasses
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -60,7 +61,7 @@ class Dataset:
     class_names: tuple[str, ...] | None = None  # position = label
     mixture: Mixture | None = None  # of points, where it is known
     channel_classes: int | None = None  # K of stacked images, whose channels are grey images of K classes each
-    companions: Mapping[str, Companion] = field(default_factory=dict)  # keyed by name
+    companions: Mapping[str, Companion] = dataclasses.field(default_factory=dict)  # keyed by name
 
     def __post_init__(self) -> None:
         validate(self)
@@ -73,9 +74,7 @@ class Dataset:
     @property
     def kind(self) -> Kind:
         """What an example is."""
-        kind = kind_of(self.x_train)
-        assert kind is not None, "validate refuses what is of no kind"
-        return kind
+        return kind_of(self.x_train)  # type: ignore[return-value]  # for `validate` refuses what is of no kind
 
     def y(self, name: str, split: str = "train") -> np.ndarray | None:
         """What of that name comes with the examples of a split, "class" or a companion; None where there is none.

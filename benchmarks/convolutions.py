@@ -35,7 +35,7 @@ import speed
 from tqdm import tqdm
 from workloads import SAMPLES, WORKLOADS, data_file
 
-from ganjax import launch
+from ganjax.commands import base
 
 Times = dict[str, list[float]]  # contender -> seconds of one call, by round
 
@@ -269,7 +269,7 @@ def measure_steps(name: str, folder: Path, rounds: int, seconds: float) -> list[
     for variant, switches in variants.items():
         few_products.LEAST, few_products.THIN, resampling.FEW = switches
         setup, config = ours.build(workload, data)
-        state = jax.device_get(training.initial_state(setup, keys.init))
+        state = jax.device_get(training.initial_state(setup, 0))
         runs[variant] = ours._training(setup, state, keys, config.chunk)
         runs[variant](1)  # traced while the switches stand
     few_products.LEAST, few_products.THIN, resampling.FEW = chosen
@@ -284,33 +284,32 @@ def measure_samples(name: str, folder: Path, rounds: int, images: int) -> list[d
     import jax
     import numpy as np
 
-    from ganjax.training import draw, sampling, weights_of
+    from ganjax.kinds import to_bytes
+    from ganjax.training import draw, weights_of
     from ganjax.training import setup as training
 
     workload, keys = WORKLOADS[name], training.Keys.of(0)
     setup, _ = ours.build(workload, data_file(workload, folder))
-    state = jax.device_get(training.initial_state(setup, keys.init))
-    weights, sample, chosen = (
-        jax.device_put(weights_of(setup, state, "generator")),
-        jax.jit(setup.sample),
-        sampling.BATCH,
-    )
+    state = jax.device_get(training.initial_state(setup, 0))
+    draws = setup.sampler()
+    weights, sample = jax.device_put(weights_of(setup, state, draws.players)), jax.jit(draws.__call__)
 
     def plainly() -> None:
         parts = [
-            np.asarray(sample(*weights, keys.samples, np.arange(start, start + SAMPLES, dtype=np.int32), None))
+            np.asarray(sample(weights, keys.samples, np.arange(start, start + SAMPLES, dtype=np.int32)))
             for start in range(0, images, SAMPLES)
         ]
-        sampling.as_data(np.concatenate(parts)[:images], np.dtype(np.uint8))
+        to_bytes(np.concatenate(parts)[:images])
 
     def by(batch: int) -> None:
-        sampling.BATCH = batch
-        draw(setup, state, keys.samples, images)
+        own = setup._replace(samplers={"prior": draws._replace(batch=batch)})
+        draw(own, state, keys.samples, images)
 
     ways: dict[str, Callable[[], None]] = {"plain, 64": plainly}
-    ways |= {f"draw, {batch}{' (chosen)' * (batch == chosen)}": partial(by, batch) for batch in (64, 128, 256, 512)}
+    ways |= {
+        f"draw, {batch}{' (chosen)' * (batch == draws.batch)}": partial(by, batch) for batch in (64, 128, 256, 512)
+    }
     times = race(ways, rounds)
-    sampling.BATCH = chosen
     return [_record(name, way, 1e3 * SAMPLES / images, seconds) for way, seconds in times.items()]
 
 
@@ -343,7 +342,7 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS), help="of speed.py")
     parser.add_argument("--save", action="store_true", help="keep numbers and table in benchmarks/results")
     args = parser.parse_args()
-    launch._prepare_jax()
+    base.prepare_jax()
     import jax
 
     gpu = jax.default_backend() != "cpu"

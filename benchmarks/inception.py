@@ -64,9 +64,9 @@ def create_torch(threads: int) -> tuple[dict[str, Callable], dict[str, np.ndarra
 
 def create_ganjax(state: dict[str, np.ndarray]) -> Callable:
     """Images -> features, with PyTorch's state."""
-    from ganjax import launch
+    from ganjax.commands import base
 
-    launch._prepare_jax()
+    base.prepare_jax()
     import jax
     from safetensors.numpy import save_file
 

@@ -5,12 +5,13 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 from contender import Child, Settings
 from workloads import SAMPLES, Workload
 
-from ganjax import launch
+from ganjax.commands import base
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,14 +27,14 @@ def build(workload: Workload, data: Path, precision: str = "float32"):
             raise RuntimeError(f"experiments/{workload.experiment}.py has no option precision; leave --precision out")
         options["precision"] = "bfloat16"
     config = replace(experiment.config, **options)
-    return launch._setup(experiment, config), config
+    return base.setup_of(experiment, config), config
 
 
 def create(workload: Workload, settings: Settings) -> Child:
     """The workload through what `train` and `sample` run."""
     os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda"}[settings.device]
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # the others live on the same GPU
-    launch._prepare_jax()
+    base.prepare_jax()
     setup, config = build(workload, settings.data, settings.precision)
     import jax
 
@@ -42,7 +43,7 @@ def create(workload: Workload, settings: Settings) -> Child:
     if settings.device == "gpu":
         jax.config.update("jax_default_matmul_precision", "float32")  # no TF32, as in PyTorch
     keys = training.Keys.of(0)
-    state = jax.device_get(training.initial_state(setup, keys.init))
+    state = jax.device_get(training.initial_state(setup, 0))
     parameters = {player: sum(leaf.size for leaf in jax.tree.leaves(params)) for player, params in state.params.items()}
     run = _sampling(setup, state, keys) if workload.sample else _training(setup, state, keys, config.chunk)
 
@@ -63,7 +64,7 @@ def _training(setup, state, keys, length: int) -> Callable[[int], float]:
 
     order = training.order(setup, 0)
     move = unguarded_step(setup.game, setup.dynamics, setup.averages)
-    program = compile_chunk(move, scan=setup.scan, length=length)
+    program = compile_chunk(move, partial(training.collate, setup), scan=setup.scan, length=length)
     data, state = parallel.replicate(training.arrays(setup)), parallel.replicate(state)
     taken = 0
 
@@ -72,8 +73,8 @@ def _training(setup, state, keys, length: int) -> Callable[[int], float]:
         end, pending = taken + steps, None
         while taken < end:
             count = min(length, end - taken)
-            positions = parallel.deal(feed._padded(order(taken, count), length))
-            state, metrics = program(state, data, positions, keys.steps, count)
+            rows = {name: parallel.deal(feed._padded(own, length)) for name, own in order(taken, count).items()}
+            state, metrics = program(state, data, rows, keys.steps, count)
             if pending is not None:
                 per_step(*pending)
             pending, taken = (metrics, count), taken + count

@@ -27,6 +27,8 @@ from ganjax import launch
 from ganjax.config import ImageConfig, Loss, require
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ganjax.data import Dataset
     from ganjax.training import Setup
 
@@ -75,11 +77,12 @@ class Config(ImageConfig):
         require(self, "embedding", used, f"{Config.embedding} without --hierarchical, which alone embeds classes")
 
 
-def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
+def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
     """Two residual networks; the generator's tables of classes are not normalised, as in the authors' code."""
     from ganjax import recipe
     from ganjax.models import biggan
 
+    dataset = load(config.data)
     size = biggan.layout(dataset.shape)
     doublings, sides = len(size.generator) - 1, size.attention_sides(dataset.shape[0])
     require(config, "attention", config.attention in (0, *sides), f"0 or one of {sides} for these images")

@@ -24,6 +24,8 @@ from ganjax import launch
 from ganjax.config import ConvolutionalConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ganjax.data import Dataset
     from ganjax.training import Setup
 
@@ -46,11 +48,11 @@ class Config(ConvolutionalConfig):
     """BatchNorm in the discriminator, or none, as every penalty on single examples needs."""
 
 
-def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
+def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
     """Two convolutional networks with labels."""
     from ganjax import recipe
 
-    return recipe.convolutional(config, dataset, axis_name)
+    return recipe.convolutional(config, load(config.data), axis_name)
 
 
 SMOKE = {

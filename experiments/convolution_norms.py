@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from tqdm import tqdm
@@ -38,8 +37,7 @@ from ganjax.models import dcgan
 from ganjax.operators import circular_norm, lipschitz_estimate, norms_of_convolutions, operator_norm, reshaped_norm
 from ganjax.report import Panel, Series, panels
 from ganjax.spectral import spectral_norm
-from ganjax.training import Keys, init_state, train_step
-from ganjax.training.setup import gather
+from ganjax.training import Keys, drawn, init_state, train_step
 
 
 @dataclass(frozen=True)
@@ -131,13 +129,10 @@ def _trained(config: Config) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndar
     adam = optax.adam(config.learning_rate, b1=0.5)
     dynamics = alternating(dict.fromkeys(game.players, adam))
     step, keys, size = train_step(game, dynamics), Keys.of(config.seed), config.batch_size * dynamics.slices
-    x_train = jnp.asarray(digits.x_train)
-    data = {"x": x_train, "y": None}
-    index = jnp.arange(size, dtype=jnp.int32)
+    draw = drawn(digits, size)
 
     def batch(count: Array | int):
-        rows = jax.random.randint(jax.random.fold_in(keys.samples, count), (size,), 0, len(x_train))
-        return gather(data, rows, index)
+        return draw(jax.random.fold_in(keys.samples, count))
 
     @partial(jax.jit, donate_argnums=0)
     def advance(state: GameState, count: Array) -> GameState:

@@ -17,6 +17,8 @@ from ganjax import launch
 from ganjax.config import GanConfig, require
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ganjax.data import Dataset
     from ganjax.training import Setup
 
@@ -43,7 +45,7 @@ class Config(GanConfig):
         require(self, "discriminator_norm", self.penalty == "none" or self.discriminator_norm == "none", needed)
 
 
-def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
+def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
     """Two convolutional networks in alternating play."""
     import jax.numpy as jnp
     import optax
@@ -55,8 +57,9 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
     from ganjax.operators import norms_of_convolutions
     from ganjax.recipe import options
     from ganjax.spectral import spectral_norm
-    from ganjax.training import Averaged, Setup
+    from ganjax.training import Averaged, Setup, Stream
 
+    dataset = load(config.data)
     dcgan.check_image_shape(dataset.shape)
     classes = (dataset.classes or 0) if config.conditional else 0
     generator = dcgan.Generator(dataset.shape, width=config.width, num_classes=classes, axis_name=axis_name)
@@ -89,12 +92,10 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
             turns={"discriminator": config.discriminator_turns},
             axis_name=axis_name,
         ),
-        dataset=dataset,
-        batch_size=config.batch_size,
+        streams={"data": Stream(dataset, config.batch_size, y="class" if config.conditional else None)},
         averages={"ema": Averaged("generator", ema(config.ema_decay, warmup=True))},
-        sample=sampler(generator, prior),
+        samplers={"prior": sampler(generator, prior, given=("data", "class") if config.conditional else None)},
         telemetry=lambda state: norms(state.params["discriminator"]),
-        labelled=config.conditional,
     )
 
 

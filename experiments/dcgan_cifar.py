@@ -22,6 +22,8 @@ from ganjax import launch
 from ganjax.config import ConvolutionalConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ganjax.data import Dataset
     from ganjax.training import Setup
 
@@ -40,11 +42,11 @@ class Config(ConvolutionalConfig):
     """Examples that one turn of a player sees, over all devices."""
 
 
-def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
+def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
     """Two convolutional networks."""
     from ganjax import recipe
 
-    return recipe.convolutional(config, dataset, axis_name)
+    return recipe.convolutional(config, load(config.data), axis_name)
 
 
 SMOKE = {

@@ -181,7 +181,7 @@ def _train(config: Config, remedy: Remedy, data: Array) -> dict[str, Any]:
             return state, {"step": state.step, "gradient": jnp.sqrt(dot(slope, slope)), "gap": gap}
 
         state, seen = jax.lax.scan(look, start, length=config.looks)
-        x = draw(state.params["generator"], state.net_state["generator"], look_key, jnp.arange(2500), None)
+        x = draw(state.weights, look_key, jnp.arange(2500))
         narrow, wide = modes(x, jnp.asarray(ring_centres()), config.sigma), modes(x, jnp.asarray(ring_centres()), 0.1)
         return {
             **seen, "x": x, "modes": wide.captured, "quality": narrow.high_quality, "near": wide.high_quality,

@@ -33,8 +33,9 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,8 +45,8 @@ from tqdm import tqdm
 
 from ganjax import launch
 from ganjax.config import require
-from ganjax.core import Batch, Dynamics, Game, Moment
-from ganjax.data import load, subsample
+from ganjax.core import Dynamics, Game, Moment, Owned, Sampler
+from ganjax.data import Dataset, load, subsample
 from ganjax.data.points import ring, ring_centres
 from ganjax.dynamics import (
     View,
@@ -70,8 +71,7 @@ from ganjax.metrics import modes, perfect_modes, sliced_wasserstein
 from ganjax.models import dcgan, mlp
 from ganjax.report import Panel, Series, grid, panels
 from ganjax.report.style import INK, LABEL, TITLE, new_figure, save_figure
-from ganjax.training import population, simulate
-from ganjax.training.setup import gather
+from ganjax.training import drawn, population, simulate
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Task(NamedTuple):
 
     name: str
     game: Game
-    sample: Callable  # (params, net_state, key, index) -> x
+    sample: Sampler
     batch: Callable[[int], Callable]  # examples -> (key -> Batch)
     batch_size: int
     steps: int
@@ -180,21 +180,21 @@ def compute(config: Config, workdir: Path) -> list[str]:
     tasks = [_ring(config)] + ([_digits(config)] if config.digits_steps else [])
     lines: list[str] = []
     results: dict[str, dict] = {}
-    drawn: dict[str, dict] = {}
+    shown: dict[str, dict] = {}
     for task in tasks:
         wanted = config.rules or tuple(RULES)
         chosen = {name: RULES[name] for name in wanted if RULES[name].on_images or task.name == "ring"}
-        results[task.name], drawn[task.name] = {}, {}
+        results[task.name], shown[task.name] = {}, {}
         judge = _judge(task)
         for name in tqdm(chosen, desc=task.name, unit="rule", dynamic_ncols=True):
             scores, seconds, samples = _run(config, task, chosen[name], judge)
             results[task.name][name] = {k: [float(x) for x in v] for k, v in scores.items()} | {"seconds": seconds}
-            drawn[task.name][name] = samples
+            shown[task.name][name] = samples
         lines += [*_table(task, config, results[task.name]), ""]
     (workdir / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    figures = [_draw_ring(config, drawn["ring"], workdir / "ring.png")]
-    if "digits" in drawn:
-        figures.append(_draw_digits(config, drawn["digits"], workdir / "digits.png"))
+    figures = [_draw_ring(config, shown["ring"], workdir / "ring.png")]
+    if "digits" in shown:
+        figures.append(_draw_digits(config, shown["digits"], workdir / "digits.png"))
     _draw_quality(tasks, results, workdir / "quality.png")
     return [*lines, *map(str, figures), str(workdir / "quality.png")]
 
@@ -223,7 +223,7 @@ def _judge(task: Task) -> Callable:
     def judge(trained):
         key = jax.random.fold_in(jax.random.key(trained["seed"]), 1)
         params, net_state = trained["params"], trained["net_state"]
-        x = task.sample(params["generator"], net_state["generator"], key, jnp.arange(task.judged))
+        x = task.sample({"generator": Owned(params["generator"], net_state["generator"])}, key, jnp.arange(task.judged))
         view = View(task.game, Moment(net_state, fixed, key))
         scores = {
             **task.score(x),
@@ -240,7 +240,7 @@ def _ring(config: Config) -> Task:
     generator = mlp.Generator((2,), (config.hidden, config.hidden), output=mlp.identity)
     prior = normal_prior(config.ring_latent)
     discriminator = mlp.Discriminator((config.hidden, config.hidden))
-    data = jnp.asarray(ring(100_000, sigma=config.sigma)[0])
+    data = ring(100_000, sigma=config.sigma)[0]
     centres, count = jnp.asarray(ring_centres()), 2500
 
     def score(x: jax.Array) -> dict[str, jax.Array]:
@@ -250,7 +250,7 @@ def _ring(config: Config) -> Task:
     perfect = perfect_modes(8, count)
     return Task(
         "ring", gan(generator, discriminator, LOSSES["non_saturating"], prior=prior), sampler(generator, prior),
-        _drawing(data), config.ring_batch, config.ring_steps, score, count,
+        partial(drawn, Dataset(data)), config.ring_batch, config.ring_steps, score, count,
         {"modes": 8.0, "quality": perfect.high_quality, "reverse_kl": perfect.reverse_kl},
     )  # fmt: skip
 
@@ -267,22 +267,9 @@ def _digits(config: Config) -> Task:
     floor = float(sliced_wasserstein(real[subsample(len(real), len(held_out))], held_out, key))
     return Task(
         "digits", gan(generator, dcgan.Discriminator(width=config.width), LOSSES["non_saturating"], prior=prior),
-        sampler(generator, prior), _drawing(jnp.asarray(digits.x_train)), config.digits_batch, config.digits_steps,
+        sampler(generator, prior), partial(drawn, digits), config.digits_batch, config.digits_steps,
         score, len(held_out), {"distance": floor},
     )  # fmt: skip
-
-
-def _drawing(data: jax.Array) -> Callable[[int], Callable]:
-    """examples -> (key -> a batch of so many rows, drawn with replacement)."""
-
-    def batch_of(size: int) -> Callable[[Any], Batch]:
-        def draw(key: Any) -> Batch:
-            rows = jax.random.randint(key, (size,), 0, len(data))
-            return gather({"x": data, "y": None}, rows, jnp.arange(size, dtype=jnp.int32))
-
-        return draw
-
-    return batch_of
 
 
 def _table(task: Task, config: Config, results: dict) -> list[str]:

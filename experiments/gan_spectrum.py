@@ -89,7 +89,8 @@ def compute(config: Config, workdir: Path) -> list[str]:
     game = gan(generator, mlp.Discriminator((config.width, config.width)), LOSSES["non_saturating"], prior=prior)
     keys = Keys.of(config.seed)
     fixed = _batch(ring(config.fixed_batch, sigma=config.sigma, seed=config.seed + 1)[0])
-    draw = jax.jit(sampler(generator, prior))
+    draws = sampler(generator, prior)
+    draw = jax.jit(lambda *told: draws(*told))
     rows = [
         f"{'training':10} {'at':6} {'field':10} {'largest |eig|':>13} {'smallest real':>13} {'|imag| / |real|':>16} "
         f"{'rotation':>9} {'norm':>9} {'modes':>6} {'quality':>8} {'reverse KL':>11}"
@@ -110,7 +111,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
         ends = {"start": states[0], "end": states[1]}
         for place, (when, state) in enumerate(ends.items()):
             view = View(game, Moment(state.net_state, fixed, keys.samples))
-            x = draw(state.params["generator"], state.net_state["generator"], keys.samples, jnp.arange(2500))
+            x = draw(state.weights, keys.samples, jnp.arange(2500))
             judged = modes(x, centres, config.sigma)
             for field, adjustments in enumerate(((), (term,))):
                 values = leading_eigenvalues(

@@ -44,7 +44,7 @@ from ganjax.metrics import (
 )
 from ganjax.models import dcgan
 from ganjax.report import Panel, Series, nearest_neighbours, panels
-from ganjax.training import Averaged, Keys, Schedule, Setup, draw, train
+from ganjax.training import Averaged, Keys, Schedule, Setup, Stream, draw, train
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,8 @@ def _setup(data: Dataset, config: Config) -> tuple[Setup, dcgan.Discriminator]:
     game = gan(generator, discriminator, LOSSES["non_saturating"], prior=prior)
     averages = {"ema": Averaged("generator", ema(0.999, warmup=True))}
     dynamics = alternating(dict.fromkeys(game.players, adam))
-    return Setup(game, dynamics, data, config.batch_size, averages, sampler(generator, prior)), discriminator
+    streams, samplers = {"data": Stream(data, config.batch_size)}, {"prior": sampler(generator, prior)}
+    return Setup(game, dynamics, streams, averages, samplers), discriminator
 
 
 def _judge(fake: np.ndarray, train: np.ndarray, control: np.ndarray, truth: Moments, extractor: Extractor) -> Found:

@@ -244,9 +244,8 @@ def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) 
 
     def samples(state: GameState, seed: Array) -> dict[str, Array]:
         key = jax.random.fold_in(Keys.of(seed).samples, 1)
-        weights = {"raw": (state.params["generator"], state.net_state["generator"])}
-        weights |= {name: kept.average.value(state.averages[name]) for name, kept in averages.items()}
-        return {name: draw(*w, key, jnp.arange(task.judged), None) for name, w in weights.items()}
+        weights = {"raw": state.weights} | {name: kept.value(state.averages[name]) for name, kept in averages.items()}
+        return {name: draw(w, key, jnp.arange(task.judged)) for name, w in weights.items()}
 
     distances = jax.jit(jax.vmap(lambda x: sliced_wasserstein(x, jnp.asarray(task.held_out), jax.random.key(1))))
     seeds = config.seed + jnp.arange(config.seeds)

@@ -100,7 +100,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
     @jax.jit
     def look(state: GameState) -> tuple[Array, Any]:
         params = state.params
-        x = draw(params["generator"], state.net_state["generator"], keys.init, jnp.arange(config.samples), None)[:, 0]
+        x = draw(state.weights, keys.init, jnp.arange(config.samples))[:, 0]
         logits = discriminator.apply({"params": params["discriminator"]}, jnp.asarray(CENTRES)[:, None], train=True)
         inside = jnp.clip(x, EDGES[0] + 1e-3, EDGES[-1] - 1e-3)
         return jnp.histogram(inside, bins=jnp.asarray(EDGES))[0] / config.samples, logits

@@ -118,13 +118,14 @@ def adam(config: Config) -> "GradientTransformation":
     return optax.inject_hyperparams(optax.adam)(rate, b1=config.beta1, b2=b2)
 
 
-def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
+def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
     """Two residual networks without normalisation, R1 and R2, everything on its schedule."""
     from ganjax import recipe
     from ganjax.augment import scheduled
     from ganjax.models import r3gan
     from ganjax.penalties import r1, r2
 
+    dataset = load(config.data)
     r3gan.stages(dataset.shape, config.width)
     over = partial(half_cosine, images=config.burn_in, batch=config.batch_size)
     more: dict[str, Any] = {}

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,8 +43,8 @@ from ganjax.games import gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan
 from ganjax.report import Row, rows
-from ganjax.training import Averaged, Keys, Setup, draw, train_step
-from ganjax.training.setup import arrays, check, gather, initial_state, order
+from ganjax.training import Averaged, Keys, Setup, Stream, draw, train_step
+from ganjax.training.setup import arrays, check, collate, initial_state, order
 
 COLUMNS = 16  # samples of each seed in the picture
 TURNS = 5  # of each contender in the race
@@ -119,7 +120,8 @@ def build(config: Config, data: Dataset) -> Setup:
     game = gan(generator, discriminator, LOSSES["non_saturating"], prior=prior)
     averages = {"ema": Averaged("generator", ema(0.999, warmup=True))}
     dynamics = alternating(dict.fromkeys(game.players, adam))
-    return Setup(game, dynamics, data, config.batch_size, averages, sampler(generator, prior))
+    streams, samplers = {"data": Stream(data, config.batch_size)}, {"prior": sampler(generator, prior)}
+    return Setup(game, dynamics, streams, averages, samplers)
 
 
 def trained(
@@ -148,12 +150,12 @@ def trained(
     """
     run, data, keys = _together(setup), jax.device_put(arrays(setup)), [Keys.of(int(seed)) for seed in seeds]
     orders = [order(setup, int(seed)) for seed in seeds]
-    state = _stacked([initial_state(setup, one.init) for one in keys])
+    state = _stacked([initial_state(setup, int(seed)) for seed in seeds])
     base, costs = jnp.stack([one.steps for one in keys]), None
     with tqdm(total=steps, desc=f"{len(seeds)} seeds", unit="step", disable=not progress, dynamic_ncols=True) as bar:
         for start in range(0, steps, chunk):
             count = min(chunk, steps - start)
-            state, metrics = run(state, data, np.stack([positions(start, count) for positions in orders]), base)
+            state, metrics = run(state, data, _stacked([rows(start, count) for rows in orders]), base)
             if costs is not None:  # of the chunk before, while this one is under way
                 bar.set_postfix({name: f"{value.mean():.3f}" for name, value in jax.device_get(costs).items()})
             costs = {name: value for name, value in metrics.items() if name.endswith("/cost")}
@@ -164,32 +166,32 @@ def trained(
 
 
 def _together(setup: Setup) -> Callable:
-    """`(states, data, rows [seeds, count, batch], base keys [seeds]) -> (states, metrics [seeds, count])`."""
+    """`(states, data, rows {stream: [seeds, count, batch]}, base keys [seeds]) -> (states, metrics [seeds, count])`."""
     return jax.jit(jax.vmap(_steps(setup), in_axes=(0, None, 0, 0)), donate_argnums=0)
 
 
 def _steps(setup: Setup) -> Callable:
     """The same of one seed."""
-    step, index = train_step(setup.game, setup.dynamics, setup.averages), jnp.arange(setup.examples, dtype=jnp.int32)
+    step = train_step(setup.game, setup.dynamics, setup.averages)
 
     def chunk(state, data, rows, key):
-        return jax.lax.scan(lambda s, row: step(s, gather(data, row, index), key), state, rows)
+        return jax.lax.scan(lambda s, row: step(s, collate(setup, data, row, key), key), state, rows)
 
     return chunk
 
 
-def _stacked(states: list[GameState]) -> GameState:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+def _stacked(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def _raced(setup: Setup, seeds: np.ndarray) -> list[str]:
     """Both ways in turn on the same steps: one program of all seeds, and the program of one, seed after seed."""
     data, keys = jax.device_put(arrays(setup)), [Keys.of(int(seed)) for seed in seeds]
-    rows = np.stack([order(setup, int(seed))(0, RACE) for seed in seeds])
-    starts, base = [initial_state(setup, one.init) for one in keys], jnp.stack([one.steps for one in keys])
+    rows = [order(setup, int(seed))(0, RACE) for seed in seeds]
+    starts, base = [initial_state(setup, int(seed)) for seed in seeds], jnp.stack([one.steps for one in keys])
     one, many = jax.jit(_steps(setup)), jax.jit(jax.vmap(_steps(setup), in_axes=(0, None, 0, 0)))
     contenders = {
-        "one program": lambda: many(_stacked(starts), data, rows, base),
+        "one program": lambda: many(_stacked(starts), data, _stacked(rows), base),
         "one after another": lambda: [one(s, data, r, k.steps) for s, r, k in zip(starts, rows, keys, strict=True)],
     }
     taken: dict[str, list[float]] = {name: [] for name in contenders}

@@ -25,6 +25,8 @@ from ganjax import launch
 from ganjax.config import ImageConfig, Loss, require
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ganjax.data import Dataset
     from ganjax.training import Setup
 
@@ -68,11 +70,12 @@ class Config(ImageConfig):
         require(self, "remat", self.network == "resnet" or not self.remat, "left out with --network sndcgan")
 
 
-def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
+def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
     """Two residual networks, or two plain ones."""
     from ganjax import recipe
     from ganjax.models import resnet, sndcgan
 
+    dataset = load(config.data)
     if config.network == "sndcgan":
         sndcgan.check_image_shape(dataset.shape)
         width = config.width or 64

@@ -16,6 +16,8 @@ from ganjax import launch
 from ganjax.config import GanConfig, require
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ganjax.data import Dataset
     from ganjax.training import Setup
 
@@ -41,7 +43,7 @@ class Config(GanConfig):
             require(self, "discriminator_turns", self.discriminator_turns == 1, "1 in simultaneous play")
 
 
-def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
+def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
     """Two perceptrons, one loss, one update rule."""
     import jax.numpy as jnp
     import optax
@@ -51,9 +53,10 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
     from ganjax.losses import named
     from ganjax.models import mlp
     from ganjax.recipe import options
-    from ganjax.training import Averaged, Setup
+    from ganjax.training import Averaged, Setup, Stream
 
-    output = mlp.identity if len(dataset.shape) == 1 else jnp.tanh
+    dataset = load(config.data)
+    output = mlp.identity if dataset.kind.name == "point" else jnp.tanh
     classes = (dataset.classes or 0) if config.conditional else 0
     generator = mlp.Generator(dataset.shape, config.generator_hidden, output=output, num_classes=classes)
     discriminator = mlp.Discriminator(config.discriminator_hidden, num_classes=classes)
@@ -76,11 +79,9 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
             **options(config),
         ),
         dynamics=dynamics,
-        dataset=dataset,
-        batch_size=config.batch_size,
+        streams={"data": Stream(dataset, config.batch_size, y="class" if config.conditional else None)},
         averages={"ema": Averaged("generator", ema(config.ema_decay, warmup=True))},
-        sample=sampler(generator, prior),
-        labelled=config.conditional,
+        samplers={"prior": sampler(generator, prior, given=("data", "class") if config.conditional else None)},
     )
 
 

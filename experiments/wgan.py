@@ -166,7 +166,7 @@ def _train(config: Config, constraint: Constraint, data: Array, real: np.ndarray
     def one(seed: Array) -> dict[str, Array]:
         key = jax.random.key(seed)
         state, _ = simulate(game, dynamics, config.steps, key=key, sample=batch, keep=None)
-        x = draw(state.params["generator"], state.net_state["generator"], key, jnp.arange(2500), None)
+        x = draw(state.weights, key, jnp.arange(2500))
         params = state.params["discriminator"]
         if norm is not None:
             params = norm.normalise(params, state.net_state["discriminator"]["spectral"])

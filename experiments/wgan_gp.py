@@ -24,6 +24,8 @@ from ganjax import launch
 from ganjax.config import ImageConfig, Loss, PenaltyName, require
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ganjax.data import Dataset
     from ganjax.training import Setup
 
@@ -61,11 +63,12 @@ class Config(ImageConfig):
             require(self, name, getattr(self, name) >= 1, "at least 1")
 
 
-def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
+def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
     """Two residual networks, the critic without any normalisation."""
     from ganjax import recipe
     from ganjax.models import resnet
 
+    dataset = load(config.data)
     resnet.layout(dataset.shape)
     return recipe.build(
         config,

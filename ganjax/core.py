@@ -1,4 +1,4 @@
-"""The three contracts everything stands on: `Game`, `Dynamics` and `GameState`.
+"""The contracts everything stands on: `Game`, `Dynamics` and `GameState`; `Sampler` and `Measure` of what was trained.
 
 A *game* says what each player wants, a *dynamics* says how the players move. The update rule that makes
 `v(a, b) = ab` circle is the same object that trains a pair of networks.
@@ -6,10 +6,11 @@ A *game* says what each player wants, a *dynamics* says how the players move. Th
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 Array = jax.Array
@@ -114,6 +115,16 @@ def plain(start: PerPlayer, costs: Mapping[str, Callable[[PerPlayer], Array]]) -
     )
 
 
+class Owned(NamedTuple):
+    """What a player has: the weights that it moves, and its memory."""
+
+    params: PyTree
+    net_state: PyTree
+
+
+Weights = Mapping[str, Owned]  # of several players, raw or averaged, keyed by player
+
+
 @struct.dataclass
 class GameState:
     """All that a checkpoint holds: a run is a pure function of this, the step's batch and the base key."""
@@ -124,6 +135,11 @@ class GameState:
     dynamics_state: PyTree  # optimiser states and whatever the dynamics remembers
     averages: dict  # keyed by the average's name
     skipped: Array  # scalar int32, steps rejected because a value was not finite
+
+    @property
+    def weights(self) -> Weights:
+        """The raw weights of all players."""
+        return {player: Owned(self.params[player], self.net_state[player]) for player in self.params}
 
 
 class Dynamics(NamedTuple):
@@ -153,6 +169,7 @@ class Draw(enum.IntEnum):
     OTHER = 2**32 - 1  # of an example: what is not its latent; of a pass: its stochastic layers
     REPLAY = 2**32 - 2  # which fakes change places with kept ones
     REPETITION = 2**32 - 3  # a cost's further turns on one batch
+    PREPARE = 2**32 - 4  # what a stream does to its training examples
 
 
 def substream(key: Key, draw: Draw, index: int | Array | None = None) -> Key:
@@ -208,6 +225,72 @@ def everyone(axis_name: str | None, x: Array) -> Array:
         return x
     dealt = jax.lax.all_gather(x, axis_name, axis=1)  # [B, n, ...]: example j n + d lies at (j, d)
     return dealt.reshape(-1, *x.shape[1:])
+
+
+class Latent(NamedTuple):
+    """The way from a latent to a sample, of which nothing behind the latent is random."""
+
+    prior: Callable[[Weights, Key, float | None], PyTree]  # (weights, key, truncation) -> z of one example
+    decode: Callable[[Weights, PyTree, PyTree], Array]  # (weights, z [B, ...], given) -> x [B, ...]
+    normal: int = 0  # the size of z where it is N(0, I), which projections and paths take for granted; else 0
+
+
+class Sampler(NamedTuple):
+    """What can be drawn of a trained game. Sample i depends on the key, on i and on what is given for it alone."""
+
+    players: tuple[str, ...]  # whose weights it reads
+    stream: str  # whose x it imitates: their kind, their reference
+    draw: Callable[[Weights, Key, Array, PyTree], Array] | None = None  # (weights, key, index [B], given) -> x [B, ...]
+    given: tuple[str, str] | None = None  # what it is asked for: (stream, "x"), or (stream, name of a y)
+    latent: Latent | None = None  # without `draw`, a sample is a decoded draw of the prior
+    # (weights, key, given, (passes, size), truncation) -> the weights with BatchNorm's statistics measured anew
+    standing: Callable[[Weights, Key, PyTree, tuple[int, int], float | None], Weights] | None = None
+    batch: int = 128  # samples of a call
+
+    def __call__(
+        self, weights: Weights, key: Key, index: Array, given: PyTree = None, truncation: float | None = None
+    ) -> Array:
+        """The samples of these numbers, [B, ...] as networks see them.
+
+        Args:
+            weights: of `players`.
+            key: of the samples.
+            index: [B] integers.
+            given: [B, ...] or a tree of it.
+            truncation: of the prior, where it can be truncated; None leaves it whole.
+
+        Raises:
+            ValueError: there is a truncation and no latent.
+        """
+        if self.draw is not None and truncation is None:
+            return self.draw(weights, key, index, given)
+        if self.latent is None:
+            raise ValueError("this sampler has no latent whose prior could be truncated; leave the truncation out")
+        return self.latent.decode(weights, self.latents(weights, key, index, truncation), given)
+
+    def latents(self, weights: Weights, key: Key, index: Array, truncation: float | None = None) -> PyTree:
+        """z of the samples of these numbers, [B, ...]: `prior(fold_in(key, i))`."""
+        latent = self.latent
+        if latent is None:
+            raise ValueError("this sampler has no latent")
+        return noise(lambda k: latent.prior(weights, k, truncation), key, jnp.asarray(index))
+
+
+def mean(values: PyTree) -> float:
+    """Of the values of all examples, [N]."""
+    return float(np.mean(values))
+
+
+class Measure(NamedTuple):
+    """A number of held-out examples: bits per dimension, accuracy, an error of reconstruction."""
+
+    values: Callable[[Weights, Batch, Key], PyTree]  # (weights, batch, key) -> [B, ...] or a tree of it
+    players: tuple[str, ...]  # whose weights it reads
+    stream: str  # whose examples it is taken of
+    better: Literal["lower", "higher"]
+    y: str | tuple[str, ...] | None = None  # what the batch has beside x, whatever the stream withholds from players
+    summary: Callable[[PyTree], float] = mean  # of the values of all examples, as NumPy arrays
+    batch: int = 256  # examples of a call
 
 
 class Judgement(NamedTuple):

@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganjax.checks import check_name, check_range
-from ganjax.core import Array, GameState, Key, PyTree, noise
+from ganjax.core import Array, GameState, Key, Latent, Sampler, Weights, noise
 from ganjax.data import Dataset, subsample
+from ganjax.data.dataset import CLASS
 from ganjax.errors import ConfigError
-from ganjax.games import Normal, Sampler, latents
+from ganjax.games import latents
 from ganjax.report import Panel, Row, Series, panels, rows
 from ganjax.report.neighbours import find_neighbours
-from ganjax.training import Keys, Setup, classes_of, weights_of
-from ganjax.training.sampling import as_data, in_batches
+from ganjax.training import Keys, Setup, weights_of
+from ganjax.training.sampling import classes_of, in_batches
 
 COLUMNS = 11  # images of a path
 THRESHOLDS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, np.inf)  # of truncation
@@ -31,22 +32,23 @@ class Generator(NamedTuple):
 
     data: Dataset
     sampler: Sampler
-    weights: tuple[PyTree, PyTree]  # (params, net_state)
+    way: Latent  # that of the sampler
+    weights: Weights
     key: Key  # of the latents
     classes: np.ndarray | None  # [K] int32, that it is told, in turn; None without labels
 
-    def latent(self, start: int, count: int) -> Array:
+    def latent(self, start: int, count: int, threshold: float | None = None) -> Array:
         """Draws of the prior, [count, ...]; draw i is the same whatever else is drawn."""
-        return self.sampler.latent(self.key, jnp.arange(start, start + count))
+        return self.sampler.latents(self.weights, self.key, jnp.arange(start, start + count), threshold)
 
     def images(self, z: Array, index: np.ndarray) -> np.ndarray:
         """Of latents [N, ...], uint8 [N, H, W, C]; image i is of the class whose turn `index[i]` is."""
-        decode = jax.jit(self.sampler.decode)
+        decode = jax.jit(self.way.decode)
 
         def of(place: np.ndarray) -> Array:
             place = np.minimum(place, len(z) - 1)
             labels = None if self.classes is None else jnp.asarray(self.classes[index[place] % len(self.classes)])
-            return as_data(decode(*self.weights, z[place], labels), self.data.x_train.dtype)
+            return self.data.kind.decode(decode(self.weights, z[place], labels))
 
         return in_batches(of, len(z))
 
@@ -65,6 +67,7 @@ def explore(
     weights: str = "default",
     seed: int = 0,
     classes: Sequence[int] = (),
+    sampler: str = "",
 ) -> list[str]:
     """Write a picture of the latent space.
 
@@ -77,6 +80,7 @@ def explore(
         weights: which, as `weights_of` takes them.
         seed: of the latents.
         classes: what a conditional generator is asked for, in turn; by default all that have training examples.
+        sampler: its name; the first by default.
 
     Returns:
         What to print: the numbers, then the paths of the pictures.
@@ -86,9 +90,10 @@ def explore(
     """
     check_name("explore", "what", what, VIEWS)
     check_range("explore", 1, whole=True, count=count)
-    sampler, asked = _checked(what, setup, classes), classes_of(setup, classes)
-    chosen = weights_of(setup, state, "generator", weights)
-    generator = Generator(setup.dataset.in_memory(), sampler, chosen, Keys.of(seed).samples, asked)
+    draws = setup.sampler(sampler)
+    way, asked = _checked(what, setup, draws, classes), classes_of(setup, draws, classes)
+    chosen = weights_of(setup, state, draws.players, weights)
+    generator = Generator(setup.imitated(draws).in_memory(), draws, way, chosen, Keys.of(seed).samples, asked)
     return [*VIEWS[what](generator, out, count), str(out)]
 
 
@@ -118,11 +123,9 @@ def _of_points(generator: Generator, name: str, z: Array, images: np.ndarray) ->
 def truncation(generator: Generator, out: Path, count: int) -> list[str]:
     """Samples by threshold: how they lose diversity, and come nearer to training images, as blank ones also do."""
     index, content, table = np.arange(max(JUDGED, count)), [], {}
-    size = generator.sampler.prior.size  # type: ignore[attr-defined]
     for threshold in THRESHOLDS:
         name = "all" if np.isinf(threshold) else f"|z_j| <= {threshold:g}"
-        draw = partial(latents.truncated, shape=(size,), threshold=threshold)
-        z = noise(draw, generator.key, jnp.asarray(index))
+        z = generator.latent(0, len(index), None if np.isinf(threshold) else threshold)
         images = generator.images(z, index)
         table[name] = diversity(images), generator.nearest(images)
         content.append(Row(images[:count], name, "diversity {:.2f}\nnearest {:.2f}".format(*table[name])))
@@ -188,27 +191,26 @@ def _class_means(generator: Generator, classify: Callable[[np.ndarray], np.ndarr
 def projection(generator: Generator, out: Path, count: int) -> list[str]:
     """Held-out images above the nearest ones that the generator makes, and training images likewise, as a control."""
     data, content, lines = generator.data, [], []
-    pixels, compiled = data.x_train[0].size, jax.jit(partial(_projected, generator.sampler))
+    pixels, compiled = data.x_train[0].size, jax.jit(partial(_projected, generator.way))
     sets: dict[str, Any] = {"held out": (data.x_test, data.y_test), "training": (data.x_train, data.y_train)}
     count = min(count, *(len(x) for x, _ in sets.values()))
     for name, (split, y) in sets.items():
         chosen = subsample(len(split), count)
         x, labels = split[chosen], None if generator.classes is None else y[chosen]
-        real = x.astype(np.float32) / 127.5 - 1
-        x_hat = np.asarray(compiled(*generator.weights, real, labels, generator.key))
+        real = np.asarray(data.kind.encode(jnp.asarray(x)))
+        x_hat = np.asarray(compiled(generator.weights, real, labels, generator.key))
         error = np.sqrt(np.square(x_hat - real).mean((1, 2, 3))) / 2
-        content += [Row(x, name), Row(as_data(x_hat, x.dtype), "projected", f"RMSE {np.median(error):.3f}")]
+        content += [Row(x, name), Row(data.kind.decode(x_hat), "projected", f"RMSE {np.median(error):.3f}")]
         lines.append(f"{name}: median RMSE {np.median(error):.3f} of {' '.join(f'{one:.3f}' for one in error)}")
     near = generator.nearest(content[0].images) / np.sqrt(pixels)
     rows(content, out, title="Images and their projections", group=2)
     return [*lines, f"held out, the nearest training image instead: median RMSE {near:.3f} (pixels in [0, 1])"]
 
 
-def _projected(sampler: Sampler, params: PyTree, net_state: PyTree, x: Array, labels: Array | None, key: Key) -> Array:
+def _projected(way: Latent, weights: Weights, x: Array, labels: Array | None, key: Key) -> Array:
     """The images nearest to x, with the noise of NOISE in every pixel."""
-    size, weight = sampler.prior.size, NOISE**2 / x[0].size  # type: ignore[attr-defined]
-    decode = lambda z: sampler.decode(params, net_state, z, labels)  # noqa: E731
-    return latents.project(decode, x, key, size=size, prior_weight=weight).x_hat
+    decode = lambda z: way.decode(weights, z, labels)  # noqa: E731
+    return latents.project(decode, x, key, size=way.normal, prior_weight=NOISE**2 / x[0].size).x_hat
 
 
 VIEWS = {
@@ -241,16 +243,16 @@ def classifier(data: Dataset) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
     return lambda images: model.predict(flat(images)), accuracy
 
 
-def _checked(what: str, setup: Setup, classes: Sequence[int]) -> Sampler:
-    """The generator, if it and the data have what it takes."""
-    data, sampler, told = setup.dataset, setup.sample, setup.labelled
-    normal = isinstance(sampler, Sampler) and isinstance(sampler.prior, Normal)
+def _checked(what: str, setup: Setup, draws: Sampler, classes: Sequence[int]) -> Latent:
+    """The way from a latent to an image, if there is one and the data have what it takes."""
+    data, way, told = setup.imitated(draws), draws.latent, draws.given is not None
     name = f"the data set {data.name} has"
     found = 0 if data.y_train is None else len(np.unique(data.y_train))
     needed = [
-        (VIEWS, "this experiment has no generator with a latent input", isinstance(sampler, Sampler)),
-        (VIEWS, f"{name} points, expected images", data.x_train.ndim == 4),
-        (("truncation", "projection"), "the prior of this experiment is not N(0, I)", normal),
+        (VIEWS, "this experiment has no generator with a latent input", way is not None),
+        (VIEWS, f"{name} {data.kind.name}s, expected images", data.kind.name == "image"),
+        (VIEWS, "what is drawn is given more than a class", draws.given is None or draws.given[1] == CLASS),
+        (("truncation", "projection"), "the prior of this experiment is not N(0, I)", way is not None and way.normal),
         (("projection",), f"{name} no held-out images", data.x_test is not None),
         (("projection",), f"{name} no labels of held-out images", data.y_test is not None or not told),
         (("projection",), "each image has a class of its own; leave --classes out", not classes),
@@ -261,4 +263,4 @@ def _checked(what: str, setup: Setup, classes: Sequence[int]) -> Sampler:
     for views, problem, fine in needed:
         if what in views and not fine:
             raise ConfigError(f"--what {what}: {problem}")
-    return sampler  # type: ignore[return-value]
+    return way  # type: ignore[return-value]

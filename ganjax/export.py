@@ -1,11 +1,13 @@
 """A trained generator as a folder of files that live without the run: its weights, its program, and their receipt.
 
-    generator.safetensors   the weights: params and net_state (BatchNorm statistics, u) of the generator, by path
-    generator.jaxexport     (z [b, ...] float32, labels [b] int32 if there are classes) -> x [b, ...] float32
+    generator.safetensors   the weights: params and net_state (BatchNorm statistics, u) of each player, by path
+    generator.jaxexport     (z [b, ...] float32, given [b, ...] if it is asked for anything) -> x [b, ...] float32
     latent.jaxexport        (seed uint32, index [b] int32) -> z [b, ...]: the draws of the prior, b is any number
-    config.json             experiment, configuration, data, prior, labels and the range of x
+    config.json             experiment, configuration, data, prior, what is given and the range of x
     receipt.json            step, weights, sha256 of these four files, of the state and of the data, versions, scores
     README.md               the lines that draw samples with jax and numpy alone, for people to read and change
+
+A sampler without a latent has one program instead of the two: draw.jaxexport, (seed, index [b], given) -> x.
 
 The programs are StableHLO for CPU, CUDA and TPU with the weights in them. JAX reads them for about half a year after
 it wrote them; the weights last. On a CPU the generator is traced with the trio of `layers.convolution`: its forward
@@ -33,21 +35,23 @@ import numpy as np
 from ganjax import __version__
 from ganjax.checks import check_name
 from ganjax.config import from_record
-from ganjax.core import GameState, PyTree
-from ganjax.data import outline, stand_in
+from ganjax.core import GameState, Owned, PyTree, Sampler, Weights
+from ganjax.data import stand_ins
+from ganjax.data.dataset import CLASS
 from ganjax.errors import CheckpointError, ConfigError, reason
 from ganjax.evaluation import receipt as scores
 from ganjax.files import naming
-from ganjax.games import Normal, Sampler
+from ganjax.kinds import to_bytes
 from ganjax.rundir import config_digest
-from ganjax.training import Keys, Setup, check_classes, digest, name_of_weights, weights_of
-from ganjax.training.sampling import BATCH, as_data, in_batches
+from ganjax.training import Keys, Setup, check_classes, digest, in_turn, name_of_weights, weights_of
+from ganjax.training.sampling import encoded_given, given_kind, given_of, in_batches, of_split
 from ganjax.training.setup import state_shapes
 from ganjax.training.state import by_path, kind
 
-FORMAT = 1
+FORMAT = 2
 PLATFORMS = ("cpu", "cuda", "tpu")
 WEIGHTS, PROGRAM, LATENT = "generator.safetensors", "generator.jaxexport", "latent.jaxexport"
+DRAW = "draw.jaxexport"
 CONFIG, RECEIPT, README = "config.json", "receipt.json", "README.md"
 TOLERANCE = 1e-3  # of x in [-1, 1], by which the exported program may differ from the run's own samples
 
@@ -58,30 +62,44 @@ class Shipped:
 
     config: dict[str, Any]  # config.json
     receipt: dict[str, Any]  # receipt.json
-    latent: Callable[[int, np.ndarray], jax.Array]  # (seed, index [B]) -> z [B, ...]
-    decode: Callable[..., jax.Array]  # (z [B, ...], labels [B] where there are classes) -> x [B, ...] float32
+    draw: Callable[..., jax.Array]  # (seed, index [B], given [B, ...] if it is asked for) -> x [B, ...] float32
+    latent: Callable[[int, np.ndarray], jax.Array] | None  # (seed, index [B]) -> z [B, ...]
+    decode: Callable[..., jax.Array] | None  # (z [B, ...], given [B, ...] if it is asked for) -> x [B, ...] float32
 
-    def sample(self, seed: int, count: int, labels: np.ndarray | None = None) -> np.ndarray:
-        """The samples that the command `sample` draws with this seed; classes take turns unless `labels` are given.
+    def sample(self, seed: int, count: int, given: np.ndarray | None = None) -> np.ndarray:
+        """The samples that the command `sample` draws with this seed; classes take turns unless labels are given.
+
+        Args:
+            seed: of the latents.
+            count: how many.
+            given: [count, ...] what config.json asks for under "given": integer labels, images, ...
 
         Returns:
             [count, ...]: uint8 images, or float32 points.
         """
-        classes = self.config["labels"] and self.config["labels"]["classes"]
-        if labels is None:
-            labels = np.arange(count) % (classes or 1)
-        elif not classes or np.shape(labels) != (count,) or np.min(labels) < 0 or np.max(labels) >= classes:
-            wanted = (
-                f"[{count}] integers from 0 to {classes - 1}" if classes else "none: this generator takes no labels"
-            )
-            raise ConfigError(f"labels: got {np.shape(labels)} {np.ravel(labels)[:5]}..., expected {wanted}")
-        kind = np.dtype(np.uint8 if self.config["output"]["to_uint8"] else np.float32)
+        asked = self.config["given"]
+        if given is None and asked and asked["classes"]:
+            given = np.arange(count) % asked["classes"]
+        if (given is not None and not asked) or (asked and not _fits(asked, given, count)):
+            wanted = "none: this generator is asked for nothing"
+            if asked:
+                integers = f"integers from 0 to {asked['classes'] - 1}" if asked["classes"] else asked["dtype"]
+                wanted = f"{[count, *asked['shape']]} {integers}"
+            got = "nothing" if given is None else f"{np.shape(given)} {np.ravel(given)[:5]}..."
+            raise ConfigError(f"given: got {got}, expected {wanted}")
+        decode = to_bytes if self.config["output"]["to_uint8"] else lambda x: x
 
         def of(index: np.ndarray) -> jax.Array:
-            given = [np.asarray(labels, np.int32)[np.minimum(index, count - 1)]] if classes else []
-            return as_data(self.decode(self.latent(seed, index), *given), kind)
+            own = [np.asarray(given, asked["dtype"])[np.minimum(index, count - 1)]] if asked else []
+            return decode(self.draw(seed, index, *own))
 
-        return in_batches(of, count)  # as the run draws
+        return in_batches(of, count, self.config["batch"])  # as the run draws
+
+
+def _fits(asked: Mapping[str, Any], given: Any, count: int) -> bool:
+    if np.shape(given) != (count, *asked["shape"]):
+        return False
+    return not asked["classes"] or bool(np.min(given) >= 0 and np.max(given) < asked["classes"])
 
 
 def export(
@@ -93,17 +111,19 @@ def export(
     weights: str = "default",
     which: str = "last",
     workdir: Path | None = None,
+    sampler: str = "",
 ) -> dict[str, Any]:
     """Write the generator of a state to the folder `out`: whole, or not at all.
 
     Args:
         setup: what was trained.
         state: its state, on the host.
-        run: what `config.json` of the run directory says: experiment and config.
+        run: what `config.json` of the run directory says: experiment, config and data.
         out: the folder; it must not exist, or be empty.
         weights: "raw", the name of an average, or "default" as in `draw`.
         which: what to say of the checkpoint, "last" or "best".
         workdir: the run directory whose scores of this step and these weights go into the receipt.
+        sampler: its name; the first by default.
 
     Returns:
         The receipt.
@@ -115,13 +135,14 @@ def export(
     """
     check_name("export", "which", which, ("last", "best"))
     check_free(out)
-    draws = _sampler(setup)
-    if setup.labelled:
-        check_classes(setup.dataset)  # whoever loads it can ask for any of them
-    name = name_of_weights(setup, state, "generator", weights)
-    params, net_state = jax.tree.map(np.asarray, weights_of(setup, state, "generator", weights))
-    config = describe(setup, run)
-    leaves = {path: np.ascontiguousarray(leaf) for path, leaf in by_path(_named(params, net_state)).items()}
+    draws = setup.sampler(sampler)
+    asked = given_of(setup, draws)
+    if asked is not None and asked[1] == CLASS:
+        check_classes(asked[0])  # whoever loads it can ask for any of them
+    name = name_of_weights(setup, state, draws.players, weights)
+    chosen = jax.tree.map(np.asarray, weights_of(setup, state, draws.players, weights))
+    config = describe(setup, run, chosen, sampler)
+    leaves = {path: np.ascontiguousarray(leaf) for path, leaf in by_path(_named(chosen)).items()}
     facts = {
         "format": FORMAT,
         "experiment": run["experiment"],
@@ -129,18 +150,19 @@ def export(
         "weights": name,
         "which": which,
         "config_digest": config_digest(run["config"]),
-        "data_digest": setup.dataset.digest,
+        "data_digest": setup.imitated(draws).digest,
         "state_digest": digest(state),
     }
     with _whole_folder(out) as folder:
         _write(folder / WEIGHTS, _safetensors(leaves, facts))
-        _write(folder / LATENT, _serialised(_latent_of(draws), *_latent_shapes()))
-        _write(folder / PROGRAM, _serialised(_decode_of(draws, params, net_state), *_decode_shapes(config)))
+        programs = _programs(setup, draws, chosen, config)
+        for file, (function, shapes) in programs.items():
+            _write(folder / file, _serialised(function, *shapes))
         _write(folder / CONFIG, _json(config))
         _write(folder / README, _readme(config, facts).encode())
         receipt = facts | {
-            "sha256": {name: _sha256(folder / name) for name in (WEIGHTS, PROGRAM, LATENT, CONFIG)},
-            "weights_digest": digest(_named(params, net_state)),
+            "sha256": {name: _sha256(folder / name) for name in (WEIGHTS, *programs, CONFIG)},
+            "weights_digest": digest(_named(chosen)),
             "leaves": {path: kind(leaf) for path, leaf in leaves.items()},
             "scores": _scores(workdir, int(state.step), name),
             "versions": {package: version(package) for package in ("jax", "jaxlib", "flax", "numpy")},
@@ -148,7 +170,7 @@ def export(
             "device": jax.devices()[0].device_kind,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        receipt["largest_difference"] = _difference(folder, config, draws, params, net_state)
+        receipt["largest_difference"] = _difference(folder, setup, draws, chosen)
         if not receipt["largest_difference"] <= TOLERANCE:
             raise CheckpointError(
                 f"the exported generator differs from the run's by {receipt['largest_difference']:.1e}, expected at "
@@ -168,14 +190,26 @@ def load(folder: str | Path) -> Shipped:
     receipt = verify(folder)
     try:
         config = json.loads((folder / CONFIG).read_text())
-        decode, latent = (jax.export.deserialize(bytearray((folder / name).read_bytes())) for name in (PROGRAM, LATENT))
+        programs = _read(folder)
     except Exception as error:  # JAX and flatbuffers raise several kinds
         raise CheckpointError(
             f"{folder} cannot be read by jax {jax.__version__} ({reason(error)}); it was written by jax "
             f"{receipt['versions']['jax']}: install that, or rebuild the generator from {WEIGHTS}"
         ) from error
-    draw = jax.jit(latent.call)
-    return Shipped(config, receipt, lambda seed, index: draw(np.uint32(seed), np.int32(index)), jax.jit(decode.call))
+    return Shipped(config, receipt, *programs)
+
+
+def _read(folder: Path) -> tuple[Callable[..., jax.Array], Callable | None, Callable | None]:
+    """Draw, latent and decode of a folder, the last two where it has them."""
+    found = {
+        name: jax.jit(jax.export.deserialize(bytearray((folder / name).read_bytes())).call)
+        for name in (DRAW, LATENT, PROGRAM)
+        if (folder / name).exists()
+    }
+    if DRAW in found:
+        return lambda seed, index, *given: found[DRAW](np.uint32(seed), np.int32(index), *given), None, None
+    latent, decode = lambda seed, index: found[LATENT](np.uint32(seed), np.int32(index)), found[PROGRAM]
+    return lambda seed, index, *given: decode(latent(seed, index), *given), latent, decode
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -207,7 +241,7 @@ def verify(folder: Path) -> dict[str, Any]:
     return receipt
 
 
-def rebuild(folder: str | Path, experiment: Any) -> tuple[Setup, PyTree, PyTree]:
+def rebuild(folder: str | Path, experiment: Any) -> tuple[Setup, Weights]:
     """The generator as the experiment's own modules, with the weights of the safetensors file; no data set is needed.
 
     Args:
@@ -215,8 +249,8 @@ def rebuild(folder: str | Path, experiment: Any) -> tuple[Setup, PyTree, PyTree]
         experiment: the `launch.Experiment` of that name.
 
     Returns:
-        `(setup, params, net_state)`: `setup.sample.decode(params, net_state, z, labels)` draws. The data set of the
-        setup is a stand-in of the right shape.
+        `(setup, weights)`: `setup.sampler()(weights, key, index, given)` draws. The data sets of the setup are
+        stand-ins of the right shape.
 
     Raises:
         CheckpointError: as `load`; or the weights are not those of the experiment.
@@ -230,9 +264,11 @@ def rebuild(folder: str | Path, experiment: Any) -> tuple[Setup, PyTree, PyTree]
     if config["experiment"] != experiment.name:
         raise ConfigError(f"{folder} holds a generator of {config['experiment']!r}, not of {experiment.name!r}")
     data = config["data"]
-    setup = experiment.build(from_record(experiment.config, config["config"]), stand_in(data, data["digest"]), None)
+    own = from_record(experiment.config, config["config"])
+    setup = experiment.build(own, stand_ins(data, config["config"]), None)
     shapes = state_shapes(setup)
-    like = _named(shapes.params["generator"], shapes.net_state["generator"])
+    players = setup.sampler(config["sampler"]).players
+    like = _named({player: Owned(shapes.params[player], shapes.net_state[player]) for player in players})
     leaves = load_file(folder / WEIGHTS)
     wanted = {path: kind(leaf) for path, leaf in by_path(like).items()}
     found = {path: kind(leaf) for path, leaf in leaves.items()}
@@ -242,7 +278,7 @@ def rebuild(folder: str | Path, experiment: Any) -> tuple[Setup, PyTree, PyTree]
             f"{wanted.get(path, 'none')}; use ganjax {json.loads((folder / RECEIPT).read_text())['ganjax']}"
         )
     tree = jax.tree.unflatten(jax.tree.structure(like), [leaves[path] for path in wanted])
-    return setup, tree["params"], tree["net_state"]
+    return setup, {player: Owned(own["params"], own["net_state"]) for player, own in tree.items()}
 
 
 def check_free(out: Path) -> None:
@@ -251,68 +287,80 @@ def check_free(out: Path) -> None:
         raise ConfigError(f"--out {out} exists and is not an empty folder; choose another one")
 
 
-def describe(setup: Setup, run: Mapping[str, Any]) -> dict[str, Any]:
+def describe(setup: Setup, run: Mapping[str, Any], chosen: Weights, sampler: str = "") -> dict[str, Any]:
     """What a stranger must know to draw."""
-    draws, data = _sampler(setup), setup.dataset
-    z = jax.eval_shape(_latent_of(draws), *_latent_shapes(1))
-    images = len(data.shape) == 3
+    draws = setup.sampler(sampler)
+    data, prior = setup.imitated(draws), None
+    if draws.latent is not None:
+        z = jax.eval_shape(_latent_of(draws, chosen), *_latent_shapes(1))
+        distribution = "N(0, I)" if draws.latent.normal else f"as {LATENT} draws it"
+        prior = {"distribution": distribution, "shape": list(z.shape[1:]), "dtype": z.dtype.name}
+    bytes_ = data.x_train.dtype == np.uint8
     return {
         "format": FORMAT,
         "experiment": run["experiment"],
         "config": run["config"],
-        "data": {**outline(data), "digest": data.digest},
-        "prior": {
-            "distribution": "N(0, I)" if isinstance(draws.prior, Normal) else f"as {LATENT} draws it",
-            "shape": list(z.shape[1:]),
-            "dtype": z.dtype.name,
-        },
-        "labels": {"classes": data.classes, "dtype": "int32"} if setup.labelled else None,
+        "sampler": sampler or next(iter(setup.samplers)),
+        "batch": draws.batch,
+        "data": run["data"],
+        "prior": prior,
+        "given": _asked(setup, draws),
         "output": {
             "shape": list(data.shape),
             "dtype": "float32",
-            "range": [-1, 1] if images else None,
-            "to_uint8": "clip(round((x + 1) * 127.5), 0, 255)" if images else None,
+            "range": [-1, 1] if bytes_ else None,
+            "to_uint8": "clip(round((x + 1) * 127.5), 0, 255)" if bytes_ else None,
         },
     }
 
 
-def _sampler(setup: Setup) -> Sampler:
-    if not isinstance(setup.sample, Sampler):
-        raise ConfigError("this experiment has no generator to export: its samples have no latent")
-    return setup.sample
+def _asked(setup: Setup, draws: Sampler) -> dict[str, Any] | None:
+    """What an example of what is given looks like, as stored."""
+    asked = given_of(setup, draws)
+    if asked is None:
+        return None
+    dataset, what = asked
+    example: Any = of_split(dataset, what, "train")
+    classes = dataset.classes if what == CLASS else None
+    return {
+        "kind": given_kind(setup, draws).name, "shape": list(example.shape[1:]), "dtype": example.dtype.name,
+        "classes": classes,
+    }  # fmt: skip
 
 
-def _named(params: PyTree, net_state: PyTree) -> PyTree:
-    return {"params": params, "net_state": net_state}
+def _named(chosen: Weights) -> PyTree:
+    return {player: {"params": own.params, "net_state": own.net_state} for player, own in chosen.items()}
 
 
-def _latent_of(draws: Sampler) -> Callable:
+def _latent_of(draws: Sampler, chosen: Weights) -> Callable:
     """`(seed, index [b]) -> z [b, ...]`: what `draw` sees for that seed."""
-    return lambda seed, index: draws.latent(Keys.of(seed).samples, index)
+    return lambda seed, index: draws.latents(chosen, Keys.of(seed).samples, index)
 
 
-def _decode_of(draws: Sampler, params: PyTree, net_state: PyTree) -> Callable:
-    """`(z, [labels]) -> x` in float32, of these weights."""
+def _programs(setup: Setup, draws: Sampler, chosen: Weights, config: Mapping[str, Any]) -> dict[str, tuple]:
+    """File -> (function, shapes of its arguments), of these weights."""
+    (size,), asked = jax.export.symbolic_shape("b"), config["given"]
+    given = [jax.ShapeDtypeStruct((size, *asked["shape"]), asked["dtype"])] if asked else []
 
-    def decode(z: jax.Array, labels: jax.Array | None = None) -> jax.Array:
-        return draws.decode(params, net_state, z, labels).astype(jnp.float32)
+    def encoded(given: tuple) -> PyTree:
+        return given_kind(setup, draws).encode(given[0]) if given else None
 
-    return decode
+    def draw(seed: jax.Array, index: jax.Array, *given: jax.Array) -> jax.Array:
+        return draws(chosen, Keys.of(seed).samples, index, encoded(given)).astype(jnp.float32)
 
+    if draws.latent is None or draws.draw is not None:
+        return {DRAW: (draw, [*_latent_shapes(size), *given])}
+    decode = draws.latent.decode
 
-def _batch() -> Any:
-    return jax.export.symbolic_shape("b")[0]
+    def generator(z: jax.Array, *given: jax.Array) -> jax.Array:
+        return decode(chosen, z, encoded(given)).astype(jnp.float32)
 
-
-def _latent_shapes(size: int | None = None) -> list[jax.ShapeDtypeStruct]:
-    size = _batch() if size is None else size
-    return [jax.ShapeDtypeStruct((), jnp.uint32), jax.ShapeDtypeStruct((size,), jnp.int32)]
-
-
-def _decode_shapes(config: Mapping[str, Any]) -> list[jax.ShapeDtypeStruct]:
-    size = _batch()
     z = jax.ShapeDtypeStruct((size, *config["prior"]["shape"]), config["prior"]["dtype"])
-    return [z, jax.ShapeDtypeStruct((size,), jnp.int32)] if config["labels"] else [z]
+    return {LATENT: (_latent_of(draws, chosen), _latent_shapes(size)), PROGRAM: (generator, [z, *given])}
+
+
+def _latent_shapes(size: Any) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct((), jnp.uint32), jax.ShapeDtypeStruct((size,), jnp.int32)]
 
 
 def _serialised(function: Callable, *shapes: jax.ShapeDtypeStruct) -> bytes:
@@ -334,14 +382,13 @@ def _scores(workdir: Path | None, step: int, weights: str) -> list[dict[str, Any
     return [json.loads(path.read_text()) for path in own]
 
 
-def _difference(folder: Path, config: dict[str, Any], draws: Sampler, params: PyTree, net_state: PyTree) -> float:
+def _difference(folder: Path, setup: Setup, draws: Sampler, chosen: Weights) -> float:
     """The largest |x' - x| over a batch, of what the files draw and what the run draws."""
-    read = [jax.export.deserialize(bytearray((folder / name).read_bytes())) for name in (LATENT, PROGRAM)]
-    index = np.arange(BATCH, dtype=np.int32)
-    labels = np.int32(index % config["labels"]["classes"]) if config["labels"] else None
-    latent, decode = (jax.jit(one.call) for one in read)
-    found = decode(latent(np.uint32(0), index), *([] if labels is None else [labels]))
-    expected = jax.jit(draws)(params, net_state, Keys.of(0).samples, index, labels)
+    draw, *_ = _read(folder)
+    index, values = np.arange(draws.batch, dtype=np.int32), in_turn(setup, draws, draws.batch).values
+    found = draw(0, index, *([] if values is None else [values]))
+    given = encoded_given(setup, draws, values, index)
+    expected = jax.jit(lambda *told: draws(*told))(chosen, Keys.of(0).samples, index, given)
     return float(np.abs(np.asarray(found) - np.asarray(expected, np.float32)).max())
 
 
@@ -381,30 +428,47 @@ def _digest_of(receipt: Mapping[str, Any]) -> str:
 
 def _readme(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """How to draw with jax and numpy alone."""
-    labels, output = config["labels"], config["output"]
-    given = f", index % {labels['classes']}" if labels else ""
+    asked, output, prior = config["given"], config["output"], config["prior"]
+    shape = ", ".join(map(str, asked["shape"])) if asked else ""
+    wanted = f"`given` [b{shape and ', ' + shape}] {asked['dtype']}, a {asked['kind']} for each sample" if asked else ""
+    if asked and asked["classes"]:
+        wanted = f"`labels` [b] int32, 0 to {asked['classes'] - 1}"
+    given = f", np.int32(index % {asked['classes']})" if asked and asked["classes"] else ", given" if asked else ""
+    names = (LATENT, PROGRAM) if prior else (DRAW,)
+    called = ("latent", "generator") if prior else ("draw",)
     lines = [
         "import jax",
         "import numpy as np",
         "from jax import export",
         "",
-        'names = ("latent.jaxexport", "generator.jaxexport")',
-        'latent, generator = (export.deserialize(bytearray(open(name, "rb").read())) for name in names)',
+        f"names = {names!r}".replace("'", '"'),
+        f"{', '.join(called)}{'' if prior else ','} = "
+        '(export.deserialize(bytearray(open(name, "rb").read())) for name in names)',
         "index = np.arange(64, dtype=np.int32)  # sample i depends on the seed and i alone",
-        "z = latent.call(np.uint32(0), index)  # the seed, 0 to 4294967295",
-        f"x = np.asarray(generator.call(z{given}))",
     ]
+    if asked and not asked["classes"]:
+        lines.append(f"given = np.zeros((64, {shape}), np.{asked['dtype']})  # yours")
+    if prior:
+        lines += [
+            "z = latent.call(np.uint32(0), index)  # the seed, 0 to 4294967295",
+            f"x = np.asarray(generator.call(z{given}))",
+        ]
+    else:
+        lines.append(f"x = np.asarray(draw.call(np.uint32(0), index{given}))  # the seed, 0 to 4294967295")
     if output["to_uint8"]:
         lines.append("x = np.clip(np.round((x + 1) * 127.5), 0, 255).astype(np.uint8)")
     lines.append('np.save("samples.npy", x)')
+    inputs = [
+        f"`z` [b, {', '.join(map(str, prior['shape']))}] {prior['dtype']}, drawn from {prior['distribution']}"
+        if prior
+        else "the seed and `index` [b] int32, the samples' numbers",
+        *([wanted] if wanted else []),
+    ]
     about = [
         f"The generator of the experiment `{facts['experiment']}` after step {facts['step']} ({facts['which']}), "
-        f"{facts['weights']} weights, trained on {config['data']['name']}.",
+        f"{facts['weights']} weights, trained on {', '.join(own['name'] for own in config['data'].values())}.",
         "",
-        f"Input `z` [b, {', '.join(map(str, config['prior']['shape']))}] {config['prior']['dtype']}, drawn from "
-        f"{config['prior']['distribution']}"
-        + (f"; `labels` [b] int32, 0 to {labels['classes'] - 1}" if labels else "")
-        + f". Output `x` [b, {', '.join(map(str, output['shape']))}] float32"
+        f"Input {'; '.join(inputs)}. Output `x` [b, {', '.join(map(str, output['shape']))}] float32"
         + (", black at -1 and white at 1; clip what is beyond." if output["range"] else "."),
         "It runs on CPU, CUDA and TPU and needs jax and numpy (`pip install jax flatbuffers`); run in this folder:",
     ]

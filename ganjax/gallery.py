@@ -1,13 +1,14 @@
 """The pictures of a training run: its sample grids while it trains, its figures at the end."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from ganjax.core import GameState
-from ganjax.data import subsample
+from ganjax.data import Dataset, subsample
 from ganjax.report import curves, grid, nearest_neighbours, panel, save_image, scatter
 from ganjax.report.alarms import write_alarms
 from ganjax.training import Keys, Setup, draw
@@ -16,26 +17,40 @@ from ganjax.training.writers import Writers
 COUNT = 64  # samples of a picture; 16 times as many points
 
 
-def picture(setup: Setup, x: np.ndarray, path: Path) -> np.ndarray:
+def picture(setup: Setup, x: np.ndarray, path: Path, sampler: str = "") -> np.ndarray:
     """Write samples as a grid, or as points over the data; returns the picture, [H, W, 3] uint8.
 
     Of points that do not lie in a plane the first two coordinates are drawn, or the only one, which the title says.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if x.ndim != 4:
-        real, size = _part(setup.dataset.x_train, len(x)), x.shape[1]
-        title = {1: "the only coordinate", 2: None}.get(size, f"the first two of {size} coordinates")
-        return scatter(_plane(x), path, reference=_plane(real), title=title)
+    data = setup.imitated(setup.sampler(sampler))
+    return PICTURES[data.kind.name](x, data, path)
+
+
+def _grid(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
+    del data
     image = grid(x)
     save_image(path, image)
     return image
 
 
+def _scatter(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
+    real, size = _part(data.x_train, len(x)), x.shape[1]
+    title = {1: "the only coordinate", 2: None}.get(size, f"the first two of {size} coordinates")
+    return scatter(_plane(x), path, reference=_plane(real), title=title)
+
+
+# By the kind of data: how samples are drawn, and how many make a picture.
+PICTURES: dict[str, Callable[[np.ndarray, Dataset, Path], np.ndarray]] = {"image": _grid, "point": _scatter}
+MANY = {"point": 16 * COUNT}
+
+
 def observe(setup: Setup, seed: int, workdir: Path, step: int, state: GameState, writers: Writers) -> None:
     """The samples of a step, always from the same latents, to `samples/<step>.png` and TensorBoard; alarms, if any."""
-    count = COUNT if setup.dataset.x_train.ndim == 4 else 16 * COUNT
-    x = draw(setup, state, Keys.of(seed).samples, count)
-    writers.image(step, "samples", picture(setup, x, _grid_of(workdir, step)))
+    if setup.samplers:
+        data = setup.imitated(setup.sampler())
+        x = draw(setup, state, Keys.of(seed).samples, MANY.get(data.kind.name, COUNT))
+        writers.image(step, "samples", picture(setup, x, _grid_of(workdir, step)))
     writers.flush()
     if step:
         warn(workdir)
@@ -52,26 +67,30 @@ def reports(setup: Setup, state: GameState, seed: int, workdir: Path) -> list[Pa
     """The figures of a finished run, made where they are missing or older than its metrics; returns their paths."""
     log = (workdir / "metrics.jsonl").stat()
     names = ["curves.png"] if log.st_size else []  # a run may end before its first record
-    if setup.sample is not None:
-        names = ["panel.png", *(["neighbours.png"] if setup.dataset.x_train.ndim == 4 else []), *names]
+    if setup.samplers:
+        names = ["panel.png", *(["neighbours.png"] if _of_images(setup) else []), *names]
     paths = [workdir / name for name in names]
     if not all(path.exists() and path.stat().st_mtime_ns >= log.st_mtime_ns for path in paths):
         _draw(setup, state, seed, workdir, curved=log.st_size > 0)
         warn(workdir)
-    return paths if setup.sample is None else [_grid_of(workdir, int(state.step)), *paths]
+    return [_grid_of(workdir, int(state.step)), *paths] if setup.samplers else paths
+
+
+def _of_images(setup: Setup) -> bool:
+    return setup.imitated(setup.sampler()).kind.name == "image"
 
 
 def _draw(setup: Setup, state: GameState, seed: int, workdir: Path, *, curved: bool) -> None:
     if curved:
         curves(workdir, workdir / "curves.png")
-    if setup.sample is None:
+    if not setup.samplers:
         return
     grids = [path for path in sorted((workdir / "samples").glob("*.png")) if int(path.stem) <= int(state.step)]
     panel(grids, workdir / "panel.png")
-    if setup.dataset.x_train.ndim == 4:
-        x = draw(setup, state, Keys.of(seed).samples, 4 * COUNT)
-        held_out = None if setup.dataset.x_test is None else _part(setup.dataset.x_test, len(x))
-        nearest_neighbours(x, setup.dataset.in_memory().x_train, workdir / "neighbours.png", held_out=held_out)
+    if _of_images(setup):
+        data, x = setup.imitated(setup.sampler()), draw(setup, state, Keys.of(seed).samples, 4 * COUNT)
+        held_out = None if data.x_test is None else _part(data.x_test, len(x))
+        nearest_neighbours(x, data.in_memory().x_train, workdir / "neighbours.png", held_out=held_out)
 
 
 def _part(split: np.ndarray, count: int) -> np.ndarray:

@@ -42,7 +42,7 @@ from ganjax.losses import Auxiliary, auxiliary_classifier, named
 from ganjax.models import dcgan
 from ganjax.penalties import PENALTIES, Penalty
 from ganjax.spectral import spectral_norm
-from ganjax.training import Averaged, Setup
+from ganjax.training import Averaged, Setup, Stream
 
 Make = Callable[..., nn.Module]  # a module with all but (num_classes, dtype, name) given, and heads for discriminators
 
@@ -72,7 +72,7 @@ def build(
     prior = normal_prior(config.latent)
     g = conditional_generator(config, generator, classes)
     d, auxiliary = conditional_discriminator(config, discriminator, classes)
-    kept = averages(config)
+    kept, given = averages(config), ("data", "class") if config.conditional else None
     arguments: dict[str, Any] = {
         "spectral": None if config.spectral_norm == "none" else spectral_norm(),
         # Without the tables of conditional BatchNorm, which begin at zero.
@@ -86,11 +86,9 @@ def build(
     return Setup(
         game=gan(g, d, named(config.loss, axis_name), prior=prior, axis_name=axis_name, **arguments),
         dynamics=dynamics(config, axis_name, optimizers),
-        dataset=dataset,
-        batch_size=config.batch_size,
+        streams={"data": Stream(dataset, config.batch_size, y="class" if config.conditional else None)},
         averages={} if kept is None else {config.average: Averaged("generator", kept)},
-        sample=sampler(g, prior, spectral=arguments["generator_spectral"]),
-        labelled=config.conditional,
+        samplers={"prior": sampler(g, prior, spectral=arguments["generator_spectral"], given=given)},
     )
 
 

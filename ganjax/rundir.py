@@ -18,7 +18,8 @@ LOCK = "lock"  # held, with the holder's process id in it, while a process write
 JUDGED = "judge.jsonl"  # what the light judge said
 ALARMS = "alarms.jsonl"  # what is wrong, as ganjax.report.alarms reads it from what is logged
 # What may differ when a run is continued: how long, where the data lie (their digest is compared) and what is written.
-WHERE = ("data", "data_dir")
+DATA = ("data", "target")  # options that name a data set
+WHERE = (*DATA, "data_dir")
 MAY_CHANGE = frozenset(
     {"steps", *WHERE, "log_every", "sample_every", "checkpoint_every", "judge_every", "chunk"}
     | {"resident_megabytes", "workers"}
@@ -115,6 +116,8 @@ def read_run(workdir: Path) -> dict[str, Any] | None:
         raise ConfigError(f"{path} is no file; choose another --workdir")
     try:
         run = json.loads(path.read_text())
+        if "shape" in run.get("data", {}):  # as runs of a single data set wrote it once
+            run["data"] = {"data": {**run["data"], "digest": run["data_digest"]}}
         return {
             **run,
             "experiment": str(run["experiment"]),
@@ -125,6 +128,13 @@ def read_run(workdir: Path) -> dict[str, Any] | None:
         raise ConfigError(
             f"{path} cannot be read ({error}); it is not a ganjax run, choose another --workdir"
         ) from None
+
+
+def latest_step(workdir: Path, folder: str = "checkpoints") -> int | None:
+    """The newest step that a run directory holds completely, or None."""
+    place = workdir / folder
+    steps = [int(path.name) for path in place.iterdir() if path.name.isdigit()] if place.is_dir() else []
+    return max(steps, default=None)
 
 
 def config_digest(config: Mapping[str, Any]) -> str:

@@ -140,7 +140,7 @@ def recipe_of(experiment: Any, config: Any) -> Recipe:
     from ganjax.training.setup import state_shapes
 
     data = data_of(config)
-    alone, shared = (experiment.build(config, data, axis) for axis in (None, "data"))
+    alone, shared = (experiment.build(config, lambda name: data, axis) for axis in (None, "data"))
     state, one, two = state_shapes(alone), step_load(alone), step_load(shared, "data", 2)
 
     def size(tree: Any) -> int:
@@ -148,7 +148,7 @@ def recipe_of(experiment: Any, config: Any) -> Recipe:
 
     return Recipe(
         name=experiment.name,
-        batch=alone.batch_size,
+        batch=sum(stream.batch_size for stream in alone.played.values()),
         parameters={player: sum(x.size for x in jax.tree.leaves(tree)) for player, tree in state.params.items()},
         turns=alone.dynamics.slices,
         flops=step_flops(alone),
@@ -218,7 +218,7 @@ def measured(experiment: Any, config: Any, chunks: int) -> dict[str, Any]:
     from ganjax import profile
     from ganjax.training import Schedule, parallel
 
-    setup = experiment.build(config, data_of(config), parallel.axis_name())
+    setup = experiment.build(config, lambda name: data_of(config), parallel.axis_name())
     steps = max(2, min(10, config.chunk))
     schedule = Schedule(steps * (chunks + 1), log_every=steps, sample_every=10**6, checkpoint_every=10**6, chunk=steps)
     with tempfile.TemporaryDirectory() as workdir:

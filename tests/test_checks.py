@@ -39,7 +39,7 @@ from ganjax.dynamics import (
 from ganjax.games import bilinear, code_prior, dirac_gan, gan, gradient_noise, normal_prior, uniform_prior
 from ganjax.losses import LOSSES, auxiliary_classifier, feature_matching, information, named
 from ganjax.spectral import spectral_norm
-from ganjax.training import Schedule, Setup, simulate, train
+from ganjax.training import Schedule, Setup, Stream, simulate, train
 
 SGD = {p: optax.sgd(0.1) for p in "ab"}
 PLAY = simultaneous(SGD)
@@ -151,7 +151,7 @@ def test_a_player_unknown_to_the_order():
 
 @pytest.mark.parametrize("name", [name for name in Schedule._fields if name != "judge_every"])
 def test_a_schedule_is_checked_before_anything_is_written(name, tmp_path):
-    setup = Setup(bilinear(), PLAY, Dataset(np.eye(4, dtype=np.float32)), batch_size=2)
+    setup = Setup(bilinear(), PLAY, {"data": Stream(Dataset(np.eye(4, dtype=np.float32)), 2)})
     with pytest.raises(ValueError, match=f"Schedule: {name} is -1, expected at least"):
         train(setup, tmp_path / "run", seed=0, schedule=Schedule(4)._replace(**{name: -1}), progress=False)
     with pytest.raises(ValueError, match="Setup: batch_size is 0, expected at least 1"):

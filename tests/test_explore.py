@@ -13,14 +13,14 @@ from flax import linen as nn
 
 from ganjax import explore as module
 from ganjax import launch
-from ganjax.core import GameState
+from ganjax.core import GameState, Sampler
 from ganjax.data import Dataset, subsample
 from ganjax.errors import ConfigError
 from ganjax.explore import COLUMNS, JUDGED, THRESHOLDS, VIEWS, diversity, explore
 from ganjax.games import normal_prior, sampler, uniform_prior
+from ganjax.kinds import to_bytes
 from ganjax.report.images import load_image
-from ganjax.training import Keys, Setup, draw
-from ganjax.training.sampling import as_data
+from ganjax.training import Keys, Setup, Stream, draw
 
 SHAPES = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype(np.float32)
 
@@ -34,7 +34,7 @@ class Known(nn.Module):
 
 
 def _made(z):
-    return as_data(np.asarray(Known().apply({}, jnp.asarray(z, jnp.float32))), np.dtype("uint8"))
+    return to_bytes(np.asarray(Known().apply({}, jnp.asarray(z, jnp.float32))))
 
 
 def _dataset(**changes):
@@ -45,9 +45,10 @@ def _dataset(**changes):
     return Dataset(**{**arrays, "name": "shapes", "class_names": ("one", "two", "three"), **changes})
 
 
-def _setup(data=None, prior=None, **options):
-    options = {"sample": sampler(Known(), prior or normal_prior(3)), **options}
-    return Setup(game=None, dynamics=None, dataset=data or _dataset(), batch_size=1, **options)
+def _setup(data=None, prior=None, labelled=False, **options):
+    given = ("data", "class") if labelled else None
+    options = {"samplers": {"prior": sampler(Known(), prior or normal_prior(3), given=given)}, **options}
+    return Setup(game=None, dynamics=None, streams={"data": Stream(data or _dataset(), 1)}, **options)
 
 
 NOTHING = jnp.zeros((), jnp.int32)
@@ -163,7 +164,7 @@ def test_held_out_images_that_can_be_made_are_found_and_noise_is_not(look):
 
 def test_a_generator_that_is_told_the_class_projects_with_the_images_own(look):
     labels = np.full(50, 2, np.int32)
-    brighter = as_data(np.asarray(Known().apply({}, jnp.eye(3), jnp.full(3, 2))), np.dtype("uint8"))
+    brighter = to_bytes(np.asarray(Known().apply({}, jnp.eye(3), jnp.full(3, 2))))
     data = _dataset(x_test=np.resize(brighter, (50, 8, 8, 1)), y_test=labels)
     _, lines = look("projection", _setup(data, labelled=True), count=3)
     assert float(re.search(r"median RMSE ([\d.]+)", lines[0])[1]) < 0.005
@@ -200,7 +201,11 @@ def test_wrong_classes(look, what, labelled, classes, sentence):
 
 POINTS = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
 REFUSED = {
-    "a function": ("interpolation", lambda: _setup(sample=lambda *args: None), "no generator with a latent input"),
+    "a function": (
+        "interpolation",
+        lambda: _setup(samplers={"x": Sampler(("generator",), "data", lambda *told: None)}),
+        "no generator with a latent input",
+    ),
     "points": ("interpolation", lambda: _setup(Dataset(POINTS, name="ring")), "ring has points, expected images"),
     "uniform": ("truncation", lambda: _setup(prior=uniform_prior(3)), r"prior of this experiment is not N\(0, I\)"),
     "no test": ("projection", lambda: _setup(_dataset(x_test=None, y_test=None)), "has no held-out images"),

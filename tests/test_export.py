@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 
 from ganjax import export, launch
+from ganjax.commands.base import Loader, describe
 from ganjax.data import load
 from ganjax.errors import CheckpointError, ConfigError
 from ganjax.evaluation import Record, Score, keep, receipt_of
 from ganjax.evaluation.extractor import pixels
+from ganjax.kinds import to_bytes
 from ganjax.rundir import read_run
 from ganjax.training import Keys, draw, load_state
-from ganjax.training.sampling import as_data
 from ganjax.training.setup import state_shapes
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -63,7 +64,7 @@ def trained(tmp_path_factory):
     assert code == 0, err
     experiment = _experiment("vanilla_gan")
     config = dataclasses.replace(experiment.config, **experiment.smoke, conditional=True)
-    setup = experiment.build(config, load("digits"), None)
+    setup = experiment.build(config, load, None)
     state = load_state(setup, workdir)
     for weights in ("ema", "raw"):
         receipt = receipt_of(setup, state, pixels(), {}, weights=weights, count=100, reference_count=None, seed=0)
@@ -101,7 +102,7 @@ def test_the_lines_of_the_readme_draw_the_samples_of_the_run(trained, shipped, t
     expected = draw(setup, state, Keys.of(0).samples, 64)
     assert expected.dtype == np.uint8 and expected.std() > 1
     np.testing.assert_array_equal(np.load(tmp_path / "samples.npy"), expected)
-    few = as_data(np.load(tmp_path / "few.npy"), np.dtype(np.uint8))
+    few = to_bytes(np.load(tmp_path / "few.npy"))
     np.testing.assert_array_equal(few, expected[5:8])
 
 
@@ -116,20 +117,16 @@ from ganjax.training import Keys
 spec = importlib.util.spec_from_file_location("vanilla_gan", {str(EXPERIMENTS / "vanilla_gan.py")!r})
 module = sys.modules["vanilla_gan"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
-setup, params, net_state = rebuild({str(shipped)!r}, module.EXPERIMENT)
-assert len(setup.dataset.x_train) == 10
+setup, weights = rebuild({str(shipped)!r}, module.EXPERIMENT)
+assert len(setup.streams["data"].dataset.x_train) == 10
 index = np.arange(64)
-x = jax.jit(setup.sample)(params, net_state, Keys.of(0).samples, index, index % 10)
+x = jax.jit(setup.sampler().__call__)(weights, Keys.of(0).samples, index, index % 10)
 np.save("x.npy", x)
 """
     _child(code, tmp_path, PYTHONPATH=os.pathsep.join(sys.path))
-    params, net_state = state.params["generator"], state.net_state["generator"]
-    average = setup.averages["ema"].average.value(state.averages["ema"])
-    index = np.arange(64)
-    x, raw = (
-        np.asarray(jax.jit(setup.sample)(*weights, Keys.of(0).samples, index, index % 10))
-        for weights in (average, (params, net_state))
-    )
+    average = setup.averages["ema"].value(state.averages["ema"])
+    index, draws = np.arange(64), jax.jit(setup.sampler().__call__)
+    x, raw = (np.asarray(draws(w, Keys.of(0).samples, index, index % 10)) for w in (average, state.weights))
     np.testing.assert_allclose(np.load(tmp_path / "x.npy"), x, atol=1e-6)
     assert np.abs(x - raw).max() > 1e-3, "the averaged weights are others"
 
@@ -138,12 +135,12 @@ def test_loaded_it_draws_any_number_with_any_seed_and_labels(trained, shipped):
     _, setup, state = trained
     generator = export.load(shipped)
     np.testing.assert_array_equal(generator.sample(2**32 - 1, 70), draw(setup, state, Keys.of(2**32 - 1).samples, 70))
-    sevens, turns = generator.sample(3, 20, labels=np.full(20, 7)), generator.sample(3, 20)
+    sevens, turns = generator.sample(3, 20, given=np.full(20, 7)), generator.sample(3, 20)
     np.testing.assert_array_equal(sevens[[7, 17]], turns[[7, 17]])
     assert not np.array_equal(sevens[8], turns[8])
     for wrong in (np.full(20, 10), np.full(20, -1), np.full(19, 7)):
         with pytest.raises(ConfigError, match=r"expected \[20\] integers from 0 to 9"):
-            generator.sample(3, 20, labels=wrong)
+            generator.sample(3, 20, given=wrong)
 
 
 def test_the_receipt_says_where_it_comes_from(trained, shipped):
@@ -152,7 +149,7 @@ def test_the_receipt_says_where_it_comes_from(trained, shipped):
     workdir, setup, _ = trained
     receipt, config = (json.loads((shipped / name).read_text()) for name in (export.RECEIPT, export.CONFIG))
     assert (receipt["step"], receipt["weights"], receipt["which"]) == (60, "ema", "last")
-    assert receipt["data_digest"] == setup.dataset.digest == config["data"]["digest"]
+    assert receipt["data_digest"] == setup.streams["data"].dataset.digest == config["data"]["data"]["digest"]
     _, out, _ = _run("train", "--workdir", workdir, "--smoke", "--quiet", "--conditional", "--judge-every", 60)
     assert receipt["state_digest"] == out.split()[-1]
     assert [record["weights"] for record in receipt["scores"]] == ["ema"]
@@ -160,7 +157,8 @@ def test_the_receipt_says_where_it_comes_from(trained, shipped):
     assert receipt["largest_difference"] < 1e-6 and receipt["versions"]["jax"] == jax.__version__
     assert config["config"] == read_run(workdir)["config"]
     assert config["prior"] == {"distribution": "N(0, I)", "shape": [100], "dtype": "float32"}
-    assert config["labels"] == {"classes": 10, "dtype": "int32"} and config["output"]["range"] == [-1, 1]
+    assert config["given"] == {"kind": "class", "shape": [], "dtype": "int32", "classes": 10}
+    assert config["output"]["range"] == [-1, 1]
     with safe_open(shipped / export.WEIGHTS, framework="numpy") as file:
         assert file.metadata()["step"] == "60" and set(file.keys()) == set(receipt["leaves"])
     program = jax.export.deserialize(bytearray((shipped / export.PROGRAM).read_bytes()))
@@ -235,22 +233,23 @@ def test_every_experiment_that_trains_can_be_exported(name, tmp_path):
     """With weights that nobody trained: what matters is that the network takes any number of latents."""
     experiment = _experiment(name)
     config = dataclasses.replace(experiment.config, **experiment.smoke)
-    setup = experiment.build(config, load(config.data), None)
+    loader = Loader(config)
+    setup = experiment.build(config, loader, None)
     rng = np.random.default_rng(0)
 
     def leaf(shape):
         return rng.uniform(0.01, 0.02, shape.shape).astype(shape.dtype)
 
     state = jax.tree.map(leaf, state_shapes(setup))
-    run = {"experiment": name, "config": json.loads(json.dumps(dataclasses.asdict(config)))}
+    run = json.loads(json.dumps(describe(experiment, config, loader)))
     export.export(setup, state, run, tmp_path / "out")
     generator = export.load(tmp_path / "out")
-    assert generator.sample(0, 3).shape == (3, *setup.dataset.shape)
-    again, params, net_state = export.rebuild(tmp_path / "out", experiment)
-    index = np.arange(3, dtype=np.int32)
-    labels = index if setup.labelled else None
-    z = again.sample.latent(Keys.of(0).samples, index)
+    assert generator.sample(0, 3).shape == (3, *setup.streams["data"].dataset.shape)
+    again, weights = export.rebuild(tmp_path / "out", experiment)
+    index, draws = np.arange(3, dtype=np.int32), again.sampler()
+    labels = index if draws.given else None
+    z = draws.latents(weights, Keys.of(0).samples, index)
     given = () if labels is None else (labels,)
     np.testing.assert_allclose(
-        generator.decode(z, *given), again.sample.decode(params, net_state, z, labels), rtol=1e-4, atol=1e-5
+        generator.decode(z, *given), draws.latent.decode(weights, z, labels), rtol=1e-4, atol=1e-5
     )

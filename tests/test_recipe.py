@@ -17,7 +17,7 @@ import pytest
 
 from ganjax import recipe
 from ganjax.config import ConvolutionalConfig, ImageConfig
-from ganjax.core import Batch, Moment
+from ganjax.core import Batch, Moment, Owned
 from ganjax.data import Dataset, load
 from ganjax.errors import ConfigError
 from ganjax.games import gan, normal_prior
@@ -25,7 +25,7 @@ from ganjax.losses import LOSSES
 from ganjax.models import dcgan, mlp, r3gan, resnet
 from ganjax.spectral import spectral_norm
 from ganjax.training import Keys, init_state, train_step
-from ganjax.training.setup import arrays, gather, initial_state, state_shapes
+from ganjax.training.setup import arrays, collate, initial_state, state_shapes
 
 SMALL = ConvolutionalConfig(data="digits", width=4, latent=4, batch_size=8, steps=4)
 DIGITS = load("digits")
@@ -42,9 +42,8 @@ def perceptrons(config, dataset, axis_name):
 def step(config, build=recipe.convolutional):
     """A setup, its first state, the state and metrics after one step, and the compiled step of this batch."""
     setup = build(config, DIGITS, None)
-    state = initial_state(setup, Keys.of(0).init)
-    index = jnp.arange(setup.examples)
-    batch = gather(arrays(setup, setup.examples), index, index)
+    state = initial_state(setup, 0)
+    batch = collate(setup, arrays(setup), {"data": jnp.arange(setup.examples)}, Keys.of(0).steps)
     compiled = jax.jit(train_step(setup.game, setup.dynamics, setup.averages))
     advance = partial(compiled, batch=batch, base_key=Keys.of(0).steps)
     new, metrics = advance(state)
@@ -92,9 +91,9 @@ def test_every_choice_takes_a_step(build, changes):
         moved = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), new.params[player], state.params[player])
         assert max(jax.tree.leaves(moved)) > 0, f"{player} stood still"
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(new.params)), "parameters are float32"
-    labels = jnp.arange(8) % 10 if setup.labelled else None
-    draw = jax.jit(setup.sample)
-    x = draw(new.params["generator"], new.net_state["generator"], Keys.of(0).samples, jnp.arange(8), labels)
+    draws = setup.sampler()
+    labels = jnp.arange(8) % 10 if draws.given else None
+    x = jax.jit(lambda *told: draws(*told))(new.weights, Keys.of(0).samples, jnp.arange(8), labels)
     assert x.shape == (8, 8, 8, 1) and jnp.isfinite(x).all()
 
 
@@ -155,11 +154,7 @@ def test_the_conditioning_is_felt():
             continue
         setup, _, state, *_ = step(replace(SMALL, **changes))
         state = jax.tree.map(lambda leaf: leaf + 0.1 if leaf.dtype == jnp.float32 else leaf, state)
-        draw = jax.jit(
-            partial(
-                setup.sample, state.params["generator"], state.net_state["generator"], Keys.of(0).samples, jnp.arange(4)
-            )
-        )
+        draw = jax.jit(partial(setup.sampler().__call__, state.weights, Keys.of(0).samples, jnp.arange(4)))
         zeros, ones = jnp.zeros(4, jnp.int32), jnp.ones(4, jnp.int32)
         assert jnp.abs(draw(zeros) - draw(ones)).max() > 1e-4
         cost = jax.jit(setup.game.costs["discriminator"])
@@ -299,13 +294,13 @@ def test_standing_statistics_are_the_mean_over_passes():
 
     draw = sampler(Plain(), normal_prior(3))
     variables = jax.jit(partial(Plain().init, train=True))(jax.random.key(0), jnp.zeros((2, 3)))
-    params, net_state = variables["params"], {"batch_stats": variables["batch_stats"]}
+    weights = {"generator": Owned(variables["params"], {"batch_stats": variables["batch_stats"]})}
     key = jax.random.key(5)
-    found = draw.standing(params, net_state, key, None, (4, 16))["batch_stats"]["BatchNorm_0"]
-    z = np.asarray(draw.latent(key, jnp.arange(64))).reshape(4, 16, 3)
+    measured = draw.standing(weights, key, None, (4, 16), None)["generator"]
+    found = measured.net_state["batch_stats"]["BatchNorm_0"]
+    z = np.asarray(draw.latents(weights, key, jnp.arange(64))).reshape(4, 16, 3)
     np.testing.assert_allclose(found["mean"], z.mean(1).mean(0), atol=1e-6)
     np.testing.assert_allclose(found["var"], z.var(1).mean(0), rtol=1e-5)
-    assert draw.standing(params, {}, key, None, (4, 16)) == {}
 
 
 def test_truncation_bounds_z():
@@ -313,12 +308,13 @@ def test_truncation_bounds_z():
 
     draw = sampler(mlp.Generator((2,), (4,)), normal_prior(50))
     index = jnp.arange(40)
-    assert jnp.abs(draw.latent(Keys.of(0).samples, index)).max() > 2
-    assert jnp.abs(draw.truncated(0.5).latent(Keys.of(0).samples, index)).max() <= 0.5
+    key = Keys.of(0).samples
+    assert jnp.abs(draw.latents({}, key, index)).max() > 2
+    assert jnp.abs(draw.latents({}, key, index, 0.5)).max() <= 0.5
     with pytest.raises(ConfigError, match="expected a positive threshold and a prior N"):
-        sampler(mlp.Generator((2,), (4,)), uniform_prior(3)).truncated(0.5)
+        sampler(mlp.Generator((2,), (4,)), uniform_prior(3)).latents({}, key, index, 0.5)
     with pytest.raises(ConfigError, match=r"truncation at -1\.0"):
-        draw.truncated(-1.0)
+        draw.latents({}, key, index, -1.0)
 
 
 def test_class_tables_that_begin_at_zero_are_not_normalised():
@@ -344,8 +340,8 @@ def test_attention_stands_behind_a_map_of_both_networks_or_is_refused(name):
     config = replace(module.Config(), **{**module.SMOKE, "latent": 128})
     data = Dataset(np.arange(6144, dtype=np.uint8).reshape(2, 32, 32, 3), np.arange(2, dtype=np.int32))
     with pytest.raises(ConfigError, match=r"--attention is 12, expected 0 or one of \[8, 16\]"):
-        module.build(replace(config, attention=12), data, None)
+        module.build(replace(config, attention=12), lambda name: data, None)
     for side in (8, 16):
-        shapes = state_shapes(module.build(replace(config, attention=side, width=8), data, None))
+        shapes = state_shapes(module.build(replace(config, attention=side, width=8), lambda name: data, None))
         for player in ("discriminator", "generator"):
             assert sum("SelfAttention" in layer for layer in shapes.params[player]) == 1

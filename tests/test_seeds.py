@@ -11,7 +11,7 @@ import pytest
 from ganjax.data import load
 from ganjax.dynamics import alternating
 from ganjax.training import Schedule, train
-from ganjax.training.setup import Keys, initial_state
+from ganjax.training.setup import initial_state
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_each_member_is_the_run_of_its_seed_alone(seeds, tmp_path):
         for got, expected in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
             error = np.linalg.norm(np.ravel(got[member] - expected))
             assert error <= 1e-5 * max(np.linalg.norm(np.ravel(expected)), 1e-3)
-    start = initial_state(setup, Keys.of(3).init)
+    start = initial_state(setup, 3)
     moved = jax.tree.map(lambda a, b: np.linalg.norm(np.ravel(a[0] - b)), together.params, start.params)
     assert optax.tree.norm(moved) > 1e-2
 
@@ -42,7 +42,7 @@ def test_each_member_is_the_run_of_its_seed_alone(seeds, tmp_path):
 def test_training_ends_where_the_watch_says(seeds, monkeypatch):
     """After the second chunk of three steps; the states are those that were watched last."""
     setup, seen = seeds.build(seeds.Config(data="digits", width=4, batch_size=8, latent=8), load("digits")), []
-    monkeypatch.setattr(seeds, "initial_state", lambda setup, key: np.zeros(()))
+    monkeypatch.setattr(seeds, "initial_state", lambda setup, seed: np.zeros(()))
     monkeypatch.setattr(seeds, "_together", lambda setup: lambda state, data, rows, key: (state + rows.shape[1], {}))
 
     def watch(taken, states):

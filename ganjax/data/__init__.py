@@ -4,7 +4,7 @@ from ganjax.data.catalogue import KNOWN, load
 from ganjax.data.dataset import Dataset, Mixture
 from ganjax.data.memory import LazyImages
 from ganjax.data.order import positions, positions_of_steps, subsample
-from ganjax.data.outline import outline, stand_in
+from ganjax.data.outline import outline, stand_in, stand_ins
 from ganjax.data.points import grid, grid_centres, ring, ring_centres, swiss_roll
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "ring",
     "ring_centres",
     "stand_in",
+    "stand_ins",
     "subsample",
     "swiss_roll",
 ]

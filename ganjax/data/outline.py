@@ -1,6 +1,6 @@
 """What a run keeps of its data: enough to build again what was trained on them, and to draw, without them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,3 +63,23 @@ def stand_in(record: Mapping[str, Any], digest: str) -> Dataset:
         raise DataError(
             f"the outline of the data in config.json cannot be read ({error}); give them by --data"
         ) from None
+
+
+def stand_ins(kept: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> Callable[[str], Dataset]:
+    """`name -> its stand-in`, in the place of `load`, for a run that kept these outlines by option.
+
+    Args:
+        kept: option -> outline with its "digest".
+        config: of the run, which says what name an option has.
+
+    Raises:
+        DataError: of that name, or when it is called: nothing was kept of it.
+    """
+
+    def load(name: str) -> Dataset:
+        option = next((option for option in kept if config.get(option) == name), None)
+        if option is None:
+            raise DataError(f"the run has kept nothing of the data set {name!r}; give it by --data")
+        return stand_in(kept[option], str(kept[option].get("digest")))
+
+    return load

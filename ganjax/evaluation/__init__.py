@@ -2,7 +2,8 @@
 
 from ganjax.evaluation.classifier import Recipe, accuracy, trained_classifier
 from ganjax.evaluation.evaluate import chosen_extractor, evaluate, receipt_of
-from ganjax.evaluation.extractor import Extractor, Features, extract, extract_moments, pixels
+from ganjax.evaluation.extractor import NOTHING, Extractor, Features, extract, extract_moments, pixels
+from ganjax.evaluation.held_out import measured, score_of
 from ganjax.evaluation.judge import light_judge
 from ganjax.evaluation.measures import METRICS
 from ganjax.evaluation.pretrained import efficientnet_lite0, fid_inception
@@ -10,6 +11,7 @@ from ganjax.evaluation.receipt import Comparison, Receipt, Record, Score, compar
 
 __all__ = [
     "METRICS",
+    "NOTHING",
     "Comparison",
     "Extractor",
     "Features",
@@ -27,9 +29,11 @@ __all__ = [
     "fid_inception",
     "keep",
     "light_judge",
+    "measured",
     "pixels",
     "read",
     "receipt_of",
+    "score_of",
     "score_path",
     "table",
     "trained_classifier",

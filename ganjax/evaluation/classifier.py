@@ -5,9 +5,8 @@ import hashlib
 import io
 import json
 import logging
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import flax
 import jax
@@ -25,10 +24,9 @@ from ganjax.evaluation.extractor import Extractor, Features, extract
 from ganjax.files import cache_folder, write_atomically
 from ganjax.games import classification
 from ganjax.models.classifier import Classifier, classifier
-from ganjax.training import Keys, Setup, digest, train_step
-from ganjax.training import setup as setups
-
-CHUNK = 50  # steps per compiled call
+from ganjax.training import Setup, Stream, digest, fit
+from ganjax.training.setup import state_shapes
+from ganjax.training.state import by_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +70,10 @@ def trained_classifier(
     path = (cache or default_cache()) / f"{key}.npz"
     params = _read(path, setup)
     if params is None:
-        params = _fit(setup, recipe, progress)
+        label = f"classifier of {dataset.name}"
+        params = fit(setup, recipe.seed, recipe.steps, label=label, progress=progress).params["classifier"]
         _keep(path, params)
-    return _extractor(model, params)
+    return _extractor(model, params, dataset.kind.encode)
 
 
 def stacked_classifier(
@@ -118,10 +117,9 @@ def default_cache() -> Path:
     return cache_folder("classifiers")
 
 
-def _extractor(model: Classifier, params: PyTree) -> Extractor:
+def _extractor(model: Classifier, params: PyTree, encode: Callable[[Array], Array]) -> Extractor:
     def apply(weights: PyTree, x: Array) -> Features:
-        x = x.astype(jnp.float32) / 127.5 - 1 if x.ndim == 4 else x
-        return Features(*model.apply({"params": weights}, x, method="judge"))
+        return Features(*model.apply({"params": weights}, encode(x), method="judge"))
 
     before = "x / 127.5 - 1 of images, x of points"
     sha = hashlib.sha256(f"{before} {digest(params)}".encode()).hexdigest()
@@ -131,28 +129,9 @@ def _extractor(model: Classifier, params: PyTree) -> Extractor:
 def _setup(dataset: Dataset, model: Classifier, recipe: Recipe) -> Setup:
     adam = optax.adam(optax.cosine_decay_schedule(recipe.learning_rate, recipe.steps))
     batch_size = min(recipe.batch_size, len(dataset.x_train))
-    return Setup(classification(model), simultaneous({"classifier": adam}), dataset, batch_size, labelled=True)
-
-
-def _fit(setup: Setup, recipe: Recipe, progress: bool) -> PyTree:
-    """The trained parameters, on the host."""
-    from tqdm import tqdm
-
-    keys, positions = Keys.of(recipe.seed), setups.order(setup, recipe.seed)
-    step, index = train_step(setup.game, setup.dynamics), jnp.arange(setup.batch_size, dtype=jnp.int32)
-
-    @partial(jax.jit, donate_argnums=0)
-    def chunk(state, data, rows):
-        return jax.lax.scan(lambda s, row: step(s, setups.gather(data, row, index), keys.steps), state, rows)[0]
-
-    state, data = setups.initial_state(setup, keys.init), jax.device_put(setups.arrays(setup))
-    label = f"classifier of {setup.dataset.name}"
-    with tqdm(total=recipe.steps, desc=label, unit="step", disable=not progress, dynamic_ncols=True) as bar:
-        for start in range(0, recipe.steps, CHUNK):
-            count = min(CHUNK, recipe.steps - start)
-            state = chunk(state, data, positions(start, count))
-            bar.update(count)
-    return jax.device_get(state.params["classifier"])
+    return Setup(
+        classification(model), simultaneous({"classifier": adam}), {"data": Stream(dataset, batch_size, y="class")}
+    )
 
 
 def _key(dataset: Dataset, recipe: Recipe) -> str:
@@ -161,17 +140,10 @@ def _key(dataset: Dataset, recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
-def _flat(params: PyTree) -> dict[str, Any]:
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    }
-
-
 def _keep(path: Path, params: PyTree) -> None:
     """Write the parameters for the next time, if the cache can be written."""
     buffer = io.BytesIO()
-    np.savez(buffer, **_flat(params))
+    np.savez(buffer, **by_path(params))
     try:
         write_atomically(path, buffer.getvalue())
     except OSError as error:
@@ -183,8 +155,8 @@ def _keep(path: Path, params: PyTree) -> None:
 
 def _read(path: Path, setup: Setup) -> PyTree | None:
     """The kept parameters, or None where there are none that fit."""
-    like = setups.state_shapes(setup).params["classifier"]
-    expected = _flat(like)
+    like = state_shapes(setup).params["classifier"]
+    expected = by_path(like)
     try:
         found = read_arrays(path, expected, required=next(iter(expected)))
     except (DataError, OSError):

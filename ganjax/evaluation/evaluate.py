@@ -12,19 +12,23 @@ import numpy as np
 
 from ganjax import __version__
 from ganjax.checks import check_range
-from ganjax.core import GameState
+from ganjax.core import GameState, Sampler
 from ganjax.data import Dataset, subsample
+from ganjax.data.dataset import CLASS
 from ganjax.data.order import SUBSAMPLE_SEED
 from ganjax.errors import ConfigError, DataError, reason
 from ganjax.evaluation.classifier import stacked_classifier, trained_classifier
 from ganjax.evaluation.extractor import Extractor, classes, pixels
+from ganjax.evaluation.held_out import split_of
 from ganjax.evaluation.measures import METRICS, Examples, Scene, names_of
 from ganjax.evaluation.pretrained import efficientnet_lite0, fid_inception
 from ganjax.evaluation.receipt import LABELS, Receipt, Score
 from ganjax.rundir import config_digest
-from ganjax.training import Keys, Setup, draw, name_of_weights
+from ganjax.training import Given, Keys, Setup, draw, in_turn, name_of_weights
+from ganjax.training.sampling import given_of
 
 PUBLISHED_NETWORKS = ("fid", "efficientnet_lite0")  # extractors that are read from a file
+DEFAULT_EXTRACTOR = {"image": "classifier"}  # by the kind of data; of others the coordinates
 LEAST = 20  # training examples and samples, below which neighbours are no statistics
 
 
@@ -39,8 +43,10 @@ def evaluate(
     reference_count: int | None = None,
     seed: int = 0,
     standing: int = 0,
+    sampler: str = "",
+    truncation: float | None = None,
 ) -> dict[str, Score]:
-    """Score `count` samples against the training split.
+    """Score `count` samples against the training split of the data that they imitate.
 
     Every score comes with its floor, the same figure of real examples that are not in the reference, and with that of
     held-out examples, where there are any. Images are judged as 8-bit images, as they would be saved. A generator that
@@ -56,20 +62,25 @@ def evaluate(
         reference_count: examples of the training split, by default `count`, at most all.
         seed: of the latents.
         standing: passes that BatchNorm's statistics are taken from anew, as of `draw`; 0 takes the running ones.
+        sampler: its name; the first by default.
+        truncation: of the prior; None leaves it whole.
 
     Raises:
-        ConfigError: no such weights or metric, or a metric that does not fit.
+        ConfigError: no such sampler, weights or metric, or a metric that does not fit.
         DataError: too few examples, or none of the metrics can be computed.
     """
     check_range("evaluate", 1, whole=True, count=count, reference_count=reference_count)
     check_range("evaluate", 0, whole=True, seed=seed, standing=standing)
-    dataset = setup.dataset
+    draws = setup.sampler(sampler)
+    dataset = setup.imitated(draws)
     chosen = names_of(tuple(metrics), dataset, classes(extractor, dataset.x_train))
-    if "agreement" in metrics and not setup.labelled:
+    if "agreement" in metrics and not is_conditional(setup, draws):
         raise ConfigError("the metric agreement needs a conditional generator; leave it out of --metrics")
     real = real_examples(dataset, extractor, count, reference_size(dataset, count, reference_count))
-    labels = asked_labels(setup, real, count)
-    x = draw(setup, state, Keys.of(seed).samples, count, labels, weights=weights, standing=standing)
+    given = asked_of(setup, draws, real, count).values
+    labels = given if is_conditional(setup, draws) else None
+    how: dict[str, Any] = {"sampler": sampler, "weights": weights, "standing": standing, "truncation": truncation}
+    x = draw(setup, state, Keys.of(seed).samples, count, given, **how)
     found = score(Scene(Examples(x, extractor), *real, dataset, extractor, labels), chosen)
     if not found:
         raise DataError(f"none of the metrics {', '.join(chosen)} can be computed of these samples")
@@ -91,9 +102,17 @@ def _score(metric: str, scene: Scene) -> dict[str, Score]:
         return {}
 
 
-def asked_labels(setup: Setup, real: "Real", count: int) -> np.ndarray | None:
-    """The classes that samples are asked for, [count] int32: those of the reference, row after row, again and again."""
-    return np.resize(real.reference.y, count) if setup.labelled and real.reference.y is not None else None
+def is_conditional(setup: Setup, draws: Sampler) -> bool:
+    """Whether a sampler is asked for classes of the data that it imitates."""
+    asked = given_of(setup, draws)
+    return asked is not None and asked[1] == CLASS and asked[0] is setup.imitated(draws)
+
+
+def asked_of(setup: Setup, draws: Sampler, real: "Real", count: int) -> Given:
+    """What samples are asked for: the classes of the reference, row after row, again and again; else as `in_turn`."""
+    if is_conditional(setup, draws) and real.reference.y is not None:
+        return Given(np.resize(real.reference.y, count), LABELS)
+    return in_turn(setup, draws, count)
 
 
 def reference_size(dataset: Dataset, count: int, reference_count: int | None) -> int:
@@ -151,7 +170,7 @@ def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = Non
     if file is not None and name not in PUBLISHED_NETWORKS:
         raise ConfigError(f"--extractor-file {file} is of no use without --extractor {' or '.join(PUBLISHED_NETWORKS)}")
     if name is None:
-        name = "pixels" if len(dataset.shape) == 1 else "classifier"
+        name = DEFAULT_EXTRACTOR.get(dataset.kind.name, "pixels")
     if name == "pixels":
         return pixels()
     if name == "classifier" and dataset.channel_classes:
@@ -160,8 +179,9 @@ def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = Non
         return trained_classifier(dataset, progress=progress)
     if file is None:
         raise ConfigError(f"--extractor {name} needs --extractor-file, the file of its weights")
-    if len(dataset.shape) != 3:
-        raise DataError(f"--extractor {name} looks at images, the data set {dataset.name} has points; use pixels")
+    if dataset.kind.name != "image":
+        has = f"{dataset.kind.name}s"
+        raise DataError(f"--extractor {name} looks at images, the data set {dataset.name} has {has}; use pixels")
     if dataset.shape[-1] not in (1, 3):
         raise DataError(
             f"--extractor {name} looks at grey and RGB images, those of the data set {dataset.name} have "
@@ -181,25 +201,40 @@ def receipt_of(
     reference_count: int | None,
     seed: int,
     standing: int = 0,
+    sampler: str = "",
+    truncation: float | None = None,
 ) -> Receipt:
-    """What `evaluate` with these arguments goes by; `config` is that of the run."""
+    """What `evaluate` with these arguments goes by; `config` is that of the run.
+
+    Of a setup without a sampler it says which held-out examples its measures were taken of.
+    """
+    if setup.samplers:
+        draws = setup.sampler(sampler)
+        dataset, players, asked = setup.imitated(draws), draws.players, given_of(setup, draws)
+        given = in_turn(setup, draws, 1).how if asked and not is_conditional(setup, draws) else LABELS
+        reference, size = "train", reference_size(dataset, count, reference_count)
+    else:
+        measure = next(iter(setup.measures.values()))
+        dataset, players, given = setup.streams[measure.stream].dataset, measure.players, "none"
+        reference = split_of(setup, next(iter(setup.measures)))
+        size = min(count, len(getattr(dataset, f"x_{reference}")))
     return Receipt(
         extractor=extractor.name,
         extractor_digest=extractor.digest,
         count=count,
-        reference="train",
-        reference_count=reference_size(setup.dataset, count, reference_count),
+        reference=reference,
+        reference_count=size,
         rows=f"drawn without replacement, seed {SUBSAMPLE_SEED}",
         resize=extractor.resize,
-        weights=name_of_weights(setup, state, "generator", weights),
+        weights=name_of_weights(setup, state, players, weights),
         batch_norm=f"standing statistics, {standing} passes" if standing else "running statistics",
-        labels=LABELS,
-        truncation=f"{getattr(setup.sample, 'threshold', math.inf):g}",
+        labels=given,
+        truncation=f"{math.inf if truncation is None else truncation:g}",
         seed=seed,
         ganjax=__version__,
         jax=jax.__version__,
         config_digest=config_digest(config),
-        data_digest=setup.dataset.digest,
+        data_digest=dataset.digest,
         device=jax.devices()[0].device_kind,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganjax.core import Array, PyTree
+from ganjax.kinds import kind_of
 from ganjax.metrics import Moments, merge, moments
 from ganjax.training import parallel
 
@@ -33,12 +34,16 @@ class Extractor(NamedTuple):
     resize: str  # what becomes of an image before the weights, in words
 
 
+# In the receipt of measures, of which none looks at samples.
+NOTHING = Extractor("none", "", lambda weights, x: Features(x, None), (), "none")
+
+
 def pixels() -> Extractor:
     """The examples themselves, flattened: images as 0..1, points as they are; no weights and no classes."""
 
     def apply(weights: PyTree, x: Array) -> Features:
         del weights
-        scale = 255.0 if x.ndim == 4 else 1.0
+        scale = 255.0 if x.dtype == jnp.uint8 else 1.0
         return Features(x.reshape(len(x), -1).astype(jnp.float32) / scale, None)
 
     digest = hashlib.sha256(b"pixels: x / 255 of images, x of points, flattened").hexdigest()
@@ -72,9 +77,10 @@ def extract_moments(extractor: Extractor, x: np.ndarray, *, batch: int = BATCH) 
 
 def _batches(extractor: Extractor, x: np.ndarray, batch: int) -> Iterator[Features]:
     """Batch after batch on the host; the last is filled up with copies, so that one program does for all."""
-    if x.ndim not in (2, 4) or not len(x):
+    kind = kind_of(x)
+    if kind is None or not len(x):
         raise ValueError(f"extract: x has shape {x.shape}, expected images [N, H, W, C] or points [N, D]")
-    if x.ndim == 4 and x.dtype != np.uint8:
+    if kind.name == "image" and x.dtype != np.uint8:
         raise TypeError(f"extract: x holds images of {x.dtype}, expected uint8; convert those in 0..255")
     if batch < 1:
         raise ValueError(f"extract: batch is {batch}, expected at least 1")

@@ -1,6 +1,6 @@
 """Games: what each player wants."""
 
-from ganjax.games.adversarial import Sampler, gan, sampler
+from ganjax.games.adversarial import gan, sampler
 from ganjax.games.dirac import dirac_gan
 from ganjax.games.likelihood import classification
 from ganjax.games.priors import Normal, code_prior, normal_prior, uniform_prior
@@ -17,7 +17,6 @@ from ganjax.games.toy import (
 
 __all__ = [
     "Normal",
-    "Sampler",
     "Term",
     "bilinear",
     "classification",

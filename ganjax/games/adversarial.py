@@ -1,7 +1,5 @@
 """The game of two networks: a generator and a discriminator (Goodfellow et al. 2014)."""
 
-import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -12,7 +10,24 @@ from flax import linen as nn
 
 from ganjax.augment import Augmentation
 from ganjax.checks import check_kind, check_players, check_range
-from ganjax.core import Array, Batch, Draw, Game, Judgement, Key, Moment, Outcome, PerPlayer, PyTree, noise, substream
+from ganjax.core import (
+    Array,
+    Batch,
+    Draw,
+    Game,
+    Judgement,
+    Key,
+    Latent,
+    Moment,
+    Outcome,
+    Owned,
+    PerPlayer,
+    PyTree,
+    Sampler,
+    Weights,
+    noise,
+    substream,
+)
 from ganjax.errors import ConfigError
 from ganjax.games import replay
 from ganjax.games.latents import truncated
@@ -324,83 +339,62 @@ def _lazily(penalty: Penalty, step: Array | int, seen: _Scene) -> Array:
     return jax.lax.cond(due, lambda: penalty.every * cost(), lambda: jnp.zeros_like(jax.eval_shape(cost)))
 
 
-@dataclasses.dataclass(frozen=True)
-class Sampler:
-    """A generator in evaluation mode, in two parts; called, it draws and decodes.
+def sampler(
+    generator: nn.Module,
+    prior: Prior,
+    *,
+    spectral: SpectralNorm | None = None,
+    stream: str = "data",
+    given: tuple[str, str] | None = None,
+) -> Sampler:
+    """What is drawn of a generator in evaluation mode: running BatchNorm statistics, `u` unmoved.
 
-    No tuple, because `jax.jit` keeps a weak reference to what it compiles and a tuple takes none.
+    Sample i is `G(z_i)` with `z_i = prior(fold_in(key, i))`. A prior N(0, I) can be truncated to `|z_j| <= threshold`:
+    truer to the mode, less diverse (Brock et al. 2019).
+
+    Args:
+        generator: module, `(z [B, ...], labels [B]) -> x [B, ...]`.
+        prior: draws the latent of one example.
+        spectral: spectral normalisation of the generator.
+        stream: the stream whose examples it imitates.
+        given: where its labels come from, such as `("data", "class")`; None for a generator without them.
     """
+    g, normal = network(generator, spectral), prior.size if isinstance(prior, Normal) else 0
 
-    prior: Prior
-    decode: Callable[..., Array]  # (params, net_state, z [B, ...], labels [B] or None) -> x [B, ...]
-    # The same in training mode: (params, net_state, z, labels) -> the net_state that the pass leaves.
-    pass_through: Callable[..., PyTree]
-    threshold: float = math.inf  # beyond which entries of z are redrawn
+    def latent(weights: Weights, key: Key, truncation: float | None) -> Array:
+        if truncation is None:
+            return prior(key)
+        if not normal or not truncation > 0:
+            raise ConfigError(f"truncation at {truncation}: expected a positive threshold and a prior N(0, I)")
+        return truncated(key, (normal,), truncation)
 
-    def latent(self, key: Key, index: Array) -> Array:
-        """z of the examples of these numbers, [B, ...]: `prior(fold_in(key, i))`, truncated if there is a threshold."""
-        if math.isinf(self.threshold):
-            return noise(self.prior, key, jnp.asarray(index))
-        size = self.prior.size  # type: ignore[attr-defined]
-        return noise(lambda k: truncated(k, (size,), self.threshold), key, jnp.asarray(index))
+    def decode(weights: Weights, z: Array, labels: Array | None) -> Array:
+        params, net_state = weights[GENERATOR]
+        x, _ = g.apply(g.weights(params, net_state), net_state, z, labels, train=False)
+        return x
 
-    def truncated(self, threshold: float) -> "Sampler":
-        """The sampler of `z ~ N(0, I)` given `|z_j| <= threshold`: truer to the mode, less diverse (Brock et al. 2019).
-
-        Raises:
-            ConfigError: the prior is not normal, or the threshold not positive.
-        """
-        if not isinstance(self.prior, Normal) or not threshold > 0:
-            raise ConfigError(f"truncation at {threshold}: expected a positive threshold and a prior N(0, I)")
-        return dataclasses.replace(self, threshold=threshold)
+    def pass_through(params: PyTree, net_state: PyTree, z: Array, labels: Array | None) -> PyTree:
+        return g.apply(g.weights(params, net_state), net_state, z, labels, train=True)[1]
 
     def standing(
-        self, params: PyTree, net_state: PyTree, key: Key, labels: Array | None, shape: tuple[int, int]
-    ) -> PyTree:
-        """`net_state` with BatchNorm's statistics of the present weights, the mean over passes (Brock et al. 2019).
+        weights: Weights, key: Key, labels: Array | None, shape: tuple[int, int], truncation: float | None
+    ) -> Weights:
+        """With BatchNorm's statistics of the present weights, the mean over passes (Brock et al. 2019).
 
         A pass moves a running statistic from 0 to `(1 - m) s`, and from 1 to `m + (1 - m) s`, which tells m.
-
-        Args:
-            params: of the generator.
-            net_state: of the generator; returned as it is if there is no BatchNorm.
-            key: of the latents.
-            labels: [passes * size] int32, or None.
-            shape: passes, and examples of each.
         """
-        if "batch_stats" not in net_state:
-            return net_state
-        z = self.latent(key, jnp.arange(shape[0] * shape[1]))
+        params, net_state = weights[GENERATOR]
+        z = noise(lambda k: latent(weights, k, truncation), key, jnp.arange(shape[0] * shape[1]))
         z, by_pass = z.reshape(*shape, *z.shape[1:]), None if labels is None else labels.reshape(shape)
 
         def moved(start: float, z: Array, label: Array | None) -> PyTree:
             stats = jax.tree.map(lambda leaf: jnp.full_like(leaf, start), net_state["batch_stats"])
-            return self.pass_through(params, {**net_state, "batch_stats": stats}, z, label)["batch_stats"]
+            return pass_through(params, {**net_state, "batch_stats": stats}, z, label)["batch_stats"]
 
         _, means = jax.lax.scan(lambda _, one: (None, moved(0.0, *one)), None, (z, by_pass))
         first = (z[0], None if by_pass is None else by_pass[0])
         share = jax.tree.map(lambda one, zero: 1 - (one - zero), moved(1.0, *first), moved(0.0, *first))  # 1 - m
         stats = jax.tree.map(lambda m, s: m.mean(0) / s, means, share)
-        return {**net_state, "batch_stats": stats}
+        return {**weights, GENERATOR: Owned(params, {**net_state, "batch_stats": stats})}
 
-    def __call__(self, params: PyTree, net_state: PyTree, key: Key, index: Array, labels: Array | None = None) -> Array:
-        return self.decode(params, net_state, self.latent(key, index), labels)
-
-
-def sampler(generator: nn.Module, prior: Prior, *, spectral: SpectralNorm | None = None) -> Sampler:
-    """The function that draws from a generator in evaluation mode: running BatchNorm statistics, `u` unmoved.
-
-    Returns:
-        `(params, net_state, key, index [B], labels [B] or None) -> x [B, ...]`: example i comes from the latent
-        `prior(fold_in(key, i))`, whatever else is drawn beside it. Its parts are `latent` and `decode`.
-    """
-    g = network(generator, spectral)
-
-    def decode(params: PyTree, net_state: PyTree, z: Array, labels: Array | None = None) -> Array:
-        x, _ = g.apply(g.weights(params, net_state), net_state, z, labels, train=False)
-        return x
-
-    def pass_through(params: PyTree, net_state: PyTree, z: Array, labels: Array | None = None) -> PyTree:
-        return g.apply(g.weights(params, net_state), net_state, z, labels, train=True)[1]
-
-    return Sampler(prior, decode, pass_through)
+    return Sampler((GENERATOR,), stream, given=given, latent=Latent(latent, decode, normal), standing=standing)

@@ -1,6 +1,6 @@
 """Flax modules as pure functions, as games play them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,14 +23,18 @@ class Network(NamedTuple):
     init: Callable[..., tuple[PyTree, PyTree, Any]]  # (key, *inputs) -> (params, net_state, output in training)
     advance: Callable[[PyTree, PyTree], PyTree]  # (params, net_state) -> net_state, its u moved by one update
     weights: Callable[[PyTree, PyTree], PyTree]  # (params, net_state) -> params as the layers use them
-    apply: Callable[..., tuple[Array, PyTree]]  # (weights, net_state, *inputs, train, keys) -> (output, net_state)
+    # (weights, net_state, *inputs, train, keys, method) -> (output, net_state)
+    apply: Callable[..., tuple[Any, PyTree]]
 
 
 def network(module: nn.Module, spectral: SpectralNorm | None = None, *, beside: Sequence[str] = ()) -> Network:
     """Wrap a module that is called as `module(x, labels, train=...)`; `labels` is left out when it is None.
 
+    `init` calls the module itself, which must use all of its parts; `apply` also calls a method of it by its name, such
+    as the encoder of an autoencoder.
+
     Args:
-        module: a Flax module; whatever of `layers.mode.KEYWORDS` its `__call__` takes tells it whether it trains.
+        module: a Flax module; whatever of `layers.mode.KEYWORDS` a method takes tells it whether it trains.
         spectral: normalise its kernels spectrally.
         beside: entries of `net_state` that a game keeps there and the module does not know.
 
@@ -38,8 +42,8 @@ def network(module: nn.Module, spectral: SpectralNorm | None = None, *, beside: 
         TypeError: from `init`, if it has BatchNorm's statistics and none of these keywords.
     """
 
-    def call(inputs: tuple, train: bool) -> tuple[tuple, dict]:
-        return tuple(x for x in inputs if x is not None), mode(module, train)
+    def call(inputs: tuple, train: bool, method: str = "__call__") -> tuple[tuple, dict]:
+        return tuple(x for x in inputs if x is not None), mode(module, train, method)
 
     def init(key: Key, *inputs: Array | None) -> tuple[PyTree, PyTree, Any]:
         args, kwargs = call(inputs, True)
@@ -59,17 +63,29 @@ def network(module: nn.Module, spectral: SpectralNorm | None = None, *, beside: 
     def weights(params: PyTree, net_state: PyTree) -> PyTree:
         return params if spectral is None else spectral.normalise(params, net_state[_SPECTRAL])
 
-    def apply(weights: PyTree, net_state: PyTree, *inputs: Array | None, train: bool, keys: Rngs | None = None):
-        args, kwargs = call(inputs, train)
+    def apply(
+        weights: PyTree,
+        net_state: PyTree,
+        *inputs: Array | None,
+        train: bool,
+        keys: Rngs | None = None,
+        method: str = "__call__",
+    ):
+        args, kwargs = call(inputs, train, method)
         collections = {k: v for k, v in net_state.items() if k != _SPECTRAL and k not in beside}
         rngs = {} if keys is None else keys
         variables = {"params": weights, **collections}
         if not train:
-            return module.apply(variables, *args, rngs=rngs, **kwargs), net_state
-        output, new = module.apply(variables, *args, rngs=rngs, mutable=list(collections), **kwargs)
+            return module.apply(variables, *args, rngs=rngs, method=method, **kwargs), net_state
+        output, new = module.apply(variables, *args, rngs=rngs, mutable=list(collections), method=method, **kwargs)
         return output, {**net_state, **new}
 
     return Network(init, advance, weights, apply)
+
+
+def owned(made: Mapping[str, tuple]) -> tuple[dict, dict]:
+    """(params, net_state) of all players, from what `Network.init` returns for each."""
+    return {p: own[0] for p, own in made.items()}, {p: own[1] for p, own in made.items()}
 
 
 def in_full_precision(module: nn.Module) -> nn.Module:

@@ -141,11 +141,14 @@ def _y_size(x: Array, padding: Padding) -> Size:
 
 
 def _space_to_depth(x: Array, strides: Size, padding: Padding) -> Array:
-    """[N, H, W, C], padded, to [N, H / s, W / t, s t C]: the grid on which the phases of the stride lie."""
+    """[N, H, W, C], padded, to [N, H / s, W / t, s t C]: the grid on which the phases of the stride lie.
+
+    Rows and columns that no window reaches are left out.
+    """
     (n, _, _, c), (s, t) = x.shape, strides
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)])
     h, w = x.shape[1] // s, x.shape[2] // t
-    return x.reshape(n, h, s, w, t, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, h, w, s * t * c)
+    return x[:, : h * s, : w * t].reshape(n, h, s, w, t, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, h, w, s * t * c)
 
 
 def _both(one: Callable, z: Array, axes: tuple[int, int]) -> list[Array]:

@@ -16,9 +16,9 @@ KEYWORDS = {
 }
 
 
-def mode(module: nn.Module, train: bool) -> dict[str, bool]:
-    """The keywords that tell this module its mode; none if it takes none of `KEYWORDS`."""
-    taken = inspect.signature(type(module).__call__).parameters
+def mode(module: nn.Module, train: bool, method: str = "__call__") -> dict[str, bool]:
+    """The keywords that tell a method of this module its mode; none if it takes none of `KEYWORDS`."""
+    taken = inspect.signature(getattr(type(module), method)).parameters
     return {name: train == says_train for name, says_train in KEYWORDS.items() if name in taken}
 
 

@@ -87,7 +87,8 @@ def _judgement(run: Run) -> Iterator[Finding]:
     if bad:
         yield Finding("not finite", "Scores have values that are not finite, by metric:", Counter(bad))
     own, other = run.record["data_digest"], [score["receipt"].get("data_digest") for score in run.scores]
-    differ = [digest for digest in other if own and digest and digest != own]
+    known = {own, *(one.get("digest") for one in run.record.get("data", {}).values() if isinstance(one, Mapping))}
+    differ = [digest for digest in other if own and digest and digest not in known]
     if differ:
         yield Finding(
             "other data",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -63,6 +63,26 @@ def write_page(
     run = read(workdir)
     path = run.workdir / "report.html" if out is None else Path(out)
     write_atomically(path, _page(run, defaults or {}).encode())
+    return path
+
+
+def write_index(workdir: str | os.PathLike[str], stages: Sequence[str]) -> Path:
+    """Write the page of a run of several stages: a link to the page of each.
+
+    Args:
+      workdir: run directory with config.json.
+      stages: those that have a page, in their order.
+
+    Returns:
+      The file written.
+    """
+    run = read(workdir)
+    links = [tag("li", tag("a", stage, href=f"{stage}/report.html")) for stage in stages]
+    head = [tag("meta", charset="utf-8"), tag("title", run.record["experiment"])]
+    body = [tag("h1", run.record["experiment"]), tag("ol", *links) if links else _note("No stage has begun.")]
+    page = "<!DOCTYPE html>\n" + tag("html", tag("head", *head), tag("body", *body), lang="en") + "\n"
+    path = run.workdir / "report.html"
+    write_atomically(path, page.encode())
     return path
 
 

@@ -1,24 +1,31 @@
 """Training: a game, a dynamics and data, from a seed to a run directory."""
 
-from ganjax.training.checkpoint import latest_step
+from ganjax.rundir import latest_step
+from ganjax.training.fit import fit
 from ganjax.training.loop import Schedule, train
-from ganjax.training.sampling import classes_of, draw, drawn_labels, name_of_weights, weights_of
+from ganjax.training.sampling import Given, draw, in_turn, name_of_weights, weights_of
 from ganjax.training.setup import Keys, Setup, check, check_classes, load_state
 from ganjax.training.simulate import population, rejected, simulate
+from ganjax.training.start import From
 from ganjax.training.state import Averaged, digest, init_state
 from ganjax.training.step import train_step
+from ganjax.training.streams import Stream, drawn
 
 __all__ = [
     "Averaged",
+    "From",
+    "Given",
     "Keys",
     "Schedule",
     "Setup",
+    "Stream",
     "check",
     "check_classes",
-    "classes_of",
     "digest",
     "draw",
-    "drawn_labels",
+    "drawn",
+    "fit",
+    "in_turn",
     "init_state",
     "latest_step",
     "load_state",

@@ -24,7 +24,7 @@ from ganjax.core import GameState
 from ganjax.errors import CheckpointError, reason
 from ganjax.training import parallel
 from ganjax.training.identity import differences
-from ganjax.training.state import by_path, digests, kind
+from ganjax.training.state import by_path, digest_of, digests, kind
 
 NEWEST, BEST = "checkpoints", "best"  # the folders of a run directory that hold states
 CORRUPT = "corrupt"  # the folder that damaged ones are moved to
@@ -32,13 +32,6 @@ CORRUPT = "corrupt"  # the folder that damaged ones are moved to
 
 class _Damage(Exception):
     """What is wrong with a checkpoint."""
-
-
-def latest_step(workdir: Path, folder: str = NEWEST) -> int | None:
-    """The newest step that a run directory holds completely, or None."""
-    place = workdir / folder
-    steps = [int(path.name) for path in place.iterdir() if path.name.isdigit()] if place.is_dir() else []
-    return max(steps, default=None)
 
 
 class Checkpoints:
@@ -142,6 +135,20 @@ class Checkpoints:
             )
         raise CheckpointError(f"{self._directory} holds no checkpoint; train first")
 
+    def leaves(self) -> tuple[int, dict[str, np.ndarray]]:
+        """The newest intact state as leaves by path, whatever made it, and its step.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                meta = self._meta(step)["leaves"]
+                return step, self._verified(step, {path: _zeros(said) for path, (said, _) in meta.items()}, meta)
+            except _Damage as damage:
+                _warn(f"checkpoint {step} in {self._directory} is damaged: {damage}")
+        raise CheckpointError(f"{self._directory} holds no intact checkpoint to begin from; train that run first")
+
     def close(self) -> None:
         """Wait for what is being written.
 
@@ -182,13 +189,8 @@ class Checkpoints:
                 "--allow-config-change, continues it all the same)"
             )
         target = {path: np.zeros(leaf.shape, leaf.dtype) for path, leaf in expected.items()}
-        with _damage("its arrays"):
-            args = self._ocp.args.Composite(state=self._ocp.args.StandardRestore(target))
-            leaves = self._manager.restore(step, args=args).state
-            state = jax.tree.unflatten(jax.tree.structure(like), [leaves[path] for path in expected])
-        for path, sha in digests(state).items():
-            if sha != recorded[path][1]:
-                raise _Damage(f"the digest of {path} is {sha[:8]}, recorded {recorded[path][1][:8]}")
+        leaves = self._verified(step, target, recorded)
+        state = jax.tree.unflatten(jax.tree.structure(like), [leaves[path] for path in expected])
         for name, now in _circumstances().items():
             if meta[name] != now and not self._read_only:
                 _warn(
@@ -196,6 +198,17 @@ class Checkpoints:
                     "continued run agrees with an uninterrupted one up to rounding, not bit by bit"
                 )
         return state
+
+    def _verified(self, step: int, target: Mapping[str, np.ndarray], recorded: Mapping[str, Any]) -> dict[str, Any]:
+        """The leaves of a state by path, each compared with the digest that was recorded of it."""
+        with _damage("its arrays"):
+            args = self._ocp.args.Composite(state=self._ocp.args.StandardRestore(dict(target)))
+            leaves = dict(self._manager.restore(step, args=args).state)
+            shas = {path: digest_of(path, leaves[path]) for path in target}
+        for path, sha in shas.items():
+            if sha != recorded[path][1]:
+                raise _Damage(f"the digest of {path} is {sha[:8]}, recorded {recorded[path][1][:8]}")
+        return leaves
 
     def _reject(self, rejected: Mapping[int, str], good: int) -> None:
         """Name the damaged steps, and put them out of the way."""
@@ -252,6 +265,12 @@ def _silence_the_other_leaves() -> None:
 
 def _is_not_of_another_leaf(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(("Future exception was never", "Task exception was never"))
+
+
+def _zeros(said: str) -> np.ndarray:
+    """An array of what `state.kind` says: "float32[2, 3]"."""
+    dtype, _, shape = said.partition("[")
+    return np.zeros([int(size) for size in shape.rstrip("]").split(",") if size], np.dtype(dtype))
 
 
 def _warn(sentence: str) -> None:

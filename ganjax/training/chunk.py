@@ -7,44 +7,49 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ganjax.core import Array, Batch, GameState, Key, Metrics
+from ganjax.core import Array, GameState, Key, Metrics, PyTree
 from ganjax.training import parallel
-from ganjax.training.setup import gather
 from ganjax.training.state import by_path
 from ganjax.training.step import Step, all_finite, chosen, everywhere, guarded, watched
 
+# (data, rows of a step, key of the step) -> its batch, on this device
+Collate = Callable[[Mapping, Mapping, Key], PyTree]
 
-def compile_chunk(move: Step, *, scan: bool, length: int) -> Callable:
-    """`(state, data, positions [length, batch], key, count) -> (state, metrics, each [>= count])`.
+
+def compile_chunk(move: Step, collate: Collate, *, scan: bool, length: int) -> Callable:
+    """`(state, data, rows {stream: [length, examples]}, key, count) -> (state, metrics, each [>= count])`.
 
     The first `count` steps are taken; `count` is data, so that a shorter last chunk is the same program. Each step does
     what `step.guarded` says: one after which any value is not finite is rejected whole, on all devices.
 
     Args:
         move: from `unguarded_step`.
+        collate: looks the examples of a step up.
         scan: run the chunk as one program; else dispatch each step, for networks that XLA compiles badly in a loop.
         length: the most steps of a chunk.
     """
-    return _scanned(move, length) if scan else _dispatched(guarded(move, axis_name=parallel.axis_name()))
+    if scan:
+        return _scanned(move, collate, length)
+    return _dispatched(guarded(move, axis_name=parallel.axis_name()), collate)
 
 
-def _dispatched(step: Step) -> Callable:
-    def one(state: GameState, data: Mapping, positions: Array, key: Key, i: Array) -> tuple[GameState, Metrics]:
-        return step(state, _batch(data, positions, i), key)
+def _dispatched(step: Step, collate: Collate) -> Callable:
+    def one(state: GameState, data: Mapping, rows: Mapping, key: Key, i: Array) -> tuple[GameState, Metrics]:
+        return step(state, _batch(collate, data, rows, i, key, state), key)
 
     compiled = parallel.compile_chunk(one)
 
-    def dispatch(state, data, positions, key, count):
+    def dispatch(state, data, rows, key, count):
         metrics = []
         for i in range(count):
-            state, values = compiled(state, data, positions, key, i)
+            state, values = compiled(state, data, rows, key, i)
             metrics.append(values)
         return state, metrics
 
     return dispatch
 
 
-def _scanned(move: Step, length: int) -> Callable:
+def _scanned(move: Step, collate: Collate, length: int) -> Callable:
     """A chunk that guards its steps together, and one by one only where that fails.
 
     From its start all steps are taken unguarded (`step.watched`) and their last state is tested. Where a value is not
@@ -56,17 +61,17 @@ def _scanned(move: Step, length: int) -> Callable:
     step = watched(move)
 
     @jax.jit  # traced once: for the shapes of its metrics, and for the loop
-    def one(state: GameState, data: Mapping, positions: Array, key: Key, i: Array) -> tuple[GameState, Metrics, Array]:
-        return step(state, _batch(data, positions, i), key)
+    def one(state: GameState, data: Mapping, rows: Mapping, key: Key, i: Array) -> tuple[GameState, Metrics, Array]:
+        return step(state, _batch(collate, data, rows, i, key, state), key)
 
-    def scanned(begin, data, positions, key, count):
+    def scanned(begin, data, rows, key, count):
         state, wary = begin
-        shapes = jax.eval_shape(one, state, data, positions, key, 0)[1]
+        shapes = jax.eval_shape(one, state, data, rows, key, 0)[1]
         metrics = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
 
         def turn(i, carry):
             state, metrics, finite = carry
-            state, values, found = one(state, data, positions, key, i)
+            state, values, found = one(state, data, rows, key, i)
             return state, jax.tree.map(lambda all_, value: all_.at[i].set(value), metrics, values), finite & found
 
         def attempt(carry):
@@ -89,19 +94,19 @@ def _scanned(move: Step, length: int) -> Callable:
 
     compiled, wary = parallel.compile_chunk(scanned), None
 
-    def run(state, data, positions, key, count):
+    def run(state, data, rows, key, count):
         nonlocal wary
         wary = parallel.replicate(np.array(False)) if wary is None else wary
-        (state, wary), metrics = compiled((state, wary), data, positions, key, count)
+        (state, wary), metrics = compiled((state, wary), data, rows, key, count)
         return state, metrics
 
     return run
 
 
-def _batch(data: Mapping, positions: Array, i: Array) -> Batch:
+def _batch(collate: Collate, data: Mapping, rows: Mapping, i: Array, key: Key, state: GameState) -> PyTree:
     """The batch of step i of a chunk."""
-    local = positions[i]
-    return gather(data, local, parallel.global_index(local.shape[0]))
+    own = {name: positions[i] for name, positions in rows.items()}
+    return collate(data, own, jax.random.fold_in(key, state.step))
 
 
 def per_step(metrics: Any, count: int) -> list[dict[str, float]]:
@@ -112,21 +117,24 @@ def per_step(metrics: Any, count: int) -> list[dict[str, float]]:
     return [{name: values[i] for name, values in host.items()} for i in range(count)]
 
 
-def first_not_finite(move: Step, state: GameState, data: Mapping, positions: Array, key: Key) -> str | None:
+def first_not_finite(
+    move: Step, collate: Collate, state: GameState, data: Mapping, rows: Mapping, key: Key
+) -> str | None:
     """The path of the first leaf of the state that an unguarded step makes not finite, or None.
 
     Args:
         move: from `unguarded_step`.
+        collate: looks the examples up.
         state: on the devices; it is used up.
         data: on the devices.
-        positions: of the step's examples, [1, batch], dealt.
+        rows: of the step's examples, {stream: [1, examples]}, dealt.
         key: the base key.
     """
 
-    def probe(state: GameState, data: Mapping, positions: Array, key: Key, i: Array) -> tuple[GameState, Metrics]:
-        new, _ = move(state, _batch(data, positions, i), key)
+    def probe(state: GameState, data: Mapping, rows: Mapping, key: Key, i: Array) -> tuple[GameState, Metrics]:
+        new, _ = move(state, _batch(collate, data, rows, i, key, state), key)
         return new, {path: jnp.isfinite(leaf).all() for path, leaf in by_path(new).items()}
 
-    _, finite = parallel.compile_chunk(probe)(state, data, positions, key, 0)
+    _, finite = parallel.compile_chunk(probe)(state, data, rows, key, 0)
     finite = parallel.fetch(finite)
     return next((path for path in by_path(state) if not finite[path]), None)

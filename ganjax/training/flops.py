@@ -8,18 +8,17 @@ all.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 from jax.interpreters.partial_eval import dce_jaxpr
 
-from ganjax.core import Batch
 from ganjax.training import parallel
 from ganjax.training.absorbing import CALLS
-from ganjax.training.setup import Keys, Setup, state_shapes
+from ganjax.training.setup import Keys, Setup, batch_shapes, collate, state_shapes
 from ganjax.training.step import unguarded_step
 
 
@@ -58,10 +57,9 @@ def step_load(setup: Setup, axis_name: str | None = None, devices: int = 1) -> L
 
 def _step(setup: Setup, axis_name: str | None, devices: int) -> Any:
     """The jaxpr of a step on one of these devices; the guard after it is no part of the model."""
-    examples, shape = setup.examples // devices, setup.dataset.shape
-    x: Any = jax.ShapeDtypeStruct((examples, *shape), jnp.float32)
-    label: Any = jax.ShapeDtypeStruct((examples,), jnp.int32)
-    batch = Batch(x, label if setup.labelled else None, label)
+    data, rows = batch_shapes(setup)
+    own = {name: jax.ShapeDtypeStruct((x.shape[0] // devices,), x.dtype) for name, x in rows.items()}
+    batch = jax.eval_shape(partial(collate, setup), data, own, Keys.of(0).steps)
     step = unguarded_step(setup.game, setup.dynamics, setup.averages)
     make = jax.make_jaxpr(step, axis_env=None if axis_name is None else [(axis_name, devices)])
     return make(state_shapes(setup), batch, Keys.of(0).steps)

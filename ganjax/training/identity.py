@@ -33,20 +33,30 @@ def identity(setup: "Setup", seed: int) -> dict[str, Any]:
     made_with = [f"ganjax {__version__}", *(f"{name} {version(name)}" for name in _LIBRARIES)]
     return {
         "seed": int(seed),
-        "data": setup.dataset.digest,
-        "batch_size": int(setup.batch_size),
-        "labelled": bool(setup.labelled),
+        **_of_streams(setup),
         **{name: fingerprint(getattr(setup, name)) for name in _BUILT},
         "made_with": ", ".join([f"python {sys.version_info[0]}.{sys.version_info[1]}", *made_with]),
     }
 
 
+def _of_streams(setup: "Setup") -> dict[str, Any]:
+    """Data, batch size and what players get with an example; of each stream by its name where there are several."""
+    found: dict[str, Any] = {}
+    for stream, own in setup.played.items():
+        of = "" if len(setup.played) == 1 else f" of {stream}"
+        y = list(own.y) if isinstance(own.y, tuple) else own.y
+        found |= {f"data{of}": own.dataset.digest, f"batch_size{of}": int(own.batch_size), f"y{of}": y}
+        found |= {f"prepare{of}": fingerprint(own.prepare)} if own.prepare else {}
+    return found
+
+
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two identities, in words; fingerprints only if the same libraries made them."""
     alike = before.get("made_with") == now["made_with"]
-    names = [name for name in now if name != "made_with" and (alike or name not in _BUILT)]
+    names = [name for name in now if name != "made_with" and (alike or name.split()[0] not in (*_BUILT, "prepare"))]
     changed = [name for name in names if name in before and before[name] != now[name]]
-    return [name if name in (*_BUILT, "data") else f"{name} {before[name]} -> {now[name]}" for name in changed]
+    hashed = (*_BUILT, "data", "prepare")
+    return [name if name.split()[0] in hashed else f"{name} {before[name]} -> {now[name]}" for name in changed]
 
 
 def fingerprint(thing: Any) -> str:

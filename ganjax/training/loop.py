@@ -20,7 +20,9 @@ from ganjax.training.checkpoint import Checkpoints
 from ganjax.training.chunk import compile_chunk, first_not_finite, per_step
 from ganjax.training.identity import identity
 from ganjax.training.judging import Judge, Judging
-from ganjax.training.setup import Keys, Setup, check, initial_state, order, state_shapes
+from ganjax.training.setup import Keys, Setup, check, collate, initial_state, order, state_shapes
+from ganjax.training.start import keep as keep_start
+from ganjax.training.start import take
 from ganjax.training.step import unguarded_step
 from ganjax.training.telemetry import telemetry
 from ganjax.training.writers import Writers
@@ -126,7 +128,10 @@ def _train(
     workdir.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(workdir, run=identity(setup, seed))
     if checkpoints.latest is None:
-        state = jax.device_get(initial_state(setup, keys.init))
+        taken = {player: take(source) for player, source in setup.start.items()}
+        state = jax.device_get(initial_state(setup, seed, taken))
+        if taken and parallel.is_primary():
+            keep_start(workdir, taken)
     else:
         state = checkpoints.restore(state_shapes(setup), allow_change=allow_change)
     step = begin = saved = int(state.step)
@@ -134,11 +139,12 @@ def _train(
         checkpoints.close()
         return Result(state, begin)
 
-    resident = feed.is_resident(setup.dataset, schedule.resident_megabytes)
+    resident = feed.is_resident(setup, schedule.resident_megabytes)
     if not resident:
         schedule = schedule._replace(chunk=feed.fitting(setup, schedule.chunk))
     move = unguarded_step(setup.game, setup.dynamics, setup.averages)
-    run = timed("step", compile_chunk(move, scan=setup.scan, length=schedule.chunk))
+    look_up = partial(collate, setup, axis_name=parallel.axis_name())
+    run = timed("step", compile_chunk(move, look_up, scan=setup.scan, length=schedule.chunk))
     measure, save = timed("telemetry", telemetry(setup)), timed("checkpoint", _save)
     state = parallel.replicate(state)
     writers = Writers(workdir, begin) if parallel.is_primary() else None
@@ -147,7 +153,7 @@ def _train(
     def blame(at: int) -> str | None:
         """What step `at` would do to the state, which is as it was before: that step was rejected."""
         before, chunk = replace(state, step=state.step * 0 + (at - 1)), feed.gathered(setup, positions(at - 1, 1))
-        return first_not_finite(move, before, chunk.data, chunk.rows, keys.steps)
+        return first_not_finite(move, look_up, before, chunk.data, chunk.rows, keys.steps)
 
     divergence = partial(_divergence, setup)
     log = _Log(writers, schedule, begin, blame, divergence, progress and writers is not None)
@@ -202,9 +208,10 @@ def _causes_named(setup: Setup) -> Iterator[None]:
     except (RuntimeError, ValueError, MemoryError) as error:
         status = STATUS.match(str(error))
         if isinstance(error, MemoryError) or (status and status[0] == "RESOURCE_EXHAUSTED"):
+            sizes = " and ".join(str(stream.batch_size) for stream in setup.played.values())
             raise OutOfMemoryError(
                 f"the memory of {jax.device_count()} {jax.devices()[0].device_kind} is too small for turns of "
-                f"{setup.batch_size} examples ({reason(error)}); lower --batch-size, or use more devices"
+                f"{sizes} examples ({reason(error)}); lower --batch-size, or use more devices"
             ) from error
         if status and jax.process_count() > 1:
             raise PeerError(
@@ -238,7 +245,8 @@ def _spans(step: int, schedule: Schedule) -> Iterator[tuple[int, int]]:
 
 def _owner(setup: Setup, name: str) -> str | None:
     """The player whose metric (cost/name) or leaf (kind, ..., player, layer, name) it is, or whose average."""
-    averaged = [kept.player for key, kept in setup.averages.items() if name.startswith(f"averages.{key}.")]
+    kept = [kept.owners for key, kept in setup.averages.items() if name.startswith(f"averages.{key}.")]
+    averaged = [owners[0] for owners in kept if len(owners) == 1]
     owners = [setup.game.mover(part) for part in [*averaged, *re.split("[./]", name)]]
     return next((owner for owner in owners if owner in setup.game.players), None)
 

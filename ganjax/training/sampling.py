@@ -1,46 +1,47 @@
-"""Samples of a run's generator, from its raw or its averaged weights."""
+"""Samples of what a run has trained, from its raw or its averaged weights, and what they are asked for."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ganjax.checks import check_players, check_range
-from ganjax.core import Array, Draw, GameState, Key, PyTree, substream
+from ganjax.core import Array, Draw, GameState, Key, PyTree, Sampler, Weights, substream
+from ganjax.data import Dataset, subsample
+from ganjax.data.dataset import CLASS
 from ganjax.errors import ConfigError
+from ganjax.kinds import Kind
 from ganjax.training.setup import Setup
 
-BATCH = 128  # latents per compiled call
+BATCH = 128  # samples of a call
 PASS = 64  # examples of a pass that BatchNorm's statistics are measured in
 
 
-def weights_of(setup: Setup, state: GameState, player: str, weights: str = "default") -> tuple[PyTree, PyTree]:
-    """`(params, net_state)` of a player.
+def weights_of(setup: Setup, state: GameState, players: Sequence[str], weights: str = "default") -> Weights:
+    """The weights of these players.
 
     Args:
         setup: what was trained.
         state: its state.
-        player: whose weights.
-        weights: "raw", the name of an average, or "default": the first average that is kept of the player, raw
-            where there is none. An average that has seen no step yet gives the raw weights, by `name_of_weights` too.
+        players: whose weights.
+        weights: "raw", the name of an average, or "default": the first average that is kept of any of them, raw
+            where there is none. Players that the average is not of have their raw weights, and so has everybody while
+            it has seen no step; `name_of_weights` says which it is.
 
     Raises:
         ConfigError: there is no average of that name.
         ValueError: there is no such player.
     """
-    check_players("weights_of", [player], state.params)
-    name = name_of_weights(setup, state, player, weights)
-    if name == "raw":
-        return state.params[player], state.net_state[player]
-    return setup.averages[name].average.value(state.averages[name])
+    check_players("weights_of", players, state.params)
+    name = name_of_weights(setup, state, players, weights)
+    averaged = {} if name == "raw" else setup.averages[name].value(state.averages[name])
+    return {player: averaged.get(player, state.weights[player]) for player in players}
 
 
-def name_of_weights(setup: Setup, state: GameState, player: str, weights: str = "default") -> str:
+def name_of_weights(setup: Setup, state: GameState, players: Sequence[str], weights: str = "default") -> str:
     """Which weights `weights_of` takes: "raw" or the name of an average that has seen a step."""
-    names = [name for name, kept in setup.averages.items() if kept.player == player]
+    names = [name for name, kept in setup.averages.items() if {*kept.owners} & {*players}]
     if weights not in ("default", "raw", *names):
         raise ConfigError(f"--weights is {weights!r}, expected one of {['default', 'raw', *names]}")
     chosen = next(iter(names), "raw") if weights == "default" else weights
@@ -48,98 +49,176 @@ def name_of_weights(setup: Setup, state: GameState, player: str, weights: str = 
     return chosen if average is not None and int(average.seen) else "raw"
 
 
+class Given(NamedTuple):
+    """What samples are asked for: rows of a data set, or values of their own."""
+
+    values: PyTree  # [N, ...] or a tree of it, as stored
+    how: str  # for receipts: which rows, of which split
+
+
 def draw(
     setup: Setup,
     state: GameState,
     key: Key,
     count: int,
-    labels: np.ndarray | None = None,
+    given: PyTree = None,
     *,
+    sampler: str = "",
     weights: str = "default",
-    player: str = "generator",
     standing: int = 0,
+    truncation: float | None = None,
 ) -> np.ndarray:
-    """`count` samples in evaluation mode; sample i depends on the key, on i and on its class alone.
+    """`count` samples in evaluation mode; sample i depends on the key, on i and on what it is given alone.
 
     Args:
         setup: what was trained.
         state: its state.
         key: of the latents.
         count: how many.
-        labels: [count] integers, the classes to ask for; by default those of `drawn_labels`.
+        given: [count, ...] as stored, such as integer classes; by default what `in_turn` asks for.
+        sampler: its name; the first by default.
         weights: as of `weights_of`.
-        player: the generator.
-        standing: passes of `PASS` examples, of classes as frequent as in the data, whose BatchNorm statistics take the
-            place of the running ones; 0 for those.
+        standing: passes of `PASS` examples, given what is as frequent as in the data, whose BatchNorm statistics take
+            the place of the running ones; 0 for those.
+        truncation: of the prior; None leaves it whole.
 
     Returns:
-        [count, ...]: uint8 images where the data are images, else float32.
+        [count, ...], as the data that are imitated are stored: uint8 images, float32 points.
 
     Raises:
-        ConfigError: no generator, no such weights, or standing statistics of a generator without BatchNorm.
-        ValueError: a count below 1, or labels of another shape or of no class.
+        ConfigError: no sampler, no such weights, a prior that cannot be truncated, or standing statistics of networks
+            without BatchNorm.
+        ValueError: a count below 1, or what is given has another length or is no class.
     """
     check_range("draw", 1, whole=True, count=count)
     check_range("draw", 0, whole=True, standing=standing)
-    if setup.sample is None:
-        raise ConfigError("this experiment has no generator to sample from")
-    params, net_state = jax.device_put(weights_of(setup, state, player, weights))
-    sample = jax.jit(setup.sample)
+    draws = setup.sampler(sampler)
+    chosen = jax.device_put(weights_of(setup, state, draws.players, weights))
+    values = in_turn(setup, draws, count).values if given is None else checked(setup, draws, given, count)
     if standing:
-        statistics = getattr(setup.sample, "standing", None)
-        if statistics is None or "batch_stats" not in net_state:
-            raise ConfigError("this experiment's generator has no BatchNorm to measure; leave --standing out")
-        measure = jax.jit(statistics, static_argnums=4)
-        usual, own = _usual_labels(setup, standing * PASS), substream(key, Draw.OTHER)
-        net_state = measure(params, net_state, own, usual, (standing, PASS))
-    if labels is not None and np.shape(labels) != (count,):
-        raise ValueError(f"draw: labels have shape {np.shape(labels)}, expected ({count},), a class for each sample")
-    if labels is not None and setup.labelled:
-        check_range("draw", 0, (setup.dataset.classes or 1) - 1, whole=True, labels=labels)
-    everyone = drawn_labels(setup, count) if labels is None else np.asarray(labels, np.int32)
+        chosen = _standing(setup, draws, chosen, key, standing, truncation)
+    program = jax.jit(lambda *told: draws(*told), static_argnums=4)  # for no weak reference to a tuple can be kept
+    decode = setup.imitated(draws).kind.decode
 
     def of(index: np.ndarray) -> Array:
-        asked = None if everyone is None else everyone[np.minimum(index, count - 1)]
-        return as_data(sample(params, net_state, key, index, asked), setup.dataset.x_train.dtype)
+        asked = encoded_given(setup, draws, values, np.minimum(index, count - 1))
+        return decode(program(chosen, key, index, asked, truncation))
 
-    return in_batches(of, count)
+    return in_batches(of, count, draws.batch)
 
 
-def in_batches(program: Callable[[np.ndarray], Array], count: int) -> np.ndarray:
+def _standing(
+    setup: Setup, draws: Sampler, chosen: Weights, key: Key, passes: int, truncation: float | None
+) -> Weights:
+    """The weights with statistics of so many passes, of classes as frequent as in the data."""
+    stateful = [player for player in draws.players if "batch_stats" in chosen[player].net_state]
+    if draws.standing is None or not stateful:
+        raise ConfigError("this experiment's generator has no BatchNorm to measure; leave --standing out")
+    usual = encoded_given(setup, draws, usual_given(setup, draws, passes * PASS), np.arange(passes * PASS))
+    measure = jax.jit(draws.standing, static_argnums=(3, 4))
+    return measure(chosen, substream(key, Draw.OTHER), usual, (passes, PASS), truncation)
+
+
+def in_batches(program: Callable[[np.ndarray], PyTree], count: int, batch: int = BATCH) -> Any:
     """Rows 0 to count - 1 of what a program computes, on the host; a call is under way while the last is copied.
 
     Args:
-        program: [BATCH] int32 to [BATCH, ...], always full, so that a row has the same bits whatever the count.
+        program: [batch] int32 to a tree of [batch, ...], always full, so that a row has the same bits whatever the
+            count.
         count: at least 1.
+        batch: rows of a call.
     """
-    calls = (program(np.arange(start, start + BATCH, dtype=np.int32)) for start in range(0, count, BATCH))
+    calls = (program(np.arange(start, start + batch, dtype=np.int32)) for start in range(0, count, batch))
     parts, last = [], next(calls)
     for call in calls:
-        parts.append(np.asarray(last))
+        parts.append(jax.tree.map(np.asarray, last))
         last = call
-    return np.concatenate([*parts, np.asarray(last)])[:count]
+    parts.append(jax.tree.map(np.asarray, last))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
 
 
-def drawn_labels(setup: Setup, count: int, classes: Sequence[int] = ()) -> np.ndarray | None:
-    """The classes of a picture's samples, [count] int32: those of `classes_of` in turn; None without labels."""
-    found = classes_of(setup, classes)
-    return None if found is None else np.resize(found, count)
+def given_of(setup: Setup, draws: Sampler) -> tuple[Dataset, str] | None:
+    """The data set that a sampler is given examples of, and which of its arrays: "x", or the name of a y."""
+    return None if draws.given is None else (setup.streams[draws.given[0]].dataset, draws.given[1])
 
 
-def classes_of(setup: Setup, classes: Sequence[int] = ()) -> np.ndarray | None:
+def of_split(dataset: Dataset, what: str, split: str, rows: Any = None) -> np.ndarray | None:
+    """Those rows of a split, of its x or of a y of that name; all by default; None if there is no such split."""
+    values = getattr(dataset, f"x_{split}") if what == "x" else dataset.y(what, split)
+    return values if values is None or rows is None else values[rows]
+
+
+def held_out(dataset: Dataset, what: str) -> str:
+    """Where samples are asked for examples: "test", or "train" where nothing is held out."""
+    return "train" if of_split(dataset, what, "test") is None else "test"
+
+
+def in_turn(setup: Setup, draws: Sampler, count: int, classes: Sequence[int] = ()) -> Given:
+    """What the samples of a picture are asked for: the classes that there are in turn, or held-out examples.
+
+    Raises:
+        ConfigError: as of `classes_of`.
+    """
+    asked = given_of(setup, draws)
+    if asked is None or asked[1] == CLASS:
+        known = classes_of(setup, draws, classes)
+        return Given(None, "nothing") if known is None else Given(np.resize(known, count), "classes in turn")
+    if classes:
+        raise ConfigError("--classes: what is drawn of this run is not asked for classes; leave it out")
+    dataset, what = asked
+    split = held_out(dataset, what)
+    rows = np.resize(subsample(len(getattr(dataset, f"x_{split}")), count), count)
+    return Given(of_split(dataset, what, split, rows), f"{what} of {split} examples of {dataset.name}")
+
+
+def checked(setup: Setup, draws: Sampler, given: PyTree, count: int) -> PyTree:
+    """What is given, if it is of `count` samples, and of classes that there are.
+
+    Raises:
+        ValueError: it is not.
+    """
+    asked = given_of(setup, draws)
+    if asked is None:
+        raise ValueError("draw: something is given to a sampler that is asked for nothing; leave it out")
+    if np.shape(given)[:1] != (count,):
+        raise ValueError(f"draw: what is given has shape {np.shape(given)}, expected ({count}, ...), one a sample")
+    dataset, what = asked
+    if what != CLASS:
+        return np.asarray(given)
+    if np.shape(given) != (count,):
+        raise ValueError(f"draw: labels have shape {np.shape(given)}, expected ({count},), a class for each sample")
+    check_range("draw", 0, (dataset.classes or 1) - 1, whole=True, labels=given)
+    return np.asarray(given, np.int32)
+
+
+def encoded_given(setup: Setup, draws: Sampler, values: PyTree, rows: np.ndarray) -> PyTree:
+    """These rows of what is given, as networks see it."""
+    if values is None or draws.given is None:
+        return None
+    return given_kind(setup, draws).encode(jax.numpy.asarray(values[rows]))
+
+
+def given_kind(setup: Setup, draws: Sampler) -> Kind:
+    """What a sampler is given, if it is given anything."""
+    dataset, what = given_of(setup, draws)  # type: ignore[misc]
+    return dataset.kind if what == "x" else dataset.y_kind(what)
+
+
+def classes_of(setup: Setup, draws: Sampler, classes: Sequence[int] = ()) -> np.ndarray | None:
     """The classes that can be asked for, [K] int32: all that have training examples, or those that are given.
 
     Returns:
-        None for a generator that takes no labels.
+        None for a sampler that takes no labels.
 
     Raises:
-        ConfigError: classes are given that no training example has, or to a generator that takes none.
+        ConfigError: classes are given that no training example has, or to a sampler that takes none.
     """
-    if not setup.labelled or setup.dataset.y_train is None:
+    asked = given_of(setup, draws)
+    if asked is None or asked[1] != CLASS or asked[0].y_train is None:
         if classes:
             raise ConfigError("--classes: the generator of this run takes no classes; leave it out")
         return None
-    known = np.unique(setup.dataset.y_train)
+    known = np.unique(asked[0].y_train)
     for label in classes:
         if label not in known:
             few = ", ".join(map(str, known[:20])) + (", ..." if len(known) > 20 else "")
@@ -147,21 +226,10 @@ def classes_of(setup: Setup, classes: Sequence[int] = ()) -> np.ndarray | None:
     return np.asarray(classes, np.int32) if classes else known
 
 
-def _usual_labels(setup: Setup, count: int) -> np.ndarray | None:
-    """[count] int32, classes as frequent as among the training examples."""
-    y = setup.dataset.y_train if setup.labelled else None
-    return None if y is None else np.resize(y[np.random.default_rng(0).permutation(len(y))], count)
-
-
-def as_data(x: Any, dtype: np.dtype) -> Any:
-    """Undo the scaling of images to [-1, 1], on the device if `x` lies there; other data stay as they are."""
-    if dtype != np.uint8:
-        return x
-    return _bytes_on_device(x) if isinstance(x, jax.Array) else _bytes(x, np)
-
-
-def _bytes(x: Any, xp: Any) -> Any:
-    return xp.clip(xp.round((xp.asarray(x, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
-
-
-_bytes_on_device = jax.jit(partial(_bytes, xp=jnp))
+def usual_given(setup: Setup, draws: Sampler, count: int) -> np.ndarray | None:
+    """What is given to `count` samples, as frequent as among the training examples; None where nothing is."""
+    asked = given_of(setup, draws)
+    if asked is None:
+        return None
+    rows = np.random.default_rng(0).permutation(len(asked[0].x_train))
+    return of_split(*asked, "train", np.resize(rows, count))

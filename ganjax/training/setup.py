@@ -1,20 +1,24 @@
-"""What is trained: game, dynamics and data together, and how they begin."""
+"""What is trained: game, dynamics and streams of data together, what can be drawn of it, and how it begins."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ganjax.checks import check_players, check_range
-from ganjax.core import Array, Batch, Dynamics, Game, GameState, Key, Metrics
-from ganjax.data import Dataset, positions_of_steps
-from ganjax.errors import CheckpointError, DataError
-from ganjax.training import parallel
-from ganjax.training.checkpoint import BEST, NEWEST, Checkpoints, latest_step
+from ganjax.checks import check_name, check_players, check_range
+from ganjax.core import Array, Dynamics, Game, GameState, Key, Measure, Metrics, PyTree, Sampler
+from ganjax.data import Dataset
+from ganjax.data.dataset import CLASS
+from ganjax.errors import CheckpointError, ConfigError, DataError
+from ganjax.rundir import latest_step
+from ganjax.training import parallel, streams
+from ganjax.training.checkpoint import BEST, NEWEST, Checkpoints
+from ganjax.training.start import From, Taken, started, take
 from ganjax.training.state import Averaged, init_state
+from ganjax.training.streams import Rows, Stream
 
 # The initialisation runs once: compiling its random numbers at full optimisation takes three times as long.
 _QUICK_COMPILE = {"xla_backend_optimization_level": 1}
@@ -25,20 +29,41 @@ class Setup(NamedTuple):
 
     game: Game
     dynamics: Dynamics
-    dataset: Dataset
-    batch_size: int  # examples of all devices that one turn consumes
+    streams: Mapping[str, Stream]  # a game of one stream gets its `Batch`, one of several {stream: Batch}
     averages: Mapping[str, Averaged] = {}
-    sample: Callable[..., Array] | None = (
-        None  # (params, net_state, key, index, labels) -> x; games.adversarial.sampler
-    )
+    samplers: Mapping[str, Sampler] = {}  # the first is the default
+    measures: Mapping[str, Measure] = {}
+    score: str = ""  # what --judge-every goes by: a measure, or a sampler; by default the first measure, else sampler
+    start: Mapping[str, From] = {}  # player -> where its weights come from, where it does not begin with fresh ones
+    steps: int | None = None  # of a stage; by default those of the config
     telemetry: Callable[[GameState], Metrics] | None = None  # logged now and then, such as norms of layers
-    labelled: bool = False  # give the players the class labels of the data
     scan: bool = True  # run a chunk as one program, or dispatch each step (see benchmarks/README.md)
 
     @property
+    def played(self) -> dict[str, Stream]:
+        """The streams that players see."""
+        return {name: stream for name, stream in self.streams.items() if stream.batch_size}
+
+    @property
     def examples(self) -> int:
-        """Examples that one step consumes: a slice of the batch for each turn."""
-        return self.batch_size * self.dynamics.slices
+        """Examples that one step consumes, of all streams: a slice of the batch for each turn."""
+        return sum(stream.batch_size for stream in self.played.values()) * self.dynamics.slices
+
+    def sampler(self, name: str = "") -> Sampler:
+        """The sampler of that name, by default the first.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if not self.samplers:
+            raise ConfigError("this experiment has no sampler, nothing can be drawn of what it trains")
+        if name and name not in self.samplers:
+            raise ConfigError(f"--sampler is {name!r}, expected one of {list(self.samplers)}")
+        return self.samplers[name or next(iter(self.samplers))]
+
+    def imitated(self, sampler: Sampler) -> Dataset:
+        """The data that a sampler imitates."""
+        return self.streams[sampler.stream].dataset
 
 
 class Keys(NamedTuple):
@@ -54,19 +79,38 @@ class Keys(NamedTuple):
 
 
 def check(setup: Setup) -> None:
-    """Raise before anything is written if the data or the devices do not fit the batch, or players are missing."""
-    check_range("Setup", 1, whole=True, batch_size=setup.batch_size)
+    """Raise before anything is written if the data or the devices do not fit the batch, or names lead nowhere."""
+    if not setup.played:
+        raise ConfigError(f"no stream of {list(setup.streams)} has a batch size: nobody would see an example")
+    for name, stream in setup.streams.items():
+        check_range("Stream", 0, whole=True, **{f"batch_size of {name}": stream.batch_size})  # type: ignore[arg-type]
+        if stream.batch_size:
+            parallel.check_batch(stream.batch_size, setup.game.parts, setup.game.group)
+        streams.named_y(stream.dataset, stream.y)
+        if CLASS in ((stream.y,) if isinstance(stream.y, str) else stream.y or ()):
+            check_classes(stream.dataset)
+    players = _players(setup)
     for name, kept in setup.averages.items():
-        check_players(f"the average {name!r}", [kept.player], setup.game.players)
-    parallel.check_batch(setup.batch_size, setup.game.parts, setup.game.group)
-    size = len(setup.dataset.x_train)
-    if size < setup.examples:
-        raise DataError(
-            f"the data set {setup.dataset.name} has {size} training examples, fewer than the {setup.examples} of a "
-            f"step ({setup.dynamics.slices} turns of {setup.batch_size}); lower --batch-size"
-        )
-    if setup.labelled:
-        check_classes(setup.dataset)
+        check_players(f"the average {name!r}", kept.owners, players)
+    check_players("Setup.start", setup.start, players)
+    for kind, named in (("sampler", setup.samplers), ("measure", setup.measures)):
+        for name, one in named.items():
+            check_players(f"the {kind} {name!r}", one.players, players)
+            _check_stream(setup, f"the {kind} {name!r}", one.stream)
+    for name, sampler in setup.samplers.items():
+        if sampler.given is not None:
+            _check_stream(setup, f"what the sampler {name!r} is given", sampler.given[0])
+    if setup.score:
+        check_name("Setup", "score", setup.score, [*setup.measures, *setup.samplers])
+
+
+def _players(setup: Setup) -> list[str]:
+    """All who have parameters, onlookers too."""
+    return list(state_shapes(setup).params)
+
+
+def _check_stream(setup: Setup, who: str, stream: str) -> None:
+    check_name(who, "stream", stream, list(setup.streams))
 
 
 def check_classes(dataset: Dataset) -> None:
@@ -82,47 +126,67 @@ def check_classes(dataset: Dataset) -> None:
         )
 
 
-def order(setup: Setup, seed: int) -> Callable[[int, int], np.ndarray]:
-    """`(start, count) -> positions [count, examples]`, a pure function of the seed."""
-    size = len(setup.dataset.x_train)
-    return lambda start, count: positions_of_steps(seed, start, count, batch_size=setup.examples, size=size)
+def order(setup: Setup, seed: int) -> Callable[[int, int], dict[str, np.ndarray]]:
+    """`(start, count) -> {stream: rows [count, examples]}`, a pure function of the seed."""
+    return streams.order(setup.played, setup.dynamics.slices, seed)
 
 
-def arrays(setup: Setup, size: int | None = None) -> dict[str, Any]:
-    """The first `size` training examples, as `gather` wants them; by default all, images on disk where they are."""
-    x, labels = setup.dataset.x_train, setup.dataset.y_train if setup.labelled else None
-    if size is None:
-        return {"x": x, "y": labels}
-    return {"x": x[:size], "y": None if labels is None else labels[:size]}
+def arrays(setup: Setup) -> dict[str, dict[str, PyTree]]:
+    """The training examples of each stream as `collate` wants them, images on disk where they are."""
+    return streams.arrays(setup.played)
 
 
-def gather(data: Mapping[str, Any], rows: Array, position: Array) -> Batch:
-    """The batch of these rows of a data set; images become float32 in [-1, 1]."""
-    x = data["x"][rows]
-    if x.dtype == jnp.uint8:
-        x = x.astype(jnp.float32) / 127.5 - 1
-    y = None if data["y"] is None else data["y"][rows]
-    return Batch(x, y, position)
+def collate(setup: Setup, data: Mapping[str, Any], rows: Rows, key: Key, axis_name: str | None = None) -> PyTree:
+    """The batch of these rows; see `streams.collate`."""
+    return streams.collate(setup.played, data, rows, key, axis_name)
 
 
-def _initialiser(setup: Setup) -> Callable[[Key, Mapping], GameState]:
-    """`(key, data) -> the state at step 0`."""
+def first_batch(setup: Setup, seed: int) -> tuple[Mapping[str, Any], Rows]:
+    """The examples of step 0 alone, and where in them its rows are: all of them, in their order."""
+    data, found = arrays(setup), order(setup, seed)(0, 1)
+    own = {name: jax.tree.map(lambda x, rows=rows: x[rows[0]], data[name]) for name, rows in found.items()}
+    return own, {name: np.arange(rows.shape[1], dtype=np.int32) for name, rows in found.items()}
 
-    def init(key: Key, data: Mapping) -> GameState:
-        index = jnp.arange(len(data["x"]), dtype=jnp.int32)
-        return init_state(setup.game, setup.dynamics, key, gather(data, index, index), setup.averages)
+
+def _initialiser(setup: Setup, taken: Mapping[str, Taken] = MappingProxyType({})) -> Callable[..., GameState]:
+    """`(key, data, rows, key of step 0, leaves that were taken) -> the state at step 0`."""
+
+    def init(key: Key, data: Mapping, rows: Rows, step_key: Key, leaves: Mapping[str, Mapping] = MappingProxyType({})):
+        batch = collate(setup, data, rows, step_key)
+        own = {player: taken[player]._replace(leaves=leaves[player]) for player in taken}
+        game = setup.game._replace(init=started(setup.game.init, own)) if own else setup.game
+        return init_state(game, setup.dynamics, key, batch, setup.averages)
 
     return init
 
 
-def initial_state(setup: Setup, key: Key) -> GameState:
-    """The state at step 0, made in one program."""
-    return jax.jit(_initialiser(setup), compiler_options=_QUICK_COMPILE)(key, arrays(setup, 2))
+def initial_state(setup: Setup, seed: int, taken: Mapping[str, Taken] | None = None) -> GameState:
+    """The state at step 0, made in one program that sees the batch of that step.
+
+    Args:
+        setup: what to train.
+        seed: of the run.
+        taken: what players begin with, keyed by player; by default what `Setup.start` says is read.
+
+    Raises:
+        CheckpointError: what is to be taken is not there, or does not fit.
+    """
+    taken = {player: take(source) for player, source in setup.start.items()} if taken is None else taken
+    keys = Keys.of(seed)
+    init = jax.jit(_initialiser(setup, taken), compiler_options=_QUICK_COMPILE)
+    leaves = {player: dict(own.leaves) for player, own in taken.items()}
+    return init(keys.init, *first_batch(setup, seed), jax.random.fold_in(keys.steps, 0), leaves)
 
 
 def state_shapes(setup: Setup) -> GameState:
     """Shapes and dtypes of the state, without computing it."""
-    return jax.eval_shape(_initialiser(setup), Keys.of(0).init, arrays(setup, 2))
+    keys = Keys.of(0)
+    return jax.eval_shape(_initialiser(setup), keys.init, *batch_shapes(setup), keys.steps)
+
+
+def batch_shapes(setup: Setup) -> PyTree:
+    """Shapes and dtypes of the data and of the rows of a step."""
+    return streams.shapes(setup.played, setup.dynamics.slices)
 
 
 def load_state(setup: Setup, workdir: Path, *, best: bool = False) -> GameState:

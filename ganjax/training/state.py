@@ -9,15 +9,35 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganjax.checks import check_name, check_players
-from ganjax.core import Dynamics, Game, GameState, Key, PyTree, as_arrays
+from ganjax.core import Dynamics, Game, GameState, Key, Owned, PerPlayer, PyTree, as_arrays
 from ganjax.dynamics.averaging import Average
 
 
 class Averaged(NamedTuple):
-    """An average to keep of one player: over its parameters and its `net_state`, BatchNorm statistics included."""
+    """An average to keep of a player, or of several together.
 
-    player: str
+    It is over their parameters and their `net_state`, BatchNorm statistics included.
+    """
+
+    players: str | tuple[str, ...]
     average: Average
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Whose it is."""
+        return (self.players,) if isinstance(self.players, str) else self.players
+
+    def of(self, params: PerPlayer, net_state: PerPlayer) -> PyTree:
+        """What is averaged: `(params, net_state)` of the player, or {player: (params, net_state)}."""
+        if isinstance(self.players, str):
+            return params[self.players], net_state[self.players]
+        return {player: (params[player], net_state[player]) for player in self.players}
+
+    def value(self, kept: PyTree) -> dict[str, Owned]:
+        """The averaged weights, keyed by player."""
+        found = self.average.value(kept)
+        found = {self.players: found} if isinstance(self.players, str) else found
+        return {player: Owned(*own) for player, own in found.items()}
 
 
 def init_state(
@@ -46,16 +66,13 @@ def init_state(
                 "number as two real ones, its real and imaginary part"
             )
     for name, kept in (averages or {}).items():
-        check_players(f"the average {name!r}", [kept.player], params)
+        check_players(f"the average {name!r}", kept.owners, params)
     return GameState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         net_state=net_state,
         dynamics_state=dynamics.init(game.moving(params)),
-        averages={
-            name: kept.average.init((params[kept.player], net_state[kept.player]))
-            for name, kept in (averages or {}).items()
-        },
+        averages={name: kept.average.init(kept.of(params, net_state)) for name, kept in (averages or {}).items()},
         skipped=jnp.zeros((), jnp.int32),
     )
 
@@ -87,13 +104,15 @@ def by_path(state: PyTree) -> dict[str, Any]:
 
 def digests(state: PyTree) -> dict[str, str]:
     """Of every leaf by path, the sha256 over path, dtype, shape and bytes in C order."""
-    found = {}
-    for path, leaf in by_path(state).items():
-        array = np.asarray(leaf)
-        sha = hashlib.sha256(f"{path} {kind(array)}".encode())
-        sha.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-        found[path] = sha.hexdigest()
-    return found
+    return {path: digest_of(path, leaf) for path, leaf in by_path(state).items()}
+
+
+def digest_of(path: str, leaf: Any) -> str:
+    """The sha256 over path, dtype, shape and bytes of a leaf."""
+    array = np.asarray(leaf)
+    sha = hashlib.sha256(f"{path} {kind(array)}".encode())
+    sha.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return sha.hexdigest()
 
 
 def digest(state: PyTree) -> str:

@@ -84,7 +84,7 @@ def unguarded_step(game: Game, dynamics: Dynamics, averages: Mapping[str, Averag
     def step(state: GameState, batch: PyTree, base_key: Key) -> tuple[GameState, Metrics]:
         new, metrics = dynamics.step(game, state, batch, jax.random.fold_in(base_key, state.step))
         updated = {
-            name: kept.average.update((new.params[kept.player], new.net_state[kept.player]), state.averages[name])
+            name: kept.average.update(kept.of(new.params, new.net_state), state.averages[name])
             for name, kept in (averages or {}).items()
         }
         return replace(new, averages=updated), metrics

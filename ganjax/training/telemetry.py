@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ganjax.core import GameState, Metrics, Moment
 from ganjax.dynamics.field import View, dot
 from ganjax.training import parallel
-from ganjax.training.setup import Keys, Setup, arrays, gather
+from ganjax.training.setup import Keys, Setup, arrays, collate
 
 # It runs once in hundreds of steps: compiling it quickly is what counts.
 _QUICK_COMPILE = {"xla_backend_optimization_level": 0}
@@ -31,11 +32,13 @@ def gradient_norms(setup: Setup) -> Callable[[GameState], Metrics]:
         `state -> {"<cost>/gradient": scalar}`.
     """
     axis_name = parallel.axis_name()
-    share = setup.batch_size // (1 if axis_name is None else jax.device_count())
-    data, index = arrays(setup, share), jnp.arange(share, dtype=jnp.int32)
+    devices = 1 if axis_name is None else jax.device_count()
+    rows = {name: np.arange(min(len(s.dataset.x_train), s.batch_size // devices)) for name, s in setup.played.items()}
+    data = {name: jax.tree.map(lambda x, own=rows[name]: x[own], own) for name, own in arrays(setup).items()}
+    key = Keys.of(0).steps
 
     def measure(state: GameState) -> Metrics:
-        moment = Moment(state.net_state, gather(data, index, index), Keys.of(0).steps, state.step)
+        moment = Moment(state.net_state, collate(setup, data, rows, key), key, state.step)
         view = View(setup.game, moment)
         slopes = {name: view.field(state.params, (name,)).gradients for name in setup.game.costs}
         return {f"{name}/gradient": jnp.sqrt(dot(slope, slope)) for name, slope in slopes.items()}

@@ -47,16 +47,16 @@ def _setup(name: str, rate: float | None = None, **changes: Any) -> Any:
     """An experiment's smoke size by SGD, at its rate of RATES by default."""
     import optax
 
-    from ganjax import launch
+    from ganjax.commands import base
 
-    launch._prepare_jax()
+    base.prepare_jax()
     sgd, adam = optax.sgd(rate or RATES.get(name, RATE)), optax.adam
     optax.adam = lambda learning_rate, b1=0.9, b2=0.999, **_: sgd
     try:
         experiment = importlib.import_module(name).EXPERIMENT
         data = "stacked:fashion_mnist" if name == "stacked_mnist" else "fashion_mnist"
         config = replace(experiment.config, **{**experiment.smoke, "batch_size": 16, "data": data, **changes})
-        return launch._setup(experiment, config)
+        return base.setup_of(experiment, config)
     finally:
         optax.adam = adam
 

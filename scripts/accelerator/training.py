@@ -28,9 +28,9 @@ COLUMNS = 16  # samples of each seed in a picture
 def together(args: argparse.Namespace) -> int:
     """Write a record for every look: steps, seconds, the score of each seed, its mean and deviation."""
     end = time.monotonic() + args.seconds
-    from ganjax import launch
+    from ganjax.commands import base
 
-    launch._prepare_jax()
+    base.prepare_jax()
     import jax
     import numpy as np
     import seeds as program
@@ -39,7 +39,7 @@ def together(args: argparse.Namespace) -> int:
 
     experiment = importlib.import_module(args.experiment).EXPERIMENT
     config = replace(experiment.config, **{**(experiment.smoke if args.smoke else {}), "data": args.data})
-    setup = launch._setup(experiment, config)
+    setup = base.setup_of(experiment, config)
     check(setup)
     looks = Looks(args, setup, config.steps)
     following, taken = 5 if args.smoke else FIRST, 0  # the step of the next look, steps so far
@@ -67,12 +67,13 @@ class Looks:
         from ganjax.evaluation.evaluate import real_examples
 
         self._args, self._setup, self.longest = args, setup, 0.0  # seconds of a look
-        self._extractor, data = chosen_extractor(None, setup.dataset, progress=False), setup.dataset
+        self._data = data = setup.imitated(setup.sampler())
+        self._extractor = chosen_extractor(None, data, progress=False)
         self._real = real_examples(data, self._extractor, args.count, min(args.count, len(data.x_train)))
         self._numbers: dict[str, Any] = {
             "experiment": args.experiment,
-            "data": setup.dataset.name,
-            "examples": len(setup.dataset.x_train),
+            "data": data.name,
+            "examples": len(data.x_train),
             "seeds": args.seeds,
             "published_steps": steps,
             "metric": args.metric,
@@ -102,7 +103,7 @@ class Looks:
         for seed in range(args.seeds):
             one = jax.tree.map(lambda leaf, m=seed: leaf[m], host)
             x = draw(self._setup, one, Keys.of(seed).samples, args.count)
-            scene = Scene(Examples(x, self._extractor), *self._real, self._setup.dataset, self._extractor)
+            scene = Scene(Examples(x, self._extractor), *self._real, self._data, self._extractor)
             found = score(scene, (args.metric,))
             scores.append({name: {"value": float(s.value), "floor": _number(s.floor)} for name, s in found.items()})
             title = ", ".join(f"{name} {s.value:.3g}" for name, s in found.items())

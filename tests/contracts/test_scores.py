@@ -13,17 +13,17 @@ import optax
 import pytest
 
 from ganjax import launch
+from ganjax.commands.base import Loader, describe
 from ganjax.config import TrainConfig
-from ganjax.core import Game, Outcome
-from ganjax.data import load
+from ganjax.core import Game, Outcome, Sampler
 from ganjax.dynamics import simultaneous
 from ganjax.evaluation import METRICS, Extractor, light_judge, pixels, read
-from ganjax.evaluation.evaluate import asked_labels, real_examples
+from ganjax.evaluation.evaluate import asked_of, real_examples
 from ganjax.evaluation.extractor import Features
 from ganjax.report import grid
 from ganjax.report.images import load_image
 from ganjax.rundir import write_run
-from ganjax.training import Keys, Setup, draw, drawn_labels, init_state
+from ganjax.training import Keys, Setup, Stream, draw, in_turn, init_state
 from ganjax.training.checkpoint import Checkpoints
 
 SHAPE, NOISE = (4, 4, 1), 0.15  # of images in [-1, 1]: each class is one image with this noise
@@ -45,26 +45,28 @@ class Config(TrainConfig):
     conditional: bool = True
 
 
-def _asked(params, net_state, key, index, labels):
+def _asked(weights, key, index, labels):
     """Images of these classes; a function of its own, so that it is compiled once for all data sets."""
     noise = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i), SHAPE))(index)
-    return params["classes"][labels] + NOISE * noise
+    return weights["generator"].params["classes"][labels] + NOISE * noise
 
 
-def _build(config, dataset, axis_name):
+def _build(config, load, axis_name):
     """A game that is over before it begins: its generator draws the classes of the data, exactly as they are."""
+    dataset = load(config.data)
 
-    def freely(params, net_state, key, index, labels=None):
+    def freely(weights, key, index, labels):
         labels = jax.vmap(lambda i: jax.random.choice(jax.random.fold_in(key, 10**6 + i), dataset.y_train))
-        return _asked(params, net_state, key, index, labels(index))
+        return _asked(weights, key, index, labels(index))
 
     game = Game(
         lambda key, batch: ({"generator": {"classes": jnp.asarray(CLASSES)}}, {"generator": {}}),
         {"generator": lambda params, moment: (jnp.zeros(()), Outcome({}, {}))},
     )
     dynamics = simultaneous({"generator": optax.sgd(1.0)})
-    sample = _asked if config.conditional else freely
-    return Setup(game, dynamics, dataset, 4, sample=sample, labelled=config.conditional)
+    y = "class" if config.conditional else None
+    draws = Sampler(("generator",), "data", _asked if y else freely, given=("data", "class") if y else None)
+    return Setup(game, dynamics, {"data": Stream(dataset, 4, y)}, samplers={"perfect": draws})
 
 
 EXPERIMENT = launch.Experiment("perfect", "A perfect sampler.", Config(), {}, _build)
@@ -96,12 +98,13 @@ def perfect(tmp_path, monkeypatch):
         data = tmp_path / "data.npz"
         np.savez(data, x_train=_images(train, 1), y_train=train, x_test=_images(test, 2), y_test=test)
         config = Config(data=str(data), **more)
-        setup = _build(config, load(str(data)), None)
+        loader = Loader(config)
+        setup = _build(config, loader, None)
         checkpoints = Checkpoints(tmp_path / "run")
         state = init_state(setup.game, setup.dynamics, jax.random.key(0), None)
         checkpoints.save(state)
         checkpoints.close()
-        write_run(tmp_path / "run", launch._describe(EXPERIMENT, config, setup.dataset))
+        write_run(tmp_path / "run", describe(EXPERIMENT, config, loader))
         return tmp_path / "run", setup, state
 
     return run
@@ -178,14 +181,15 @@ def test_a_perfect_sampler_without_classes_scores_its_floor(perfect):
 @pytest.mark.parametrize(("count", "reference"), [(400, 200), (100, 200), (350, 30)])
 def test_classes_are_asked_for_as_the_reference_has_them(perfect, count, reference):
     _, setup, _ = perfect("skewed")
-    real = real_examples(setup.dataset, pixels(), count, reference)
-    labels = asked_labels(setup, real, count)
+    data = setup.streams["data"].dataset
+    real = real_examples(data, pixels(), count, reference)
+    labels = asked_of(setup, setup.sampler(), real, count).values
     shares = np.bincount(real.reference.y, minlength=4) / reference
     assert labels.shape == (count,) and len(real.reference.y) == reference
     if count % reference == 0:
         np.testing.assert_array_equal(np.bincount(labels, minlength=4) / count, shares)
     np.testing.assert_array_equal(labels[:reference], real.reference.y[:count])
-    rows = {x.tobytes(): y for x, y in zip(setup.dataset.x_train, setup.dataset.y_train, strict=True)}
+    rows = {x.tobytes(): y for x, y in zip(data.x_train, data.y_train, strict=True)}
     assert all(rows[x.tobytes()] == y for x, y in zip(real.reference.x, real.reference.y, strict=True))
 
 
@@ -193,7 +197,7 @@ def test_pictures_show_the_classes_that_there_are_and_those_that_are_asked_for(p
     workdir, setup, state = perfect("gapped")
     near = lambda x: (((x[:, None] / 127.5 - 1 - CLASSES) ** 2).sum((2, 3, 4))).argmin(1)  # noqa: E731
     assert near(draw(setup, state, Keys.of(0).samples, 6)).tolist() == [0, 7, 40, 99, 0, 7]
-    assert drawn_labels(setup, 5, (40, 7)).tolist() == [40, 7, 40, 7, 40]
+    assert in_turn(setup, setup.sampler(), 5, (40, 7)).values.tolist() == [40, 7, 40, 7, 40]
     out = workdir.parent / "some.png"
     assert _command("sample", "--workdir", workdir, "--count", 4, "--classes", 40, 7, "--out", out)[0] == 0
     expected = grid(draw(setup, state, Keys.of(0).samples, 4, np.array([40, 7, 40, 7])))

@@ -5,7 +5,6 @@ import pytest
 
 from ganjax.data import positions, positions_of_steps, subsample
 from ganjax.data.order import _permutation
-from ganjax.errors import DataError
 
 
 def epoch(seed, number, *, batch_size=4, size=14):
@@ -66,16 +65,28 @@ def test_a_batch_of_all():
     np.testing.assert_array_equal(np.sort(positions(0, 5, batch_size=6, size=6)), np.arange(6))
 
 
-@pytest.mark.parametrize("function, tail", [(positions, ()), (positions_of_steps, (3,))])
-def test_refuses_fewer_examples_than_the_batch(function, tail):
-    sentence = "^the data set has 5 examples, fewer than the batch of 6; lower --batch-size$"
-    with pytest.raises(DataError, match=sentence):
-        function(0, 0, *tail, batch_size=6, size=5)
+def test_fewer_examples_than_the_batch_come_again_in_another_order():
+    """Nothing is left out: example j of the run is `permutation(seed, j // 5)[j % 5]`."""
+    seen = positions_of_steps(3, 0, 10, batch_size=6, size=5).ravel()
+    orders = [np.random.default_rng((3, epoch)).permutation(5) for epoch in range(12)]
+    np.testing.assert_array_equal(seen, np.concatenate(orders))
+    assert len({tuple(order) for order in orders}) > 6
+    np.testing.assert_array_equal(positions(3, 7, batch_size=6, size=5), seen[42:48])
+    assert positions(3, 10**9, batch_size=6, size=5).dtype == np.int32
+
+
+def test_streams_of_one_data_set_have_orders_of_their_own():
+    """Also where NumPy takes (seed, k) and (seed, k, 0) for the same."""
+    orders = {positions(0, step, batch_size=8, size=8, stream=s).tobytes() for step in range(4) for s in range(4)}
+    assert len(orders) == 16
+    np.testing.assert_array_equal(
+        positions(0, 0, batch_size=3, size=9, stream=0), positions(0, 0, batch_size=3, size=9)
+    )
 
 
 @pytest.mark.parametrize("seed, step, batch_size", [(-1, 0, 2), (0, -1, 2), (0, 0, 0)])
 def test_refuses_what_is_negative(seed, step, batch_size):
-    got = f"positions: got seed {seed}, step {step}, batch_size {batch_size}; expected"
+    got = f"positions: got seed {seed}, step {step}, stream 0, batch_size {batch_size}, size 10; expected"
     with pytest.raises(ValueError, match=got):
         positions(seed, step, batch_size=batch_size, size=10)
 

@@ -38,7 +38,7 @@ def test_points(monkeypatch):
     data, keys = load("ring"), []
     setup, state = scenes.replaying(data, ring(500, seed=5)[0])
     draw = module.draw
-    monkeypatch.setattr(module, "draw", lambda *args: keys.append(args[2]) or draw(*args))
+    monkeypatch.setattr(module, "draw", lambda *args, **how: keys.append(args[2]) or draw(*args, **how))
     found = light_judge(setup, 0, count=500)(state)
     assert found["score"] == found["sliced_wasserstein"] < 3 * found["floor"]
     assert found["modes"] == 8
@@ -51,7 +51,7 @@ def test_points(monkeypatch):
 def test_images_without_classes_are_judged_by_their_pixels(labels):
     x = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 1), dtype=np.uint8)
     setup, good = scenes.replaying(Dataset(x, labels, name="photos"), x[30:])
-    _, bad = scenes.replaying(setup.dataset, x[30:] // 4)
+    _, bad = scenes.replaying(setup.imitated(setup.sampler()), x[30:] // 4)
     judge = light_judge(setup, 0, count=30)
     found = judge(good)
     assert list(found) == ["score", "floor", "count", "sliced_wasserstein", "duplicates"]
@@ -63,5 +63,5 @@ def test_what_cannot_be_judged():
     setup, _ = scenes.replaying(images, images.x_train)
     with pytest.raises(DataError, match="10 samples against 10 of the 40 training examples of photos"):
         light_judge(setup, 0, count=10)
-    with pytest.raises(ConfigError, match="no generator to judge; leave out --judge-every"):
-        light_judge(setup._replace(sample=None), 0)
+    with pytest.raises(ConfigError, match="no sampler and no measure to judge by; leave out --judge-every"):
+        light_judge(setup._replace(samplers={}), 0)

@@ -17,7 +17,7 @@ from ganjax.dynamics import alternating, ema
 from ganjax.games import gan, normal_prior
 from ganjax.losses import LOSSES
 from ganjax.models import mlp
-from ganjax.training import Averaged, Schedule, Setup, digest, latest_step, load_state, parallel, train
+from ganjax.training import Averaged, Schedule, Setup, Stream, digest, latest_step, load_state, parallel, train
 
 
 def main(workdir: Path, steps: int, *cluster: str) -> None:
@@ -27,7 +27,7 @@ def main(workdir: Path, steps: int, *cluster: str) -> None:
     generator = mlp.Generator(data.shape, (16,), output=mlp.identity, batch_norm=True, axis_name=axis)
     game = gan(generator, mlp.Discriminator((16,)), LOSSES["non_saturating"], prior=normal_prior(4), axis_name=axis)
     dynamics = alternating({"discriminator": sgd, "generator": sgd}, axis_name=axis)
-    setup = Setup(game, dynamics, data, batch_size=16, averages={"ema": Averaged("generator", ema(0.9))})
+    setup = Setup(game, dynamics, {"data": Stream(data, 16)}, averages={"ema": Averaged("generator", ema(0.9))})
     restored: GameState | None = load_state(setup, workdir) if latest_step(workdir) else None
     schedule = Schedule(steps, log_every=1, sample_every=10**6, checkpoint_every=5, chunk=5)
     state, _ = train(setup, workdir, seed=0, schedule=schedule, progress=False)

@@ -48,10 +48,13 @@ def main(device: int) -> None:
         assert jax.tree.all(same) == rejected
     assert np.asarray(state.skipped).tolist() == [2] * 4
     data, rows = (
-        parallel.replicate({"x": x, "y": None}),
-        parallel.deal(np.arange(8, dtype=np.int32)[None].repeat(4, 0)),
+        parallel.replicate({"data": {"x": x}}),
+        {"data": parallel.deal(np.arange(8, dtype=np.int32)[None].repeat(4, 0))},
     )
     move = unguarded_step(game, dynamics, averages)
+
+    def collate(data, rows, key):
+        return Batch(data["data"]["x"][rows["data"]], None, None)
 
     def alone(state, batch, key):
         """Nothing but one device's parameters tells, and nothing averages them."""
@@ -63,7 +66,7 @@ def main(device: int) -> None:
         (move, [2, 3]),
         (alone, [1, 3]),
     ):  # 1; then the counter reaches 2, so that step 3 is as before
-        end, metrics = compile_chunk(one, scan=True, length=4)(
+        end, metrics = compile_chunk(one, collate, scan=True, length=4)(
             parallel.replicate(start), data, rows, jax.random.key(1), 4
         )
         finite = np.asarray(metrics["finite"])

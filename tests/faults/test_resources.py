@@ -21,7 +21,7 @@ from ganjax.core import Game, Outcome
 from ganjax.data import Dataset
 from ganjax.dynamics import alternating
 from ganjax.errors import CheckpointError, OutOfMemoryError
-from ganjax.training import Schedule, Setup, digest, feed, latest_step, load_state, train
+from ganjax.training import Schedule, Setup, Stream, digest, feed, latest_step, load_state, train
 
 # Networks whose arrays are larger than anything else that a run writes.
 LARGE = ("--generator-hidden", 256, 256, "--log-every", 100)
@@ -155,7 +155,7 @@ def test_a_long_run_stays_as_small_as_it_was(tmp_path):
 
     game = Game(lambda key, batch: ({"one": jnp.zeros(())}, {"one": {}}), {"one": cost})
     data = Dataset(np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32))
-    setup = Setup(game, alternating({"one": optax.adam(0.1)}), data, batch_size=4)
+    setup = Setup(game, alternating({"one": optax.adam(0.1)}), {"data": Stream(data, 4)})
     sizes, opened = [], []
 
     def observe(step, state, writers):

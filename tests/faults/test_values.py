@@ -15,7 +15,7 @@ from faults import FULL, Row
 from ganjax.data import Dataset
 from ganjax.errors import DivergedError
 from ganjax.training import Keys, digest, latest_step, load_state, train_step
-from ganjax.training.setup import arrays, gather, initial_state, order
+from ganjax.training.setup import arrays, collate, initial_state, order
 
 BAD = {"NaN": np.nan, "infinity": np.inf}
 # The cost itself, its gradient alone (as of a square root at 0), and a statistic that no cost sees.
@@ -61,11 +61,11 @@ def _check_one(player, place, value):
     clean = toy.setup()
     setup = toy.setup(wrap=_spoiled(player, place, value, lambda key: (jax.random.key_data(key) == bad).all()))
     step = jax.jit(train_step(setup.game, setup.dynamics, setup.averages))
-    state, data = initial_state(clean, keys.init), jax.tree.map(jnp.asarray, arrays(clean))
+    state, data = initial_state(clean, 0), jax.tree.map(jnp.asarray, arrays(clean))
     rows = order(clean, 0)(0, 4)
     for k in range(4):
         before = state
-        batch = gather(data, jnp.asarray(rows[k]), jnp.arange(rows.shape[1], dtype=jnp.int32))
+        batch = collate(clean, data, {"data": jnp.asarray(rows["data"][k])}, keys.steps)
         state, metrics = step(state, batch, keys.steps)
         assert metrics["finite"] == (k != 2), f"step {k}"
         if k == 2:

@@ -10,7 +10,7 @@ from ganjax.dynamics import alternating, ema
 from ganjax.games import gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.spectral import spectral_norm
-from ganjax.training import Averaged, Schedule, Setup, train
+from ganjax.training import Averaged, Schedule, Setup, Stream, train
 
 
 class Generator(nn.Module):
@@ -41,10 +41,9 @@ def setup(*, wrap=lambda game: game, data=None, width=8):
     return Setup(
         game=wrap(game),
         dynamics=alternating({"discriminator": adam, "generator": adam}),
-        dataset=dataset() if data is None else data,
-        batch_size=4,
+        streams={"data": Stream(dataset() if data is None else data, 4)},
         averages={"ema": Averaged("generator", ema(0.9))},
-        sample=sampler(generator, prior),
+        samplers={"prior": sampler(generator, prior)},
     )
 
 

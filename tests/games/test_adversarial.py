@@ -172,9 +172,9 @@ def test_sampling_is_in_evaluation_mode_and_draws_each_sample_by_itself():
     game, batch = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR), _batch()
     _, state = _start(game, batch)
     sample, key = sampler(Generator(), PRIOR), jax.random.key(7)
-    g, s = state.params["generator"], state.net_state["generator"]
-    whole = sample(g, s, key, jnp.arange(10), None)
-    np.testing.assert_allclose(sample(g, s, key, jnp.arange(3, 6), None), whole[3:6], rtol=1e-5)
+    g, s = state.weights["generator"]
+    whole = sample(state.weights, key, jnp.arange(10))
+    np.testing.assert_allclose(sample(state.weights, key, jnp.arange(3, 6)), whole[3:6], rtol=1e-5)
     z = noise(PRIOR, key, jnp.arange(10))
     np.testing.assert_allclose(whole, Generator().apply({"params": g, **s}, z, train=False), rtol=1e-6)
 
@@ -185,7 +185,7 @@ def test_sampling_leaves_u_of_the_generator_as_it_is():
     _, state = _start(game, batch)
     g, s = state.params["generator"], state.net_state["generator"]
     variables = {"params": norm.normalise(g, s["spectral"]), "batch_stats": s["batch_stats"]}
-    found = sampler(Generator(), PRIOR, spectral=norm)(g, s, key, jnp.arange(6))
+    found = sampler(Generator(), PRIOR, spectral=norm)(state.weights, key, jnp.arange(6))
     expected = Generator().apply(variables, noise(PRIOR, key, jnp.arange(6)), train=False)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
@@ -194,13 +194,13 @@ def test_a_sampler_is_its_two_parts_under_jit_too():
     game, batch, key = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR), _batch(), jax.random.key(7)
     _, state = _start(game, batch)
     sample, index, labels = sampler(Generator(), PRIOR), jnp.arange(2, 12), None
-    g, s = state.params["generator"], state.net_state["generator"]
-    z = sample.latent(key, index)
+    weights = state.weights
+    z = sample.latents(weights, key, index)
     np.testing.assert_array_equal(z[3], jax.random.normal(jax.random.fold_in(key, 5), (3,)))
-    np.testing.assert_array_equal(sample.decode(g, s, z, labels), sample(g, s, key, index, labels))
-    jitted = jax.jit(sample)
-    np.testing.assert_allclose(jitted(g, s, key, index, labels), sample(g, s, key, index), rtol=1e-5)
-    assert sample.prior == normal_prior(3) != normal_prior(4)
+    np.testing.assert_array_equal(sample.latent.decode(weights, z, labels), sample(weights, key, index, labels))
+    jitted = jax.jit(lambda *told: sample(*told))
+    np.testing.assert_allclose(jitted(weights, key, index, labels), sample(weights, key, index), rtol=1e-5)
+    assert sample.latent.normal == 3
 
 
 def test_a_module_without_train_works():

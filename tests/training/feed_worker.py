@@ -14,7 +14,7 @@ from ganjax.dynamics import alternating
 from ganjax.games import gan, normal_prior
 from ganjax.losses import LOSSES
 from ganjax.models import mlp
-from ganjax.training import Schedule, Setup, digest, parallel, train
+from ganjax.training import Schedule, Setup, Stream, digest, parallel, train
 
 
 def main(folder: Path) -> None:
@@ -23,8 +23,7 @@ def main(folder: Path) -> None:
     setup = Setup(
         game=gan(*networks, LOSSES["hinge"], prior=normal_prior(4), axis_name=axis),
         dynamics=alternating({"discriminator": adam, "generator": adam}, axis_name=axis),
-        dataset=dataset,
-        batch_size=8,
+        streams={"data": Stream(dataset, 8)},
     )
     found = [str(jax.device_count())]
     for name, parts, megabytes in (("resident", (15,), 1), ("streamed", (15,), 0), ("parts", (7, 15), 0)):

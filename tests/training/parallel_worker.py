@@ -19,7 +19,7 @@ from ganjax.games import gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan
 from ganjax.spectral import spectral_norm
-from ganjax.training import Averaged, Keys, Schedule, Setup, digest, load_state, parallel, train
+from ganjax.training import Averaged, Schedule, Setup, Stream, digest, load_state, parallel, train
 from ganjax.training.setup import initial_state
 
 
@@ -55,10 +55,9 @@ def main(out: str, *cluster: str) -> None:
             axis_name=axis,
         ),
         dynamics=alternating({"discriminator": sgd, "generator": sgd}, turns={"discriminator": 2}, axis_name=axis),
-        dataset=dataset,
-        batch_size=16,
+        streams={"data": Stream(dataset, 16)},
         averages={"ema": Averaged("generator", ema(0.9))},
-        sample=sampler(generator, prior),
+        samplers={"prior": sampler(generator, prior)},
     )
     workdir = Path(tempfile.mkdtemp()) if not cluster else Path(out).parent / "cluster"
     schedule = Schedule(20, log_every=1, sample_every=100, checkpoint_every=10, judge_every=10, chunk=10)
@@ -73,7 +72,7 @@ def main(out: str, *cluster: str) -> None:
         raise SystemExit("the best state is not the last, whose score was the best")
     if parallel.is_primary():
         leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
-        start = np.asarray(initial_state(setup, Keys.of(0).init).params["generator"]["ConvTranspose_0"]["kernel"])
+        start = np.asarray(initial_state(setup, 0).params["generator"]["ConvTranspose_0"]["kernel"])
         np.savez(out, devices=jax.device_count(), start=start, **leaves)
 
 

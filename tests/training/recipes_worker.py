@@ -16,7 +16,8 @@ import optax
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 
-from ganjax import launch, recipe
+from ganjax import recipe
+from ganjax.commands import base
 from ganjax.training import Schedule, parallel, train
 
 # Networks of a few channels are chaotic: at 1e-3, 2e-7 on the parameters of a single device becomes order 1 in 20 steps
@@ -35,7 +36,7 @@ def main(folder: Path, first: int, last: int, start: str, cluster: list[str], na
         recipe.optax.adam = lambda learning_rate, b1=0.9, b2=0.999, rate=rate: optax.sgd(rate)
         experiment = __import__(name).EXPERIMENT
         config = replace(experiment.config, **{**experiment.smoke, "batch_size": 16})
-        setup, workdir = launch._setup(experiment, config), folder / name
+        setup, workdir = base.setup_of(experiment, config), folder / name
         for steps in (first, last) if start == "-" else (last,):
             if start != "-" and parallel.is_primary():
                 shutil.copytree(Path(start) / f"{name}.first", workdir)

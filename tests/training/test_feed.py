@@ -18,7 +18,7 @@ from ganjax.dynamics import alternating
 from ganjax.errors import DataError, DivergedError, OutOfMemoryError
 from ganjax.games import gan, normal_prior
 from ganjax.losses import LOSSES
-from ganjax.training import Schedule, Setup, digest, feed, parallel, train
+from ganjax.training import Schedule, Setup, Stream, digest, feed, parallel, train
 from ganjax.training.setup import order
 
 WORKER = Path(__file__).parent / "feed_worker.py"
@@ -50,7 +50,7 @@ def _setup(x=None, scan=True):
         object.__setattr__(dataset, "x_train", x)  # what is checked when it is made is not what is tested here
     game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=normal_prior(3))
     dynamics = alternating({"discriminator": adam, "generator": adam}, turns={"discriminator": 2})
-    return Setup(game, dynamics, dataset, batch_size=4, labelled=True, scan=scan)
+    return Setup(game, dynamics, {"data": Stream(dataset, 4, y="class")}, scan=scan)
 
 
 def _train(workdir, steps=23, setup=None, **how):
@@ -91,7 +91,7 @@ def test_a_stream_ends_in_the_bits_of_the_resident_set(tmp_path, scan):
 
 
 def test_a_chunk_of_large_examples_is_shorter(tmp_path, monkeypatch):
-    monkeypatch.setattr(feed, "CHUNK_BYTES", 2 * 12 * 16)  # of two steps of 12 examples
+    monkeypatch.setattr(feed, "CHUNK_BYTES", 2 * 12 * 20)  # of two steps of 12 examples and their labels
     assert feed.fitting(_setup(), 4) == 2 and feed.fitting(_setup(), 1) == 1
     assert digest(_train(tmp_path / "a", **STREAMED).state) == digest(_train(tmp_path / "b").state)
     monkeypatch.setattr(feed, "CHUNK_BYTES", 1)
@@ -99,9 +99,9 @@ def test_a_chunk_of_large_examples_is_shorter(tmp_path, monkeypatch):
 
 
 def test_where_the_limit_is():
-    data = _dataset(2**16)  # of 16 bytes: 1 MiB
-    assert feed.is_resident(data, 1) and not feed.is_resident(data, 0)
-    assert not feed.is_resident(_setup(Images(lambda row, image: image)).dataset, 10**6)
+    setup = Setup(None, None, {"data": Stream(_dataset(2**16), 4)})  # of 16 bytes: 1 MiB
+    assert feed.is_resident(setup, 1) and not feed.is_resident(setup, 0)
+    assert not feed.is_resident(_setup(Images(lambda row, image: image)), 10**6)
 
 
 def test_four_devices(tmp_path):
@@ -132,18 +132,18 @@ def test_what_is_read_and_how_far_ahead():
     chunks = feed.streamed(setup, positions, spans, 4, workers=1)
     assert read == [], "nothing before it is asked for"
     first = next(chunks)
-    assert first.steps == 2 and first.rows.shape == (4, 12) and first.data["x"].shape == (48, 4, 4, 1)
+    assert first.steps == 2 and first.rows["data"].shape == (4, 12) and first.data["data"]["x"].shape == (48, 4, 4, 1)
     deadline = time.monotonic() + 5
     while len(read) < 5 * 12 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.05)
-    np.testing.assert_array_equal(read, np.ravel(positions(0, 5)))
-    x = np.asarray(first.data["x"])[np.asarray(first.rows)[1]]
-    np.testing.assert_array_equal(x, _dataset().x_train[positions(1, 1)[0]])
-    labels = np.asarray(first.data["y"])[np.asarray(first.rows)[1]]
-    np.testing.assert_array_equal(labels, _dataset().y_train[positions(1, 1)[0]])
+    np.testing.assert_array_equal(read, np.ravel(positions(0, 5)["data"]))
+    x = np.asarray(first.data["data"]["x"])[np.asarray(first.rows["data"])[1]]
+    np.testing.assert_array_equal(x, _dataset().x_train[positions(1, 1)["data"][0]])
+    labels = np.asarray(first.data["data"]["y"])[np.asarray(first.rows["data"])[1]]
+    np.testing.assert_array_equal(labels, _dataset().y_train[positions(1, 1)["data"][0]])
     assert [chunk.steps for chunk in chunks] == [1, 2, 2, 2]
-    np.testing.assert_array_equal(read, np.ravel(positions(0, 9)))
+    np.testing.assert_array_equal(read, np.ravel(positions(0, 9)["data"]))
     assert not _threads()
 
 
@@ -158,7 +158,7 @@ def test_what_is_read_and_how_far_ahead():
     ],
 )
 def test_what_fails_in_a_thread_ends_the_run(tmp_path, error, expected):
-    row = order(_setup(), 3)(3, 1)[0, 5]  # of the fourth step
+    row = order(_setup(), 3)(3, 1)["data"][0, 5]  # of the fourth step
 
     def read(i, image):
         if i == row:
@@ -202,6 +202,6 @@ def test_a_rejected_step_is_blamed_on_its_own_examples(tmp_path, how):
     game = Game(lambda key, batch: ({"one": {"a": jnp.ones(()), "b": jnp.ones(())}}, {"one": {}}), {"one": cost})
     x = np.random.default_rng(0).integers(0, 200, (40, 4, 4, 1), np.uint8)
     x[:, 0, 0] = 255
-    setup = Setup(game, alternating({"one": optax.sgd(0.1)}), Dataset(x), batch_size=4)
+    setup = Setup(game, alternating({"one": optax.sgd(0.1)}), {"data": Stream(Dataset(x), 4)})
     with pytest.raises(DivergedError, match=r"step 5: .*the first of the player one: params\.one\.b"):
         _train(tmp_path, setup=setup, **how)

@@ -15,7 +15,7 @@ from ganjax.data import load
 from ganjax.layers.convolution import Conv, ConvTranspose
 from ganjax.training import Keys, parallel
 from ganjax.training.flops import flops, jaxpr_flops, step_flops
-from ganjax.training.setup import arrays, gather, state_shapes
+from ganjax.training.setup import batch_shapes, collate, state_shapes
 from ganjax.training.step import unguarded_step
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -148,7 +148,7 @@ def _setup(name, **changes):
     spec.loader.exec_module(module)
     experiment = module.EXPERIMENT
     config = dataclasses.replace(experiment.config, **{**experiment.smoke, **changes})
-    return experiment.build(config, load(config.data), None)
+    return experiment.build(config, load, None)
 
 
 # Products of one example in the smoke size, 8x8x1 digits, 100 latents: a network's layers from its input on.
@@ -213,9 +213,8 @@ def test_xla_counts_the_same_and_what_is_done_element_by_element():
     """XLA's own count of the compiled step, of networks wide enough."""
     setup = _setup("vanilla_gan", generator_hidden=(256, 512), discriminator_hidden=(512, 256))
     step = unguarded_step(setup.game, setup.dynamics, setup.averages)
-    data = arrays(setup, setup.examples)
-    index = jnp.arange(setup.examples)
-    compiled = jax.jit(step).lower(state_shapes(setup), gather(data, index, index), Keys.of(0).steps).compile()
+    batch = jax.eval_shape(partial(collate, setup), *batch_shapes(setup), Keys.of(0).steps)
+    compiled = jax.jit(step).lower(state_shapes(setup), batch, Keys.of(0).steps).compile()
     assert 1 < compiled.cost_analysis()["flops"] / step_flops(setup) < 1.1
 
 
@@ -226,5 +225,5 @@ def test_devices_share_the_work(monkeypatch):
     assert parallel.axis_name() == "data"
     spec = sys.modules["vanilla_gan"].EXPERIMENT
     config = dataclasses.replace(spec.config, **spec.smoke)
-    setup = spec.build(config, load(config.data), parallel.axis_name())
+    setup = spec.build(config, load, parallel.axis_name())
     assert step_flops(setup) == whole

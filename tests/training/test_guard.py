@@ -20,7 +20,6 @@ from ganjax.dynamics import clipped, ema, historical_averaging, lookahead, simul
 from ganjax.training import Averaged, init_state
 from ganjax.training.absorbing import absorbing
 from ganjax.training.chunk import compile_chunk
-from ganjax.training.setup import gather
 from ganjax.training.state import by_path
 from ganjax.training.step import guarded, unguarded_step
 
@@ -132,31 +131,35 @@ class Programs(NamedTuple):
     guarded: Callable[..., Any]  # (state, at) -> (state, flag), one guarded step
 
 
+def _collate(data, rows, key):
+    return Batch(data["data"]["x"][rows["data"]], None, jnp.arange(len(rows["data"]), dtype=jnp.int32))
+
+
 @cache
 def programs():
     game = _game()
     dynamics = lookahead(simultaneous(OPTIMIZERS, adjust=historical_averaging(0.1, ema(0.5))), k=2, alpha=1.0)
     x = np.random.default_rng(0).normal(size=(8, 2, 3)).astype(np.float32)
-    data, key = {"x": jnp.asarray(x), "y": None}, jax.random.key(1)
+    data, key = {"data": {"x": jnp.asarray(x), "y": None}}, jax.random.key(1)
     rows = jnp.arange(2 * (STEPS + LENGTH), dtype=jnp.int32).reshape(-1, 2) % 8
     start = init_state(game, dynamics, jax.random.key(0), None, AVERAGES)
     move = _spoiled(unguarded_step(game, dynamics, AVERAGES))
 
     def batch(i):
-        return gather(data, rows[i], jnp.arange(2, dtype=jnp.int32))
+        return _collate(data, {"data": rows[i]}, key)
 
     @jax.jit
     def together(state, count):
         turn = lambda i, state: replace(move(state, batch(i), key)[0], step=state.step + 1)  # noqa: E731
         return jax.lax.fori_loop(0, count, turn, state)
 
-    chunk = compile_chunk(move, scan=True, length=LENGTH)
+    chunk = compile_chunk(move, _collate, scan=True, length=LENGTH)
 
     def some(state, at, count):
-        state, metrics = chunk(jax.device_get(state), data, rows[at : at + LENGTH], key, count)
+        state, metrics = chunk(jax.device_get(state), data, {"data": rows[at : at + LENGTH]}, key, count)
         return state, np.asarray(metrics["finite"])[:count].tolist()
 
-    keeps = absorbing(move, start, Batch(data["x"][:2], None, jnp.arange(2)), key)
+    keeps = absorbing(move, start, Batch(data["data"]["x"][:2], None, jnp.arange(2)), key)
     return Programs(start, keeps, together, some, jax.jit(lambda state, i: guarded(move)(state, batch(i), key)))
 
 
@@ -242,11 +245,14 @@ def test_a_run_that_rejects_often_takes_its_steps_once():
         return replace(state, params={"one": state.params["one"] + bad}), {}
 
     step, skipped, one = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), jnp.zeros(())
-    state, chunk = GameState(step, {"one": one}, {}, (), {}, skipped), compile_chunk(move, scan=True, length=4)
+    state, chunk = (
+        GameState(step, {"one": one}, {}, (), {}, skipped),
+        compile_chunk(move, _collate, scan=True, length=4),
+    )
     counts = []
     for at in range(0, 20, 4):  # the steps in which x is 2 are those of the chunks 0, 1 and 3
         rows = jnp.arange(4, dtype=jnp.int32)[:, None] * jnp.int32(at in (0, 4, 12))
-        state, metrics = chunk(state, {"x": jnp.arange(4.0), "y": None}, rows, jax.random.key(0), 4)
+        state, metrics = chunk(state, {"data": {"x": jnp.arange(4.0)}}, {"data": rows}, jax.random.key(0), 4)
         assert np.asarray(metrics["finite"]).tolist() == [1, 1, float(at not in (0, 4, 12)), 1]
         jax.effects_barrier()
         counts.append(len(taken))

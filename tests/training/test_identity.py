@@ -15,7 +15,7 @@ from ganjax.core import Game, Outcome
 from ganjax.data import Dataset, load
 from ganjax.dynamics import alternating, simultaneous, tail_average
 from ganjax.errors import CheckpointError
-from ganjax.training import Averaged, Schedule, Setup, digest, train
+from ganjax.training import Averaged, Schedule, Setup, Stream, digest, train
 from ganjax.training.identity import differences, fingerprint, identity
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ def _setup(*, eta=0.1, pull=1.0, play=simultaneous, data=DATA, batch_size=2, ave
 
     game = Game(lambda key, batch: ({"one": jnp.zeros(2)}, {"one": {}}), {"one": cost})
     averages = {} if average is None else {"mean": Averaged("one", average)}
-    return Setup(game, play({"one": optax.adam(eta)}), data, batch_size, averages)
+    return Setup(game, play({"one": optax.adam(eta)}), {"data": Stream(data, batch_size)}, averages)
 
 
 def _train(workdir, steps, setup, seed=0, **options):
@@ -118,10 +118,10 @@ def test_what_may_change_is_no_part_of_it(name):
     data = load(config.data, config.data_dir)
     more = {"steps": config.steps + 1, "log_every": 3, "sample_every": 7, "checkpoint_every": 9, "chunk": 11}
     other = dataclasses.replace(config, **more, judge_every=5, workers=1, resident_megabytes=1)
-    before = identity(experiment.build(config, data, None), 0)
-    assert differences(before, identity(experiment.build(other, data, "data"), 0)) == []
+    before = identity(experiment.build(config, lambda name: data, None), 0)
+    assert differences(before, identity(experiment.build(other, lambda name: data, "data"), 0)) == []
     faster = dataclasses.replace(config, learning_rate=2 * config.learning_rate)
-    assert differences(before, identity(experiment.build(faster, data, None), 0)) == ["dynamics"]
+    assert differences(before, identity(experiment.build(faster, lambda name: data, None), 0)) == ["dynamics"]
 
 
 def test_a_copy_that_nobody_installed_trains_too(tmp_path, monkeypatch):

@@ -13,8 +13,9 @@ from ganjax.core import Game, Outcome
 from ganjax.data import Dataset
 from ganjax.dynamics import simultaneous
 from ganjax.errors import CheckpointError
-from ganjax.training import Schedule, Setup, digest, load_state, train
-from ganjax.training.checkpoint import BEST, Checkpoints, latest_step
+from ganjax.rundir import latest_step
+from ganjax.training import Schedule, Setup, Stream, digest, load_state, train
+from ganjax.training.checkpoint import BEST, Checkpoints
 
 
 def _setup():
@@ -25,7 +26,7 @@ def _setup():
 
     game = Game(lambda key, batch: ({"one": jnp.zeros(())}, {"one": {}}), {"one": cost})
     x = np.random.default_rng(0).normal(1, 0.1, (40, 2)).astype(np.float32)
-    return Setup(game, simultaneous({"one": optax.sgd(1.0)}), Dataset(x), batch_size=4)
+    return Setup(game, simultaneous({"one": optax.sgd(1.0)}), {"data": Stream(Dataset(x), 4)})
 
 
 def _judge(target):

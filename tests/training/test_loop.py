@@ -17,9 +17,10 @@ from ganjax.errors import CheckpointError, ConfigError, DataError, DivergedError
 from ganjax.games import gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.spectral import spectral_norm
-from ganjax.training import Averaged, Keys, Schedule, Setup, digest, draw, load_state, loop, train, weights_of
+from ganjax.training import Averaged, Keys, Schedule, Setup, Stream, digest, draw, load_state, loop, train, weights_of
 from ganjax.training import setup as setups
 from ganjax.training.checkpoint import Checkpoints
+from ganjax.training.streams import arrays, collate
 
 
 class Generator(nn.Module):
@@ -50,11 +51,9 @@ def _setup(scan=True, labelled=False, dataset=None, learning_rate=1e-2):
     return Setup(
         game=gan(Generator(), Discriminator(), LOSSES["hinge"], prior=prior, spectral=spectral_norm()),
         dynamics=alternating({"discriminator": adam, "generator": adam}, turns={"discriminator": 2}),
-        dataset=_dataset() if dataset is None else dataset,
-        batch_size=4,
+        streams={"data": Stream(_dataset() if dataset is None else dataset, 4, y="class" if labelled else None)},
         averages={"ema": Averaged("generator", ema(0.9))},
-        sample=sampler(Generator(), prior),
-        labelled=labelled,
+        samplers={"prior": sampler(Generator(), prior, given=("data", "class") if labelled else None)},
         scan=scan,
     )
 
@@ -159,15 +158,15 @@ def test_every_epoch_sees_every_example_once_and_each_turn_its_own(tmp_path):
     setup, seen = _setup(), []
     order = setups.order(setup, 3)
     for k in range(3):
-        seen.append(order(k, 1)[0])
+        seen.append(order(k, 1)["data"][0])
     assert setup.examples == 12 and len(set(np.concatenate(seen))) == 36
-    np.testing.assert_array_equal(order(0, 3), np.stack(seen))
+    np.testing.assert_array_equal(order(0, 3)["data"], np.stack(seen))
 
 
 def test_images_are_scaled_to_plus_minus_one():
     x = np.array([[[[0]]], [[[255]]], [[[51]]]], np.uint8)
-    index = np.arange(3)
-    batch = setups.gather({"x": jax.numpy.asarray(x), "y": None}, index, index)
+    streams = {"data": Stream(Dataset(x), 3)}
+    batch = collate(streams, arrays(streams), {"data": np.arange(3)}, jax.random.key(0))
     np.testing.assert_allclose(batch.x.ravel(), [-1, 1, -0.6], atol=1e-6)
 
 
@@ -182,17 +181,17 @@ def test_samples_of_raw_and_averaged_weights(tmp_path):
     np.testing.assert_array_equal(ema_, default)
     assert (ema_ != raw).any()
     np.testing.assert_array_equal(draw(setup, state, key, 5, weights="raw"), raw[:5])
-    value = weights_of(setup, state, "generator", "ema")
+    value = weights_of(setup, state, ["generator"], "ema")["generator"]
     expected = jax.tree.map(lambda total: total / state.averages["ema"].weight, state.averages["ema"].total)
-    chex.assert_trees_all_close(value, expected, rtol=1e-6)
+    chex.assert_trees_all_close(tuple(value), expected, rtol=1e-6)
     with pytest.raises(ConfigError, match=r"--weights is 'eam', expected one of \['default', 'raw', 'ema'\]"):
         draw(setup, state, key, 1, weights="eam")
 
 
 def test_an_average_without_a_step_gives_raw_weights(tmp_path):
     setup = _setup()
-    state = setups.initial_state(setup, jax.random.key(0))
-    params, _ = weights_of(setup, state, "generator", "ema")
+    state = setups.initial_state(setup, 0)
+    params, _ = weights_of(setup, state, ["generator"], "ema")["generator"]
     chex.assert_trees_all_equal(params, state.params["generator"])
 
 
@@ -269,7 +268,7 @@ def test_divergence_ends_the_run_with_its_metrics_on_disk(tmp_path):
 
     game = Game(lambda key, batch: ({"one": jax.numpy.zeros(())}, {"one": {}}), {"one": cost})
     dataset = Dataset(np.ones((20, 2), np.float32) * np.array([1, 3], np.float32))
-    setup = Setup(game, alternating({"one": optax.sgd(0.1)}), dataset, batch_size=4)
+    setup = Setup(game, alternating({"one": optax.sgd(0.1)}), {"data": Stream(dataset, 4)})
     sentence = r"step 8: 5 steps in a row .*one/cost.*the first of the player one: params\.one; .*lower --learning-rate"
     with pytest.raises(DivergedError, match=sentence):
         _train(tmp_path, 50, setup)
@@ -302,7 +301,7 @@ def test_whose_memory_overflowed(tmp_path, what):
     dataset = Dataset(np.ones((20, 2), np.float32) * np.array([1, 3], np.float32))
     dynamics = play({"one": optax.adam(0.1), "two": optax.adam(0.1)})
     with pytest.raises(DivergedError, match=sentence):
-        _train(tmp_path, 50, Setup(game, dynamics, dataset, batch_size=4))
+        _train(tmp_path, 50, Setup(game, dynamics, {"data": Stream(dataset, 4)}))
 
 
 def test_an_average_is_blamed_on_its_player():
@@ -319,8 +318,6 @@ def test_an_average_is_blamed_on_its_player():
 
 def test_bad_setups_fail_before_anything_is_written(tmp_path):
     workdir = tmp_path / "run"
-    with pytest.raises(DataError, match="10 training examples, fewer than the 12 of a step"):
-        _train(workdir, 5, _setup(dataset=_dataset(10)))
     unlabelled = Dataset(_dataset().x_train)
     with pytest.raises(DataError, match="has no labels"):
         _train(workdir, 5, _setup(labelled=True, dataset=unlabelled))

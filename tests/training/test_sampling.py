@@ -5,20 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ganjax.core import GameState
+from ganjax.core import GameState, Owned, Sampler
 from ganjax.data import Dataset
-from ganjax.training import Keys, Setup, draw
-from ganjax.training.sampling import BATCH, as_data, in_batches
+from ganjax.kinds import POINT, to_bytes
+from ganjax.training import Keys, Setup, Stream, draw
+from ganjax.training.sampling import BATCH, in_batches
 
 
-class Counting:
-    """A sampler whose samples are how often its standing passes saw each of five classes."""
+def _counted(weights, key, index, labels):
+    """How often standing passes saw each of five classes."""
+    return jnp.broadcast_to(weights["generator"].net_state["batch_stats"][None], (len(index), 5))
 
-    def __call__(self, params, net_state, key, index, labels):
-        return jnp.broadcast_to(net_state["batch_stats"][None], (len(index), 5))
 
-    def standing(self, params, net_state, key, labels, shape):
-        return {"batch_stats": jnp.zeros(5).at[labels].add(1.0)}
+def _counting(weights, key, labels, shape, truncation):
+    return {"generator": Owned({}, {"batch_stats": jnp.zeros(5).at[labels].add(1.0)})}
 
 
 def test_standing_statistics_see_classes_as_often_as_training_did():
@@ -27,20 +27,19 @@ def test_standing_statistics_see_classes_as_often_as_training_did():
     data = Dataset(np.zeros((128, 5), np.float32), y)
     nothing = jnp.zeros((), jnp.int32)
     state = GameState(nothing, {"generator": {}}, {"generator": {"batch_stats": jnp.zeros(5)}}, (), {}, nothing)
-    setup = Setup(game=None, dynamics=None, dataset=data, batch_size=1, sample=Counting(), labelled=True)
+    draws = Sampler(("generator",), "data", _counted, given=("data", "class"), standing=_counting)
+    setup = Setup(game=None, dynamics=None, streams={"data": Stream(data, 1)}, samplers={"counts": draws})
     for labels in (None, np.full(3, 4)):
         counts = draw(setup, state, Keys.of(0).samples, 3, labels, standing=4)
         np.testing.assert_array_equal(counts, np.tile([180, 60, 0, 0, 16], (3, 1)))
-    with pytest.raises(ValueError, match=r"labels have shape \(2,\), expected \(3,\), a class for each sample"):
+    with pytest.raises(ValueError, match=r"what is given has shape \(2,\), expected \(3, \.\.\.\), one a sample"):
         draw(setup, state, Keys.of(0).samples, 3, np.zeros(2))
 
 
-class Noisy:
-    """A sampler of images [4, 4, 1], each of its own noise and class alone."""
-
-    def __call__(self, params, net_state, key, index, labels):
-        pixels = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i), (4, 4, 1), minval=-1.1, maxval=1.1))
-        return pixels(index) + (0.0 if labels is None else 0.2 * labels[:, None, None, None])
+def _noisy(weights, key, index, labels):
+    """Images [4, 4, 1], each of its own noise and class alone."""
+    pixels = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i), (4, 4, 1), minval=-1.1, maxval=1.1))
+    return pixels(index) + (0.0 if labels is None else 0.2 * labels[:, None, None, None])
 
 
 @pytest.mark.parametrize("classes", [None, 3])
@@ -50,24 +49,25 @@ def test_a_sample_depends_on_its_number_and_its_class_alone(classes):
     data = Dataset(np.arange(96, dtype=np.uint8).reshape(6, 4, 4, 1), y)
     nothing = jnp.zeros((), jnp.int32)
     state = GameState(nothing, {"generator": {}}, {"generator": {}}, (), {}, nothing)
-    sample, key, count = Noisy(), Keys.of(0).samples, 2 * BATCH + 5
-    setup = Setup(game=None, dynamics=None, dataset=data, batch_size=1, sample=sample, labelled=classes is not None)
+    key, count = Keys.of(0).samples, 2 * BATCH + 5
+    draws = Sampler(("generator",), "data", _noisy, given=None if classes is None else ("data", "class"))
+    setup = Setup(game=None, dynamics=None, streams={"data": Stream(data, 1)}, samplers={"noise": draws})
     many = draw(setup, state, key, count)
     assert many.shape == (count, 4, 4, 1) and many.dtype == np.uint8
     for few in (1, BATCH, BATCH + 1):
         np.testing.assert_array_equal(draw(setup, state, key, few), many[:few])
     labels = None if classes is None else jnp.arange(count) % classes
-    x = np.asarray(sample({}, {}, key, jnp.arange(count), labels))
-    np.testing.assert_array_equal(many, as_data(x, np.dtype(np.uint8)))
+    x = np.asarray(_noisy({}, key, jnp.arange(count), labels))
+    np.testing.assert_array_equal(many, to_bytes(x))
     assert {0, 255} <= set(many.ravel())
 
 
 def test_points_stay_as_they_are():
     x = jnp.array([[0.1, 300.0], [-5.0, np.nan]])
-    assert as_data(x, np.dtype(np.float32)) is x
+    assert POINT.decode(x) is x
 
 
-def test_the_next_call_begins_before_the_last_is_copied(monkeypatch):
+def test_the_next_call_begins_before_the_last_is_copied():
     """And no more than that: two calls' results lie on the device."""
     events = []
 
@@ -80,8 +80,7 @@ def test_the_next_call_begins_before_the_last_is_copied(monkeypatch):
             events.append(("copy", self.index[0]))
             return self.index
 
-    monkeypatch.setattr("ganjax.training.sampling.BATCH", 4)
-    np.testing.assert_array_equal(in_batches(Result, 10), np.arange(10))
+    np.testing.assert_array_equal(in_batches(Result, 10, 4), np.arange(10))
     assert events == [("call", 0), ("call", 4), ("copy", 0), ("call", 8), ("copy", 4), ("copy", 8)]
 
 
@@ -90,7 +89,7 @@ def test_pixels_are_rounded_in_float32():
     x = np.asarray(jnp.linspace(-1.0, 1.0, 1001).astype(jnp.bfloat16))
     expected = np.round((x.astype(np.float64) + 1) * 127.5)
     for given in (x, jnp.asarray(x)):  # on the host, on the device
-        np.testing.assert_allclose(as_data(given, np.dtype(np.uint8)), expected)
+        np.testing.assert_allclose(to_bytes(given), expected)
     halves = (np.arange(0, 256, dtype=np.float32) + 0.5) / 127.5 - 1  # to the even neighbour on both
-    np.testing.assert_array_equal(as_data(jnp.asarray(halves), np.dtype(np.uint8)), as_data(halves, np.dtype(np.uint8)))
-    np.testing.assert_array_equal(as_data(np.array([-3.0, 3.0]), np.dtype(np.uint8)), [0, 255])
+    np.testing.assert_array_equal(to_bytes(jnp.asarray(halves)), to_bytes(halves))
+    np.testing.assert_array_equal(to_bytes(np.array([-3.0, 3.0])), [0, 255])

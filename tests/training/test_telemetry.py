@@ -7,7 +7,7 @@ import optax
 from ganjax.core import Batch, Game, Outcome, plain
 from ganjax.data import Dataset
 from ganjax.dynamics import alternating, simultaneous
-from ganjax.training import Setup, init_state, parallel
+from ganjax.training import Setup, Stream, init_state, parallel
 from ganjax.training.telemetry import telemetry
 
 
@@ -25,7 +25,9 @@ def test_lengths_of_the_gradients(monkeypatch):
 
     x = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
     game, dynamics = Game(init, {"a": first, "b": second}), simultaneous(dict.fromkeys("ab", optax.sgd(0.1)))
-    setup = Setup(game, dynamics, Dataset(x), batch_size=4, telemetry=lambda state: {"own": state.params["a"][0]})
+    setup = Setup(
+        game, dynamics, {"data": Stream(Dataset(x), 4)}, telemetry=lambda state: {"own": state.params["a"][0]}
+    )
     state = init_state(game, dynamics, jax.random.key(0), Batch(x, None, np.arange(9)))
     expected = {
         "a/gradient": np.linalg.norm(x[:4].mean(0)),
@@ -48,6 +50,6 @@ def test_a_player_of_two_costs_has_two_lengths():
     game = plain({"one": 1.0}, {"first": lambda p: 3 * p["one"], "second": lambda p: 5 * p["one"]})
     game = game._replace(movers={"first": "one", "second": "one"})
     dynamics = alternating({"one": optax.sgd(0.1)}, order=["first", "second"])
-    setup = Setup(game, dynamics, Dataset(np.eye(4, dtype=np.float32)), batch_size=2)
+    setup = Setup(game, dynamics, {"data": Stream(Dataset(np.eye(4, dtype=np.float32)), 2)})
     found = telemetry(setup)(init_state(game, dynamics, jax.random.key(0), None))
     assert {name: float(value) for name, value in found.items()} == {"first/gradient": 3.0, "second/gradient": 5.0}

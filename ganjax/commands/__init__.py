@@ -1,0 +1,1 @@
+"""The commands that every experiment has, a file for those that belong together."""

@@ -1,0 +1,59 @@
+"""What is said of an experiment or a run: `show` and `report`; and `train` of an experiment that computes."""
+
+import dataclasses
+from pathlib import Path
+
+from ganjax.commands.base import Experiment, config_of, describe, prepare_jax
+from ganjax.config import as_record
+from ganjax.rundir import check_free, claimed
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Show:
+    """Print the claim, the paper and the resolved configuration."""
+
+    smoke: bool = False
+    """Show the smoke size."""
+
+    def run(self, experiment: Experiment) -> None:
+        print(experiment.doc.strip() + "\n")
+        for name, value in dataclasses.asdict(self.config).items():  # type: ignore[attr-defined]
+            print(f"{name} = {value!r}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compute:
+    """Compute the experiment; print its table and the paths of its figures."""
+
+    workdir: Path
+    """The run directory."""
+    smoke: bool = False
+    """Shrink the experiment to seconds."""
+
+    def run(self, experiment: Experiment) -> None:
+        import numpy as np
+
+        config = self.config  # type: ignore[attr-defined]
+        check_free(self.workdir)
+        prepare_jax()
+        # A closed form that diverges is infinite beyond the largest number.
+        with claimed(self.workdir, describe(experiment, config)), np.errstate(over="ignore"):
+            print("\n".join(experiment.compute(config, self.workdir)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write the page of a run: its pictures, curves, scores and alarms in one file."""
+
+    workdir: Path
+    """The run directory."""
+
+    def run(self, experiment: Experiment) -> None:
+        _, found = config_of(experiment, self.workdir)
+        from ganjax.report.page import write_index, write_page
+
+        defaults = as_record(experiment.config)
+        stages = [stage for stage in found.get("stages", []) if (self.workdir / stage / "config.json").is_file()]
+        for stage in stages:
+            print(write_page(self.workdir / stage, defaults=defaults))
+        print(write_index(self.workdir, stages) if "stages" in found else write_page(self.workdir, defaults=defaults))

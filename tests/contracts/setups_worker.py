@@ -1,0 +1,18 @@
+"""A child process of test_setups.py: trains systems on the devices that there are.
+
+python setups_worker.py FOLDER --data A --target B NAME...
+"""
+
+import contextlib
+import io
+import sys
+
+from setups import EXPERIMENTS
+
+from ganjax import launch
+
+if __name__ == "__main__":
+    folder, *options = sys.argv[1:6]
+    for name in sys.argv[6:]:
+        with contextlib.redirect_stdout(io.StringIO()):
+            launch.main(EXPERIMENTS[name], ["train", "--workdir", f"{folder}/{name}", "--quiet", *options])

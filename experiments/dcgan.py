@@ -80,7 +80,7 @@ def build(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup":
             discriminator,
             named(config.loss, axis_name),
             prior=prior,
-            spectral=spectral_norm() if config.spectral_norm else None,
+            spectral={"discriminator": spectral_norm()} if config.spectral_norm else {},
             axis_name=axis_name,
             **options(config),
         ),

@@ -77,7 +77,7 @@ def test_costs_are_the_losses_of_the_two_networks():
 
 def test_a_turn_moves_its_own_player_alone():
     game, batch = (
-        gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral=spectral_norm()),
+        gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral={"discriminator": spectral_norm()}),
         _batch(),
     )
     _, state = _start(game, batch)
@@ -96,7 +96,7 @@ def test_a_turn_moves_its_own_player_alone():
 def test_u_moves_once_per_discriminator_step():
     """One update, shared by the real and the fake pass; the generator's step and sampling read it only."""
     norm = spectral_norm()
-    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral=norm)
+    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral={"discriminator": norm})
     batch, turns = _batch(24), 2
     dynamics, state = _start(
         game, batch, alternating({p: optax.sgd(0.0) for p in game.players}, turns={"discriminator": turns})
@@ -113,7 +113,8 @@ def test_u_moves_once_per_discriminator_step():
 
 def test_spectral_norm_is_in_the_forward_pass_and_leaves_kernels_alone():
     """Scaling a normalised kernel changes nothing; a step of size 0 rewrites nothing."""
-    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral=spectral_norm(steps=50))
+    norm = spectral_norm(steps=50)
+    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral={"discriminator": norm})
     batch, key = _batch(), jax.random.key(3)
     _, state = _start(game, batch)
     cost = game.costs["discriminator"](state.params, Moment(state.net_state, batch, key))[0]
@@ -181,7 +182,7 @@ def test_sampling_is_in_evaluation_mode_and_draws_each_sample_by_itself():
 
 def test_sampling_leaves_u_of_the_generator_as_it_is():
     norm, batch, key = spectral_norm(), _batch(), jax.random.key(7)
-    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, generator_spectral=norm)
+    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral={"generator": norm})
     _, state = _start(game, batch)
     g, s = state.params["generator"], state.net_state["generator"]
     variables = {"params": norm.normalise(g, s["spectral"]), "batch_stats": s["batch_stats"]}

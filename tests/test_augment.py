@@ -321,8 +321,11 @@ def _game(augment, packing=1, **more):
 
 @pytest.mark.parametrize("packing", [1, 2])
 def test_a_penalty_is_on_the_gradient_in_the_image_before_the_augmentation(packing):
-    """What doubles x doubles the slope: R1 with gamma 1 is |2 w|^2 / 2 (Karras et al. 2020; Huang et al. 2024)."""
-    twice = Augmentation(lambda: (), lambda state, key, x: 2 * x, lambda state, *_: state)
+    """What doubles x doubles the slope: R1 with gamma 1 is |2 w|^2 / 2 (Karras et al. 2020; Huang et al. 2024).
+
+    It sees what the turn's passes see, not what the augmentation makes of the turn.
+    """
+    twice = Augmentation(lambda: jnp.array(2.0), lambda state, key, x: state * x, lambda state, *_: 5 * state)
     game, params, net_state, batch = _game(twice, packing, terms={"discriminator": {"r1": Term(r1())}})
     _, outcome = jax.jit(game.costs["discriminator"])(params, Moment(net_state, batch, jax.random.key(2)))
     (w,) = jax.tree.leaves(params["discriminator"])

@@ -94,14 +94,16 @@ def gan(
         TypeError: an argument is of another kind. From `init`, if batch or outputs have another type.
     """
     _check_options(loss, terms, sight, spectral, accumulate)
-    penalties = [term.values for term in terms.get(DISCRIMINATOR, {}).values() if isinstance(term.values, Penalty)]
+    paid = [(player, term.values) for player, named in terms.items() for term in named.values()]
+    penalties = [(player, values) for player, values in paid if isinstance(values, Penalty)]
     exact = in_full_precision(discriminator)
-    shared = exact is discriminator and any(penalty.on_examples for penalty in penalties)
+    on_examples = any(penalty.on_examples for player, penalty in penalties if player == DISCRIMINATOR)
+    apart = on_examples and exact is discriminator
     of_discriminator = partial(network, spectral=spectral.get(DISCRIMINATOR), beside=sight.entries)
     play = _Play(
         network(generator, spectral.get(GENERATOR)), of_discriminator(discriminator), of_discriminator(exact),
         prior=prior, sight=sight, penalised=bool(penalties), parts=accumulate, axis_name=axis_name,
-        joined=one_pass and getattr(discriminator, "by_example", False) and not shared,
+        joined=one_pass and getattr(discriminator, "by_example", False) and not apart,
     )  # fmt: skip
     own: dict[str, dict[str, Term]] = {
         DISCRIMINATOR: {
@@ -203,8 +205,10 @@ class _Play:
         scene = Scene(*pair, batch.y, z, x_real, x_fake, keys[: len(x_real), 3], critic, params)
         if player == GENERATOR:
             return scene, {GENERATOR: g_state}
-        d_state = sight.update(d_state, scene.real.logits, self.axis_name, self.parts)
-        return scene, {DISCRIMINATOR: jax.lax.stop_gradient(d_state)}
+        after = sight.update(
+            d_state, scene.real.logits, self.axis_name, self.parts
+        )  # the critic sees as the passes did
+        return scene, {DISCRIMINATOR: jax.lax.stop_gradient(after)}
 
     def _advanced(self, player: str, params: PerPlayer, net_state: PerPlayer) -> tuple[PyTree, PyTree, PyTree, PyTree]:
         """Both networks' weights and states in a turn of the player, whose `u` has moved."""

@@ -253,14 +253,18 @@ def _check_fakes(x_fake: Any, x_real: Array) -> None:
 
 
 def _check_batch(batch: Batch) -> None:
-    """Raise `TypeError` unless the examples are floating, as fakes are, which take their dtype."""
+    """Raise `TypeError` unless examples are floating, as the fakes that take their dtype, and y classes or vectors."""
     if not jnp.issubdtype(batch.x.dtype, jnp.floating):
         raise TypeError(
             f"gan: the batch's examples are {batch.x.dtype}, expected floating values as the generator makes them; "
             "scale pixels from 0 to 255 with x.astype(jnp.float32) / 127.5 - 1"
         )
-    if batch.y is not None and not jnp.issubdtype(batch.y.dtype, jnp.integer):
-        raise TypeError(f"gan: the batch's labels are {batch.y.dtype}, expected integers, the class of each example")
+    for y in jax.tree.leaves(batch.y):
+        if not (jnp.issubdtype(y.dtype, jnp.integer) or (jnp.issubdtype(y.dtype, jnp.floating) and y.ndim > 1)):
+            raise TypeError(
+                f"gan: the batch's labels are {y.dtype}, expected integers, the class of each example, "
+                f"or floating vectors [B, E]; their shape is {y.shape}"
+            )
 
 
 def _is_array(x: Any) -> bool:

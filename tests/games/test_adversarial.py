@@ -11,6 +11,7 @@ from ganjax.core import Batch, Judgement, Moment, noise
 from ganjax.dynamics import alternating, simultaneous, vector_field
 from ganjax.games import gan, normal_prior, sampler, uniform_prior
 from ganjax.losses import LOSSES
+from ganjax.models import mlp
 from ganjax.spectral import spectral_norm
 from ganjax.training import init_state
 
@@ -143,6 +144,28 @@ def test_labels_reach_both_networks():
         assert abs(costs[0] - costs[1]) > 1e-6
 
 
+@pytest.mark.parametrize("one_pass", [True, False])
+def test_a_condition_may_be_a_vector(one_pass):
+    """A projection discriminator weighs it, of real and of fake examples alike; a step is finite."""
+    generator, discriminator = mlp.Generator((2,), (5,), output=mlp.identity), mlp.Discriminator((6,))
+    game = gan(generator, discriminator, LOSSES["hinge"], prior=PRIOR, one_pass=one_pass)
+    batch = _batch()._replace(y=jax.random.normal(jax.random.key(11), (8, 5)))
+    _, state = _start(game, batch)
+    kernel = state.params["discriminator"]["Dense_2"]["kernel"]
+    assert kernel.shape == (5, 6)
+    cost = jax.jit(
+        jax.grad(
+            lambda y, player: game.costs[player](
+                state.params, Moment(state.net_state, batch._replace(y=y), jax.random.key(4))
+            )[0]
+        ),
+        static_argnums=1,
+    )
+    for player in game.players:
+        slopes = cost(batch.y, player)
+        assert np.isfinite(slopes).all() and (jnp.abs(slopes).max(-1) > 0).any()
+
+
 @pytest.mark.parametrize("prior", [normal_prior(3), uniform_prior(3), lambda key: jax.random.laplace(key, (3,))])
 def test_noise_depends_on_the_global_position_alone(prior):
     key, index = jax.random.key(6), jnp.arange(12)
@@ -236,8 +259,11 @@ def test_a_batch_of_integers_is_refused_where_it_enters(dtype):
         with pytest.raises(TypeError, match=sentence):
             jax.eval_shape(game.costs[player], params, Moment(net_state, pixels, jax.random.key(0)))
     labelled = _batch(labelled=True)
-    with pytest.raises(TypeError, match="labels are float32, expected integers"):
-        _start(game, labelled._replace(y=labelled.y.astype(jnp.float32)))
+    for y in (labelled.y.astype(jnp.float32), labelled.y[:, None] > 0):
+        with pytest.raises(
+            TypeError, match=rf"labels are {y.dtype}, expected integers, .* or floating vectors \[B, E\]"
+        ):
+            _start(game, labelled._replace(y=y))
 
 
 class Several(nn.Module):

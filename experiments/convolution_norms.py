@@ -125,7 +125,7 @@ def _trained(config: Config) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndar
         dcgan.Generator(digits.shape, config.width),
         dcgan.Discriminator(config.width, batch_norm=False),
     )
-    game = gan(generator, discriminator, LOSSES["hinge"], prior=normal_prior(16), spectral=spectral)
+    game = gan(generator, discriminator, LOSSES["hinge"], prior=normal_prior(16), spectral={"discriminator": spectral})
     adam = optax.adam(config.learning_rate, b1=0.5)
     dynamics = alternating(dict.fromkeys(game.players, adam))
     step, keys, size = train_step(game, dynamics), Keys.of(config.seed), config.batch_size * dynamics.slices

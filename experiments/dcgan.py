@@ -83,7 +83,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
             discriminator,
             named(config.loss, axis_name),
             prior=prior,
-            spectral=spectral_norm() if config.spectral_norm else None,
+            spectral={"discriminator": spectral_norm()} if config.spectral_norm else {},
             axis_name=axis_name,
             **options(config),
         ),

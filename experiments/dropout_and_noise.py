@@ -34,7 +34,7 @@ from ganjax.data.points import ring, ring_centres
 from ganjax.dynamics import View, alternating
 from ganjax.dynamics.field import dot
 from ganjax.errors import ConfigError, did_you_mean
-from ganjax.games import gan, normal_prior, sampler
+from ganjax.games import Sight, gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.metrics import modes, perfect_modes
 from ganjax.models import mlp
@@ -154,8 +154,8 @@ def _train(config: Config, remedy: Remedy, data: Array) -> dict[str, Any]:
     falls = lambda step: remedy.instance * jnp.maximum(1 - step / last, 0)  # noqa: E731
     prior = normal_prior(2)
     game = gan(
-        generator, discriminator, LOSSES[remedy.loss], prior=prior, output_noise=remedy.output,
-        instance_noise=falls if remedy.falling else remedy.instance,
+        generator, discriminator, LOSSES[remedy.loss], prior=prior,
+        sight=Sight(output_noise=remedy.output, instance_noise=falls if remedy.falling else remedy.instance),
     )  # fmt: skip
     adam = optax.adam(config.learning_rate, b1=0.5)
     dynamics = alternating(dict.fromkeys(game.players, adam), turns={"discriminator": config.turns})

@@ -61,7 +61,7 @@ from ganjax.data import load
 from ganjax.data.points import grid, grid_centres, ring, ring_centres
 from ganjax.dynamics import alternating, ema, history_of_opponents, unrolled
 from ganjax.errors import ConfigError, DataError, did_you_mean
-from ganjax.games import gan, normal_prior, sampler
+from ganjax.games import Sight, Term, gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.metrics import (
     Modes,
@@ -73,7 +73,7 @@ from ganjax.metrics import (
     sliced_wasserstein,
 )
 from ganjax.models import mlp
-from ganjax.penalties import Penalty, gradient_penalty, r1, r2
+from ganjax.penalties import gradient_penalty, r1, r2
 from ganjax.report import Panel, Series, panels, save_image
 from ganjax.report import grid as image_grid
 from ganjax.training import Averaged, Keys, init_state, population, train_step
@@ -118,7 +118,7 @@ class Remedy(NamedTuple):
     """What differs from the plain non-saturating game."""
 
     loss: str = "non_saturating"
-    penalties: tuple[Penalty, ...] = ()
+    terms: Mapping[str, Term] = {}  # of the discriminator
     packing: int = 1
     minibatch: Literal["none", "discrimination", "std"] = "none"
     noise: float = 0.0  # of instances at the start, in units of the data's deviation; falls linearly to 0 at 80 %
@@ -128,6 +128,7 @@ class Remedy(NamedTuple):
     play: Callable[[Dynamics], Dynamics] | None = None  # wraps the dynamics
 
 
+R1 = {"r1": Term(r1(), 0.02)}
 REMEDIES = {
     "none": Remedy(),
     "packing 2": Remedy(packing=2),
@@ -142,10 +143,10 @@ REMEDIES = {
     "instance noise": Remedy(noise=0.5),
     "KL": Remedy(loss="f_kl"),
     "reverse KL": Remedy(loss="f_reverse_kl"),
-    "Wasserstein, GP": Remedy(loss="wasserstein", penalties=(gradient_penalty(0.1),), turns=5),
-    "R1": Remedy(penalties=(r1(0.02),)),
-    "relativistic, R1 and R2": Remedy(loss="relativistic_paired", penalties=(r1(0.02), r2(0.02))),
-    "packing 2, R1": Remedy(packing=2, penalties=(r1(0.02),)),
+    "Wasserstein, GP": Remedy(loss="wasserstein", terms={"gp": Term(gradient_penalty(), 0.1)}, turns=5),
+    "R1": Remedy(terms=R1),
+    "relativistic, R1 and R2": Remedy(loss="relativistic_paired", terms={**R1, "r2": Term(r2(), 0.02)}),
+    "packing 2, R1": Remedy(packing=2, terms=R1),
     "packing 2, relativistic": Remedy(packing=2, loss="relativistic_paired"),
 }
 # Examples of a batch that minibatch layers compare; all 256 would take discrimination half a second a step.
@@ -217,8 +218,10 @@ def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) 
     last = 0.8 * config.steps
     fades = lambda step: remedy.noise * deviation * jnp.maximum(1 - step / last, 0)  # noqa: E731
     game = gan(
-        generator, discriminator, LOSSES[remedy.loss], prior=prior, penalties=remedy.penalties, packing=remedy.packing,
-        instance_noise=fades if remedy.noise else 0.0, fakes_kept=remedy.fakes_kept,
+        generator, discriminator, LOSSES[remedy.loss], prior=prior, terms={"discriminator": remedy.terms},
+        sight=Sight(
+            fakes_kept=remedy.fakes_kept, instance_noise=fades if remedy.noise else 0.0, packing=remedy.packing,
+        ),
     )  # fmt: skip
     turns, rate = {"generator": 1, "discriminator": remedy.turns}, remedy.rate * task.rate
     rates = {p: optax.cosine_decay_schedule(rate, n * config.steps) if task.decay else rate for p, n in turns.items()}

@@ -122,6 +122,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
     """Two residual networks without normalisation, R1 and R2, everything on its schedule."""
     from ganjax import recipe
     from ganjax.augment import scheduled
+    from ganjax.games import Term
     from ganjax.models import r3gan
     from ganjax.penalties import r1, r2
 
@@ -131,7 +132,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
     more: dict[str, Any] = {}
     if config.gamma or config.final_gamma:
         gamma = over(config.gamma, config.final_gamma)
-        more["penalties"] = (*recipe.options(config)["penalties"], r1(gamma), r2(gamma))
+        more["penalties"] = {"r1": Term(r1(), gamma), "r2": Term(r2(), gamma)}
     if config.augment == "none" and config.augment_probability:
         # The schedule of the augmentation counts images itself.
         rise = half_cosine(0.0, config.augment_probability, config.burn_in)

@@ -17,6 +17,7 @@ well as GP (74 %), at a slope of 1,700. No critic's normalised estimate comes ne
 mass has to move.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,11 +35,11 @@ from ganjax.core import Array, Batch, Key
 from ganjax.data.points import ring, ring_centres
 from ganjax.dynamics import alternating, clipped
 from ganjax.errors import ConfigError, did_you_mean
-from ganjax.games import gan, normal_prior, sampler
+from ganjax.games import Term, gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.metrics import modes, perfect_modes
 from ganjax.models import mlp
-from ganjax.penalties import Penalty, gradient_penalty
+from ganjax.penalties import gradient_penalty
 from ganjax.report import Panel, Series, panels
 from ganjax.spectral import spectral_norm
 from ganjax.training import population, simulate
@@ -47,7 +48,7 @@ from ganjax.training import population, simulate
 class Constraint(NamedTuple):
     """How the critic's slope is bounded."""
 
-    penalties: tuple[Penalty, ...] = ()
+    terms: Mapping[str, Term] = {}  # of the critic
     clip: float | None = None
     spectral: bool = False
 
@@ -57,8 +58,8 @@ def constraints(config: "Config") -> dict[str, Constraint]:
     return {
         "none": Constraint(),
         "clipping": Constraint(clip=config.clip),
-        "GP": Constraint(penalties=(gradient_penalty(config.penalty),)),
-        "LP": Constraint(penalties=(gradient_penalty(config.penalty, one_sided=True),)),
+        "GP": Constraint(terms={"gp": Term(gradient_penalty(), config.penalty)}),
+        "LP": Constraint(terms={"lp": Term(gradient_penalty(one_sided=True), config.penalty)}),
         "spectral": Constraint(spectral=True),
     }
 
@@ -153,7 +154,10 @@ def _train(config: Config, constraint: Constraint, data: Array, real: np.ndarray
     generator = mlp.Generator((2,), (config.width,) * 2, output=mlp.identity, initialisation="uniform")
     critic = mlp.Discriminator((config.width,) * 2, initialisation="uniform")
     prior, norm = normal_prior(2), spectral_norm() if constraint.spectral else None
-    game = gan(generator, critic, LOSSES["wasserstein"], prior=prior, penalties=constraint.penalties, spectral=norm)
+    game = gan(
+        generator, critic, LOSSES["wasserstein"], prior=prior, terms={"discriminator": constraint.terms},
+        spectral={} if norm is None else {"discriminator": norm},
+    )  # fmt: skip
     adam = optax.adam(config.learning_rate, b1=0.5, b2=0.9)
     own = clipped(adam, constraint.clip) if constraint.clip else adam
     dynamics = alternating({"discriminator": own, "generator": adam}, turns={"discriminator": config.turns})

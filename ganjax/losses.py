@@ -3,11 +3,12 @@
 `logit = log(D / (1 - D))`; a large logit means "real". The caller takes the mean. Everything is written with
 `softplus(t) = log(1 + exp(t))`, which stays exact and keeps its gradient where `log(sigmoid(t))` underflows.
 
-`Auxiliary` terms, which look at more than logits, are added to both players' costs by `ganjax.games.gan`.
+What looks at more than logits takes the scene of a GAN, a `ganjax.games.Scene`, and stands in its terms.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -184,81 +185,80 @@ def named(name: str, axis_name: str | None = None) -> AdversarialLoss:
     return relativistic_average(axis_name=axis_name) if name == "relativistic_average" else LOSSES[name]
 
 
-class Auxiliary(NamedTuple):
-    """A term beside the adversarial loss, of everything that the discriminator says.
+def auxiliary_classifier(*sides: str, head: str = "class") -> Callable[[Any], Array]:
+    """Cross-entropy of the labels under a head of the discriminator (Odena et al. 2017, eq. 3): a term of both players.
 
-    Both functions take `(real, fake, labels [B] or None, z [B, ...])` with two `Judgement`s and return values [B] or a
-    scalar; None adds nothing to that player's cost.
+    `auxiliary_classifier("real", "fake")` lets the discriminator learn the classes of real and of generated examples,
+    `-log P(y | x) - log P(y | G(z, y))`; `auxiliary_classifier("fake")` the generator draw what is recognised,
+    `-log P(y | G(z, y))`.
+
+    Args:
+        sides: "real", "fake" or both.
+        head: the discriminator's head of logits of classes.
+
+    Returns:
+        `scene -> values [B]`, of a scene that holds `real`, `fake` and labels `y`.
     """
-
-    discriminator: Callable[[Judgement, Judgement, Array | None, Array], Array] | None
-    generator: Callable[[Judgement, Judgement, Array | None, Array], Array] | None
-    weight: float = 1.0
-
-
-def auxiliary_classifier(weight: float = 1.0, *, head: str = "class") -> Auxiliary:
-    """Cross-entropy of the labels under a head of the discriminator, for both players (Odena et al. 2017, eq. 3).
-
-    The discriminator learns the classes of real and of generated examples, the generator to draw what is
-    recognised: `-log P(y | x) - log P(y | G(z, y))` and `-log P(y | G(z, y))`.
-    """
-    check_range("auxiliary_classifier", 0, weight=weight)
+    check_range("auxiliary_classifier", 1, **{"the number of sides": len(sides)})  # type: ignore[arg-type]
+    for side in sides:
+        check_name("auxiliary_classifier", "the side", side, ("real", "fake"))
     entropy = optax.losses.softmax_cross_entropy_with_integer_labels
 
-    def of(judgement: Judgement, labels: Array | None) -> Array:
-        if labels is None:
+    def values(scene: Any) -> Array:
+        if scene.y is None:
             raise ValueError("auxiliary_classifier: the batch has no labels; use data with classes, conditional")
-        return entropy(_head(judgement, head), labels)
+        return reduce(jnp.add, [entropy(_head(getattr(scene, side), head), scene.y) for side in sides])
 
-    return Auxiliary(
-        lambda real, fake, labels, z: of(real, labels) + of(fake, labels),
-        lambda real, fake, labels, z: of(fake, labels),
-        weight,
-    )
+    return values
 
 
-def information(categories: int, continuous: int = 0, weight: float = 1.0, *, head: str = "code") -> Auxiliary:
+def information(categories: int, continuous: int = 0, *, head: str = "code") -> Callable[[Any], Array]:
     """Minus the variational bound of the information between the code in z and the sample (InfoGAN, Chen et al. 2016).
 
-    `-E log Q(c | G(z, c))`, up to the constant entropy of c, minimised by both players. z begins with the code as
-    `games.code_prior` draws it: a one-hot category, then continuous values, of which Q is Gaussian with variance 1.
+    `-E log Q(c | G(z, c))`, up to the constant entropy of c, a term that both players minimise. z begins with the code
+    as `games.code_prior` draws it: a one-hot category, then continuous values, of which Q is Gaussian with variance 1.
 
     Args:
         categories: values of the categorical code; 0 for none.
         continuous: how many continuous codes.
-        weight: of the term (lambda).
         head: the discriminator's head Q, of size `categories + continuous`.
+
+    Returns:
+        `scene -> values [B]`, of a scene that holds `fake` and `z`.
     """
     check_range("information", 0, whole=True, categories=categories, continuous=continuous)
-    check_range("information", 0, weight=weight)
 
-    def surprise(real: Judgement, fake: Judgement, labels: Array | None, z: Array) -> Array:
-        del real, labels
-        q, size = _head(fake, head), categories + continuous
+    def values(scene: Any) -> Array:
+        q, z, size = _head(scene.fake, head), scene.z, categories + continuous
         if q.shape[-1] != size:
             raise ValueError(f"information: the head {head!r} has size {q.shape[-1]}, expected {size}")
         category = optax.losses.softmax_cross_entropy(q[:, :categories], z[:, :categories]) if categories else 0.0
         return category + 0.5 * ((q[:, categories:] - z[:, categories:size]) ** 2).sum(-1)
 
-    return Auxiliary(surprise, surprise, weight)
+    return values
 
 
-def feature_matching(weight: float = 1.0, *, axis_name: str | None = None) -> Auxiliary:
-    """`|mean h(x) - mean h(G(z))|^2` for the generator, h the discriminator's features (Salimans et al. 2016, 3.1).
+def feature_matching(*, axis_name: str | None = None) -> Callable[[Any], Array]:
+    """`|mean h(x) - mean h(G(z))|^2`, a generator's term, h the discriminator's features (Salimans et al. 2016, 3.1).
 
     The paper lets the generator minimise this alone: `LOSSES[name]._replace(generator=of_fakes(jnp.zeros_like))`.
-    """
-    check_range("feature_matching", 0, weight=weight)
 
-    def distance(real: Judgement, fake: Judgement, labels: Array | None, z: Array) -> Array:
-        del labels, z
-        if real.features is None or fake.features is None:
+    Args:
+        axis_name: the mapped axis that shares the batch, if any.
+
+    Returns:
+        `scene -> scalar`, of a scene that holds `real` and `fake`.
+    """
+
+    def values(scene: Any) -> Array:
+        real, fake = scene.real.features, scene.fake.features
+        if real is None or fake is None:
             raise ValueError("feature_matching: the discriminator returns logits alone; give it heads={}")
-        gap = real.features.mean(0) - fake.features.mean(0)
+        gap = real.mean(0) - fake.mean(0)
         gap = gap if axis_name is None else jax.lax.pmean(gap, axis_name)
         return (gap**2).sum()
 
-    return Auxiliary(None, distance, weight)
+    return values
 
 
 def _head(judgement: Judgement, name: str) -> Array:

@@ -8,9 +8,10 @@ joined, `|grad D(x)|` is one number per example.
 Everything is computed in float32 or wider: narrower inputs are promoted before the critic sees them.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,22 +21,25 @@ from ganjax.checks import check_range
 from ganjax.core import Array, Key, PyTree
 
 Critic = Callable[[Array], Array]  # x [B, ...] -> logits [B, ...], example by example, the weights fixed
-Weight = float | Array | Callable[[Array | int], Array | float]  # or a schedule: the step, scalar int32 -> weight
 
 
-class Penalty(NamedTuple):
-    """A term of the discriminator's cost: `weight * mean(values)`."""
+@dataclasses.dataclass(frozen=True)
+class Penalty:
+    """What is paid at each example, of how the critic changes with its input; `games.Term` gives it a weight.
+
+    Called with the scene of a GAN, it is what a term of it takes: `Term(r1(), 10.0, every=16)`.
+    """
 
     # (critic, x_real [B, ...], x_fake [B, ...], keys [B]) -> [B] float32 or wider, one value and one key per example
     values: Callable[[Critic, Array, Array, Array], Array]
-    weight: Weight
-    every: int = 1  # lazy: in all turns of every k-th step with k times the weight (Karras et al. 2020, 3.1)
     on_examples: bool = False  # it judges x_real or x_fake themselves, as the loss does
 
+    def __call__(self, scene: Any) -> Array:
+        """[B] values of a scene with a `critic`, `x_real`, `x_fake` and `keys`."""
+        return self.values(scene.critic, scene.x_real, scene.x_fake, scene.keys)
 
-def gradient_penalty(
-    weight: Weight = 10.0, *, target: float | Array = 1.0, one_sided: bool = False, every: int = 1
-) -> Penalty:
+
+def gradient_penalty(*, target: float | Array = 1.0, one_sided: bool = False) -> Penalty:
     """`(|grad D(x)| - target)^2` at `x = e x_real + (1 - e) x_fake` (WGAN-GP, Gulrajani et al. 2017, eq. 3).
 
     One `e ~ U(0, 1)` per example, shared by all its axes. One-sided, only slopes above the target cost,
@@ -43,27 +47,18 @@ def gradient_penalty(
     `(|w| - target)^2` wherever it is evaluated.
 
     Args:
-        weight: lambda.
         target: the slope asked for.
         one_sided: ask for slopes of at most the target.
-        every: steps from one application to the next.
     """
     check_range("gradient_penalty", 0, target=target)
 
     def values(critic: Critic, x_real: Array, x_fake: Array, keys: Array) -> Array:
         return _excess(_norm(_gradient(critic, _interpolate(x_real, x_fake, keys))), target, one_sided)
 
-    return _penalty(values, weight, every)
+    return _penalty(values)
 
 
-def dragan(
-    weight: Weight = 10.0,
-    *,
-    std: float | Array = 0.5,
-    target: float | Array = 1.0,
-    one_sided: bool = False,
-    every: int = 1,
-) -> Penalty:
+def dragan(*, std: float | Array = 0.5, target: float | Array = 1.0, one_sided: bool = False) -> Penalty:
     """`(|grad D(x_real + d)| - target)^2` with `d ~ N(0, std^2 I)` (DRAGAN, Kodali et al. 2017, algorithm 1).
 
     `D(x) = w x` pays `(|w| - target)^2`, as under WGAN-GP; the fakes play no part. This is the published penalty. The
@@ -71,11 +66,9 @@ def dragan(
     whose size depends on the whole batch: another regulariser of the same name.
 
     Args:
-        weight: lambda.
         std: of the noise, in the units of the data; the paper's c is its square.
         target: the slope asked for.
         one_sided: ask for slopes of at most the target.
-        every: steps from one application to the next.
     """
     check_range("dragan", 0, std=std, target=target)
 
@@ -84,50 +77,33 @@ def dragan(
         x = x_real + std * jax.vmap(lambda key: jax.random.normal(key, x_real.shape[1:], x_real.dtype))(keys)
         return _excess(_norm(_gradient(critic, x)), target, one_sided)
 
-    return _penalty(values, weight, every)
+    return _penalty(values)
 
 
-def r1(weight: Weight = 10.0, *, every: int = 1) -> Penalty:
-    """`|grad D(x_real)|^2 / 2` (R1, Mescheder et al. 2018, eq. 9), with gamma the weight.
+def r1() -> Penalty:
+    """`|grad D(x_real)|^2 / 2` (R1, Mescheder et al. 2018, eq. 9); gamma is the weight of its term.
 
     `D(x) = w x` pays `|w|^2 / 2`, which is weight decay. Nothing is paid by a D that is flat on the data, as at the
     equilibrium.
-
-    Args:
-        weight: gamma.
-        every: steps from one application to the next; 16 in StyleGAN2.
     """
-    return _penalty(
-        lambda critic, x_real, x_fake, keys: _half_square(_gradient(critic, x_real)), weight, every, on_examples=True
-    )
+    return _penalty(lambda critic, x_real, x_fake, keys: _half_square(_gradient(critic, x_real)), on_examples=True)
 
 
-def r2(weight: Weight = 10.0, *, every: int = 1) -> Penalty:
-    """`|grad D(x_fake)|^2 / 2` (R2, Mescheder et al. 2018, eq. 10). `D(x) = w x` pays `|w|^2 / 2`.
-
-    Args:
-        weight: gamma.
-        every: steps from one application to the next.
-    """
-    return _penalty(
-        lambda critic, x_real, x_fake, keys: _half_square(_gradient(critic, x_fake)), weight, every, on_examples=True
-    )
+def r2() -> Penalty:
+    """`|grad D(x_fake)|^2 / 2` (R2, Mescheder et al. 2018, eq. 10). `D(x) = w x` pays `|w|^2 / 2`."""
+    return _penalty(lambda critic, x_real, x_fake, keys: _half_square(_gradient(critic, x_fake)), on_examples=True)
 
 
-def zero_centred(weight: Weight = 10.0, *, every: int = 1) -> Penalty:
+def zero_centred() -> Penalty:
     """`|grad D(x)|^2 / 2` on the interpolates of `gradient_penalty` (0-GP, Thanh-Tung et al. 2019).
 
-    `D(x) = w x` pays `|w|^2 / 2`. The paper writes no 1/2, so that its lambda is half of this weight.
-
-    Args:
-        weight: twice the paper's lambda.
-        every: steps from one application to the next.
+    `D(x) = w x` pays `|w|^2 / 2`. The paper writes no 1/2, so that its lambda is half of the weight.
     """
 
     def values(critic: Critic, x_real: Array, x_fake: Array, keys: Array) -> Array:
         return _half_square(_gradient(critic, _interpolate(x_real, x_fake, keys)))
 
-    return _penalty(values, weight, every)
+    return _penalty(values)
 
 
 def flip_and_shift(key: Key, x: Array, *, pixels: int = 4) -> Array:
@@ -156,24 +132,20 @@ def flip_and_shift(key: Key, x: Array, *, pixels: int = 4) -> Array:
     return jax.lax.dynamic_slice(padded, (top, left, 0), x.shape)
 
 
-def consistency(
-    weight: Weight = 10.0, *, augment: Callable[[Key, Array], Array] = flip_and_shift, every: int = 1
-) -> Penalty:
+def consistency(*, augment: Callable[[Key, Array], Array] = flip_and_shift) -> Penalty:
     """`(D(x_real) - D(T(x_real)))^2` for a random augmentation T (CR-GAN, Zhang et al. 2020, algorithm 1).
 
     `D(x) = w x` pays `(w . (x - T(x)))^2`: nothing for slopes across the directions in which T moves x.
 
     Args:
-        weight: lambda.
         augment: T, `(key, x of one example) -> x` of the same shape.
-        every: steps from one application to the next.
     """
 
     def values(critic: Critic, x_real: Array, x_fake: Array, keys: Array) -> Array:
         del x_fake
         return (_judge(critic, x_real) - _judge(critic, jax.vmap(augment)(keys, x_real))) ** 2
 
-    return _penalty(values, weight, every, on_examples=True)
+    return _penalty(values, on_examples=True)
 
 
 PENALTIES: dict[str, Callable[..., Penalty]] = {
@@ -219,12 +191,13 @@ def orthogonal_regularisation(params: PyTree, *, off_diagonal: bool = True) -> A
     return jnp.stack([cost(kernel) for kernel in kernels]).sum()
 
 
-def _penalty(
-    values: Callable[[Critic, Array, Array, Array], Array], weight: Weight, every: int, *, on_examples: bool = False
-) -> Penalty:
+def orthogonal(player: str, *, off_diagonal: bool = True) -> Callable[[Any], Array]:
+    """`orthogonal_regularisation` of that player's kernels, as a term takes it of a scene that holds `params`."""
+    return lambda scene: orthogonal_regularisation(scene.params[player], off_diagonal=off_diagonal)
+
+
+def _penalty(values: Callable[[Critic, Array, Array, Array], Array], *, on_examples: bool = False) -> Penalty:
     """The penalty with its inputs checked and widened."""
-    check_range("penalty", 1, whole=True, every=every)
-    check_range("penalty", 0, weight=weight)
 
     def checked(critic: Critic, x_real: Array, x_fake: Array, keys: Array) -> Array:
         if x_real.shape != x_fake.shape or x_real.ndim < 1:
@@ -236,7 +209,7 @@ def _penalty(
             )
         return values(critic, _widened(x_real), _widened(x_fake), keys)
 
-    return Penalty(checked, weight, every, on_examples)
+    return Penalty(checked, on_examples)
 
 
 def _widened(x: Array) -> Array:

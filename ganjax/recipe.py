@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 import optax
 
-from ganjax.augment import AUGMENTATIONS
+from ganjax.augment import AUGMENTATIONS, Augmentation
 from ganjax.config import IN_TURN, ConvolutionalConfig, GanConfig, ImageConfig
 from ganjax.core import Array, Dynamics
 from ganjax.data import Dataset
@@ -36,11 +37,12 @@ from ganjax.dynamics import (
     unrolled,
 )
 from ganjax.dynamics.rule import Optimizers
-from ganjax.games import gan, normal_prior, sampler
+from ganjax.games import Sight, Term, gan, normal_prior, sampler
+from ganjax.games.terms import Terms
 from ganjax.layers.conditioning import ConcatenatedImage, ConcatenatedLatent
-from ganjax.losses import Auxiliary, auxiliary_classifier, named
+from ganjax.losses import auxiliary_classifier, named
 from ganjax.models import dcgan
-from ganjax.penalties import PENALTIES, Penalty
+from ganjax.penalties import PENALTIES, orthogonal
 from ganjax.spectral import spectral_norm
 from ganjax.training import Averaged, Setup, Stream
 
@@ -55,7 +57,8 @@ def build(
     generator: Make,
     discriminator: Make,
     optimizers: Optimizers | None = None,
-    **more: Any,
+    penalties: Mapping[str, Term] = {},
+    augment: Augmentation | None = None,
 ) -> Setup:
     """The game of two networks as the configuration says, and how it is played.
 
@@ -66,44 +69,64 @@ def build(
         generator: called with `num_classes` and `dtype`.
         discriminator: called with `num_classes` and `dtype`, with `heads` for an auxiliary classifier.
         optimizers: of both players, instead of Adam as the configuration says.
-        more: further arguments of `gan`, which win over the configuration.
+        penalties: further terms of the discriminator, keyed by name.
+        augment: instead of the augmentation that the configuration names.
     """
     classes = (dataset.classes or 0) if config.conditional else 0
     prior = normal_prior(config.latent)
     g = conditional_generator(config, generator, classes)
     d, auxiliary = conditional_discriminator(config, discriminator, classes)
-    kept, given = averages(config), ("data", "class") if config.conditional else None
-    arguments: dict[str, Any] = {
-        "spectral": None if config.spectral_norm == "none" else spectral_norm(),
-        # Without the tables of conditional BatchNorm, which begin at zero.
-        "generator_spectral": spectral_norm(select=_is_kernel) if config.spectral_norm == "both" else None,
-        "auxiliary": auxiliary,
-        "augment": None if config.augment == "none" else AUGMENTATIONS[config.augment],
-        "one_pass": config.dynamics in IN_TURN,
-        **options(config),
-        **more,
-    }
+    kept, spectral = averages(config), {}
+    given = ("data", "class") if config.conditional else None
+    if config.spectral_norm != "none":
+        spectral["discriminator"] = spectral_norm()
+    if config.spectral_norm == "both":  # without the tables of conditional BatchNorm, which begin at zero
+        spectral["generator"] = spectral_norm(select=_is_kernel)
+    if augment is None and config.augment != "none":
+        augment = AUGMENTATIONS[config.augment]
     return Setup(
-        game=gan(g, d, named(config.loss, axis_name), prior=prior, axis_name=axis_name, **arguments),
+        game=gan(
+            g,
+            d,
+            named(config.loss, axis_name),
+            prior=prior,
+            spectral=spectral,
+            one_pass=config.dynamics in IN_TURN,
+            axis_name=axis_name,
+            **options(config, auxiliary=auxiliary, penalties=penalties, augment=augment),
+        ),
         dynamics=dynamics(config, axis_name, optimizers),
         streams={"data": Stream(dataset, config.batch_size, y="class" if config.conditional else None)},
         averages={} if kept is None else {config.average: Averaged("generator", kept)},
-        samplers={"prior": sampler(g, prior, spectral=arguments["generator_spectral"], given=given)},
+        samplers={"prior": sampler(g, prior, spectral=spectral.get("generator"), given=given)},
     )
 
 
-def options(config: GanConfig) -> dict[str, Any]:
-    """What a command line adds to the loss, as `gan` takes it."""
-    penalties: tuple[Penalty, ...] = ()
+def options(
+    config: GanConfig,
+    *,
+    auxiliary: Terms = MappingProxyType({}),
+    penalties: Mapping[str, Term] = {},
+    augment: Augmentation | None = None,
+) -> dict[str, Any]:
+    """What a command line adds to the loss, as `gan` takes it: terms, sight and micro-batches.
+
+    Args:
+        config: penalty, orthogonal regularisation, packing, instance noise, accumulation.
+        auxiliary: terms of either player before these.
+        penalties: of the discriminator beside the one of the configuration, which is called "penalty".
+        augment: of what the discriminator sees.
+    """
+    terms: dict[str, dict[str, Term]] = {p: dict(auxiliary.get(p, {})) for p in ("discriminator", "generator")}
     if config.penalty != "none":
-        penalties = (PENALTIES[config.penalty](config.penalty_weight, every=config.penalty_every),)
-    return {
-        "penalties": penalties,
-        "packing": config.packing,
-        "instance_noise": config.instance_noise,
-        "orthogonal": dict.fromkeys(("discriminator", "generator"), config.orthogonal),
-        "accumulate": config.accumulate,
-    }
+        penalty = PENALTIES[config.penalty]()
+        terms["discriminator"]["penalty"] = Term(penalty, config.penalty_weight, config.penalty_every)
+    terms["discriminator"] |= penalties
+    for player, own in terms.items():
+        if config.orthogonal:
+            own["orthogonal"] = Term(orthogonal(player), config.orthogonal)
+    sight = Sight(instance_noise=config.instance_noise, packing=config.packing, augment=augment)
+    return {"terms": terms, "sight": sight, "accumulate": config.accumulate}
 
 
 def convolutional(config: ConvolutionalConfig, dataset: Dataset, axis_name: str | None) -> Setup:
@@ -142,15 +165,17 @@ def conditional_generator(config: ImageConfig, make: Make, classes: int) -> nn.M
     return make(num_classes=classes, dtype=dtype)
 
 
-def conditional_discriminator(config: ImageConfig, make: Make, classes: int) -> tuple[nn.Module, list[Auxiliary]]:
-    """The discriminator with its conditioning, and what that adds to both players' costs."""
+def conditional_discriminator(config: ImageConfig, make: Make, classes: int) -> tuple[nn.Module, Terms]:
+    """The discriminator with its conditioning, and the terms that this adds to both players' costs."""
     dtype = dtype_of(config)
     if classes and config.conditioning == "auxiliary":
-        return make(num_classes=0, heads={"class": classes}, dtype=dtype), [auxiliary_classifier()]
+        sides = {"discriminator": ("real", "fake"), "generator": ("fake",)}
+        terms = {player: {"auxiliary": Term(auxiliary_classifier(*of))} for player, of in sides.items()}
+        return make(num_classes=0, heads={"class": classes}, dtype=dtype), terms
     if classes and config.conditioning == "concatenation":
         alone = getattr(make(num_classes=0), "by_example", False)
-        return ConcatenatedImage(partial(make, num_classes=0), classes, alone, dtype), []
-    return make(num_classes=classes, dtype=dtype), []
+        return ConcatenatedImage(partial(make, num_classes=0), classes, alone, dtype), {}
+    return make(num_classes=classes, dtype=dtype), {}
 
 
 def averages(config: ImageConfig) -> Average | None:

@@ -23,7 +23,7 @@ from ganjax.augment import (
 )
 from ganjax.core import Batch, Moment
 from ganjax.dynamics.field import vector_field
-from ganjax.games import gan, normal_prior
+from ganjax.games import Sight, Term, gan, normal_prior
 from ganjax.losses import LOSSES
 from ganjax.models import mlp
 from ganjax.penalties import r1
@@ -304,9 +304,16 @@ class _Linear(nn.Module):
         return nn.Dense(1, use_bias=False)(x.reshape(len(x), -1))[:, 0]
 
 
-def _game(augment, **more):
+def _game(augment, packing=1, **more):
     generator = mlp.Generator((2, 2, 1), (4,))
-    game = gan(generator, _Linear(), LOSSES["non_saturating"], prior=normal_prior(2), augment=augment, **more)
+    game = gan(
+        generator,
+        _Linear(),
+        LOSSES["non_saturating"],
+        prior=normal_prior(2),
+        sight=Sight(packing=packing, augment=augment),
+        **more,
+    )
     batch = Batch(jax.random.normal(jax.random.key(1), (8, 2, 2, 1)), None, jnp.arange(8))
     params, net_state = jax.jit(game.init)(jax.random.key(0), batch)
     return game, params, net_state, batch
@@ -314,19 +321,22 @@ def _game(augment, **more):
 
 @pytest.mark.parametrize("packing", [1, 2])
 def test_a_penalty_is_on_the_gradient_in_the_image_before_the_augmentation(packing):
-    """What doubles x doubles the slope: R1 with gamma 1 is |2 w|^2 / 2 (Karras et al. 2020; Huang et al. 2024)."""
-    twice = Augmentation(lambda: (), lambda state, key, x: 2 * x, lambda state, *_: state)
-    game, params, net_state, batch = _game(twice, penalties=(r1(1.0),), packing=packing)
+    """What doubles x doubles the slope: R1 with gamma 1 is |2 w|^2 / 2 (Karras et al. 2020; Huang et al. 2024).
+
+    It sees what the turn's passes see, not what the augmentation makes of the turn.
+    """
+    twice = Augmentation(lambda: jnp.array(2.0), lambda state, key, x: state * x, lambda state, *_: 5 * state)
+    game, params, net_state, batch = _game(twice, packing, terms={"discriminator": {"r1": Term(r1())}})
     _, outcome = jax.jit(game.costs["discriminator"])(params, Moment(net_state, batch, jax.random.key(2)))
     (w,) = jax.tree.leaves(params["discriminator"])
-    np.testing.assert_allclose(outcome.metrics["penalty"], 2 * jnp.square(w).sum(), rtol=1e-5)
+    np.testing.assert_allclose(outcome.metrics["r1"], 2 * jnp.square(w).sum(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("accumulate, packing", [(1, 1), (2, 1), (1, 2), (2, 2)])
 def test_a_turn_counts_its_images_once(accumulate, packing):
     """Eight, whatever a logit stands for and however many of them are evaluated at a time."""
     how = scheduled(lambda seen: seen / 100)
-    game, params, net_state, batch = _game(how, accumulate=accumulate, packing=packing)
+    game, params, net_state, batch = _game(how, packing, accumulate=accumulate)
     field = jax.jit(partial(vector_field, game))(params, Moment(net_state, batch, jax.random.key(2)))
     state = field.net_state["discriminator"]["augment"]
     assert int(state.seen) == 8

@@ -36,7 +36,17 @@ from ganjax.dynamics import (
     tail_average,
     unrolled,
 )
-from ganjax.games import bilinear, code_prior, dirac_gan, gan, gradient_noise, normal_prior, uniform_prior
+from ganjax.games import (
+    Sight,
+    Term,
+    bilinear,
+    code_prior,
+    dirac_gan,
+    gan,
+    gradient_noise,
+    normal_prior,
+    uniform_prior,
+)
 from ganjax.losses import LOSSES, auxiliary_classifier, feature_matching, information, named
 from ganjax.spectral import spectral_norm
 from ganjax.training import Schedule, Setup, Stream, simulate, train
@@ -45,6 +55,11 @@ SGD = {p: optax.sgd(0.1) for p in "ab"}
 PLAY = simultaneous(SGD)
 GAN = partial(gan, nn.Dense(2), nn.Dense(1), LOSSES["hinge"], prior=normal_prior(2))
 X = np.ones((4, 4, 1), np.float32)
+
+
+def _with(player, name, term):
+    return GAN(terms={player: {name: term}})
+
 
 RANGES = {
     "lookahead: alpha is -3, expected more than 0, at most 1": lambda: lookahead(PLAY, k=5, alpha=-3),
@@ -65,8 +80,6 @@ RANGES = {
     "unrolled: steps is 0": lambda: unrolled(PLAY, player="a", steps=0, step=0.1),
     "history_of_opponents: every is 0": lambda: history_of_opponents(PLAY, size=1, every=0),
     "alternating: turns of a is 0": lambda: alternating(SGD, turns={"a": 0}),
-    "penalty: weight is -10": lambda: penalties.r1(-10),
-    "penalty: every is 1.5": lambda: penalties.gradient_penalty(every=1.5),
     "gradient_penalty: target is -1": lambda: penalties.gradient_penalty(target=-1),
     "dragan: std is -1": lambda: penalties.dragan(std=-1),
     "flip_and_shift: pixels is -1": lambda: penalties.flip_and_shift(jax.random.key(0), X, pixels=-1),
@@ -77,11 +90,19 @@ RANGES = {
     "scheduled: cut is -1": lambda: scheduled(lambda seen: 0.5, cut=-1),
     "diff_augment: p is 2": lambda: diff_augment(jax.random.key(0), X, 2),
     "ada_augment: p is -1": lambda: ada_augment(jax.random.key(0), X, -1),
-    "gan: packing is 0": lambda: GAN(packing=0),
-    "gan: instance_noise is -1": lambda: GAN(instance_noise=-1),
-    "gan: output_noise is -1": lambda: GAN(output_noise=-1),
-    "gan: fakes_kept is -1": lambda: GAN(fakes_kept=-1),
-    "gan: orthogonal of generator is -1": lambda: GAN(orthogonal={"generator": -1}),
+    "Sight: packing is 0": lambda: Sight(packing=0),
+    "Sight: instance_noise is -1": lambda: Sight(instance_noise=-1),
+    "Sight: output_noise is -1": lambda: Sight(output_noise=-1),
+    "Sight: fakes_kept is -1": lambda: Sight(fakes_kept=-1),
+    "gan: accumulate is 0": lambda: GAN(accumulate=0),
+    "gan: the weight of discriminator/r1 is -10": lambda: _with("discriminator", "r1", Term(penalties.r1(), -10)),
+    "gan: every of discriminator/gp is 1.5": lambda: _with(
+        "discriminator", "gp", Term(penalties.gradient_penalty(), every=1.5)
+    ),
+    "gan: the weight of generator/orthogonal is -1": lambda: _with(
+        "generator", "orthogonal", Term(penalties.orthogonal("generator"), -1)
+    ),
+    "gan: terms of generator are named ['fake_logit']": lambda: _with("generator", "fake_logit", Term(jnp.sum)),
     "gradient_noise: std is -1": lambda: gradient_noise(bilinear(), -1),
     "bilinear: mu is nan": lambda: bilinear(mu=math.nan),
     "dirac_gan: gamma is -1": lambda: dirac_gan(gamma=-1),
@@ -90,8 +111,12 @@ RANGES = {
     "uniform_prior: size is -1": lambda: uniform_prior(-1),
     "code_prior: categories is -1": lambda: code_prior(-1, 0, 2),
     "information: continuous is -1": lambda: information(3, -1),
-    "auxiliary_classifier: weight is -1": lambda: auxiliary_classifier(-1),
-    "feature_matching: weight is -1": lambda: feature_matching(-1),
+    "auxiliary_classifier: the number of sides is 0": lambda: auxiliary_classifier(),
+    "auxiliary_classifier: the side is 'fakes', expected one of": lambda: auxiliary_classifier("real", "fakes"),
+    "gan: the weight of discriminator/class is -1": lambda: _with(
+        "discriminator", "class", Term(auxiliary_classifier("real", "fake"), -1)
+    ),
+    "gan: the weight of generator/features is -1": lambda: _with("generator", "features", Term(feature_matching(), -1)),
     "simulate: steps is -1": lambda: simulate(bilinear(), PLAY, -1),
 }
 
@@ -107,7 +132,8 @@ NAMES = {
     "dirac_gan: f is 'gna', .*did you mean \"gan\"": lambda: dirac_gan("gna"),
     "dirac_gan: penalty is 'drgan', .*did you mean \"dragan\"": lambda: dirac_gan(penalty="drgan"),
     "losses.named: name is 'hinje', .*did you mean \"hinge\"": lambda: named("hinje"),
-    "gan, orthogonal: the player 'genrator' .*did you mean \"generator\"": lambda: GAN(orthogonal={"genrator": 1e-4}),
+    "gan, terms: the player 'genrator' .*did you mean \"generator\"": lambda: _with("genrator", "r1", Term(jnp.sum)),
+    "gan, spectral: the player 'genrator' .*did you mean": lambda: GAN(spectral={"genrator": spectral_norm()}),
 }
 # Of players, who are known where the state begins.
 PLAYERS = {

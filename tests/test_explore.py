@@ -200,10 +200,11 @@ def test_wrong_classes(look, what, labelled, classes, sentence):
 
 
 POINTS = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+PLAIN = Sampler(("generator",), "data", lambda *told: None)
 REFUSED = {
     "a function": (
         "interpolation",
-        lambda: _setup(samplers={"x": Sampler(("generator",), "data", lambda *told: None)}),
+        lambda: _setup(samplers={"x": PLAIN}),
         "no generator with a latent input",
     ),
     "points": ("interpolation", lambda: _setup(Dataset(POINTS, name="ring")), "ring has points, expected images"),

@@ -20,7 +20,7 @@ from ganjax.config import ConvolutionalConfig, ImageConfig
 from ganjax.core import Batch, Moment, Owned
 from ganjax.data import Dataset, load
 from ganjax.errors import ConfigError
-from ganjax.games import gan, normal_prior
+from ganjax.games import Term, gan, normal_prior
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan, mlp, r3gan, resnet
 from ganjax.spectral import spectral_norm
@@ -215,8 +215,8 @@ def test_one_pass_of_real_and_fake_is_two(penalised):
             resnet.Discriminator(width=4),
             LOSSES["hinge"],
             prior=normal_prior(4),
-            spectral=spectral_norm(),
-            penalties=(r1(1.0),) if penalised else (),
+            spectral={"discriminator": spectral_norm()},
+            terms={"discriminator": {"r1": Term(r1())}} if penalised else {},
             one_pass=one_pass,
         )
         x = jax.random.normal(jax.random.key(1), (6, 8, 8, 1))
@@ -251,7 +251,7 @@ def test_turns_in_a_row_are_the_turns_one_by_one():
     from ganjax.dynamics import alternating
 
     networks = resnet.Generator((8, 8, 1), width=4), resnet.Discriminator(width=4)
-    game = gan(*networks, LOSSES["hinge"], prior=normal_prior(4), spectral=spectral_norm())
+    game = gan(*networks, LOSSES["hinge"], prior=normal_prior(4), spectral={"discriminator": spectral_norm()})
     sgd = {"discriminator": optax.sgd(0.01), "generator": optax.sgd(0.01)}
     x = jax.random.normal(jax.random.key(1), (24, 8, 8, 1))
     batch, key = Batch(x, None, jnp.arange(24)), jax.random.key(2)

@@ -1,9 +1,10 @@
 """Games: what each player wants."""
 
-from ganjax.games.adversarial import gan, sampler
+from ganjax.games.adversarial import Scene, gan, sampler
 from ganjax.games.dirac import dirac_gan
 from ganjax.games.likelihood import classification
 from ganjax.games.priors import Normal, code_prior, normal_prior, uniform_prior
+from ganjax.games.sight import Sight
 from ganjax.games.terms import Term, of_terms, weighed
 from ganjax.games.toy import (
     bilinear,
@@ -17,6 +18,8 @@ from ganjax.games.toy import (
 
 __all__ = [
     "Normal",
+    "Scene",
+    "Sight",
     "Term",
     "bilinear",
     "classification",

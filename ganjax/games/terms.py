@@ -4,6 +4,7 @@ A *scene* is whatever a look at the game returns; a term takes numbers from it. 
 made of terms: `Game(init, {**of_terms(look, ...), "apart": cost})`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,7 +25,10 @@ class Term(NamedTuple):
     weight: float | Callable[[Array | int], Array | float] = (
         1.0  # or of the step; a weight of 0.0 is logged and not paid
     )
-    every: int = 1  # lazy: at every k-th step with k times the weight; logged as 0 in the others
+    every: int = 1  # lazy: at every k-th step with k times the weight (Karras et al. 2020, 3.1); 0 in the others
+
+
+Terms = Mapping[str, Mapping[str, Term]]  # keyed by cost, and by the term's name
 
 
 def weighed(terms: Mapping[str, Term], scene: Scene, step: Array | int) -> tuple[Array, Metrics]:
@@ -58,7 +62,7 @@ def weighed(terms: Mapping[str, Term], scene: Scene, step: Array | int) -> tuple
 
 def of_terms(
     look: Callable[[PerPlayer, Moment], tuple[Scene, PerPlayer]],
-    terms: Mapping[str, Mapping[str, Term]],
+    terms: Terms,
     movers: Mapping[str, str] | None = None,
 ) -> dict[str, Cost]:
     """The costs that are sums of terms, keyed by name.
@@ -75,18 +79,23 @@ def of_terms(
         ValueError: a term's `every` is not at least 1, or its weight not finite.
     """
     owners = movers or {}
-    for name, parts in terms.items():
-        for label, term in parts.items():
-            check_kind("of_terms", Term, **{f"{name}/{label}": term})
-            check_range("of_terms", 1, whole=True, **{f"every of {name}/{label}": term.every})  # type: ignore[arg-type]
-            check_range("of_terms", **{f"the weight of {name}/{label}": term.weight})  # type: ignore[arg-type]
+    check_terms("of_terms", terms)
 
     def cost(name: str) -> Cost:
         def of(params: PerPlayer, moment: Moment) -> tuple[Array, Outcome]:
             scene, after = look(params, moment)
             value, metrics = weighed(terms[name], scene, moment.step)
-            return value, Outcome(jax.lax.stop_gradient(after[owners.get(name, name)]), metrics)
+            return value, Outcome(after[owners.get(name, name)], metrics)
 
         return of
 
     return {name: cost(name) for name in terms}
+
+
+def check_terms(where: str, terms: Terms, low: float = -math.inf) -> None:
+    """Raise about the first term that is none, is due at no step, or weighs less than this or is not finite."""
+    for name, parts in terms.items():
+        for label, term in parts.items():
+            check_kind(where, Term, **{f"{name}/{label}": term})
+            check_range(where, 1, whole=True, **{f"every of {name}/{label}": term.every})  # type: ignore[arg-type]
+            check_range(where, low, **{f"the weight of {name}/{label}": term.weight})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Conditioning by concatenation of any networks that know no labels themselves (Mirza & Osindero 2014)."""
+"""Conditions: what a class or a vector says to a layer, and concatenation to networks that know neither."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +10,33 @@ from ganjax.core import Array
 from ganjax.layers.mode import check_told, mode
 
 
+def embedded(
+    y: Array, size: int, num_classes: int, *, embedding_init: Any = None, kernel_init: Any = None, **layer: Any
+) -> Array:
+    """`e(y)`: the row of a table for a class, a linear map without bias for a vector.
+
+    Called inside a module, which then owns the table or the map.
+
+    Args:
+        y: [B] integers, or [B, E] floating, such as the vectors of captions.
+        size: length of e(y).
+        num_classes: rows of the table.
+        embedding_init: of the table, of unit variance over its columns by default.
+        kernel_init: of the map, as `embedding_init` if that is given and this is not.
+        layer: options of `nn.Embed` and `nn.Dense` alike, such as `dtype` and `name`.
+
+    Returns:
+        [B, size].
+    """
+    if jnp.issubdtype(y.dtype, jnp.floating):
+        start = kernel_init or embedding_init or nn.initializers.lecun_normal()
+        return nn.Dense(size, use_bias=False, kernel_init=start, **layer)(y)
+    table = {} if embedding_init is None else {"embedding_init": embedding_init}
+    return nn.Embed(num_classes, size, **table, **layer)(y)
+
+
 class ConcatenatedLatent(nn.Module):
-    """`G([z, e(y)])` with a learned vector `e(y)` for each class."""
+    """`G([z, e(y)])` (Mirza & Osindero 2014) with a learned vector `e(y)` for each class."""
 
     make: Callable[..., nn.Module]  # (dtype=..., name=...) -> generator without classes
     num_classes: int
@@ -27,7 +52,7 @@ class ConcatenatedLatent(nn.Module):
 
 
 class ConcatenatedImage(nn.Module):
-    """`D([x, e(y)])` with a learned map `e(y)`, as large as the image, as one more channel."""
+    """`D([x, e(y)])` (Mirza & Osindero 2014) with a learned map `e(y)`, as large as the image, as one more channel."""
 
     make: Callable[..., nn.Module]  # (dtype=..., name=...) -> discriminator without classes
     num_classes: int

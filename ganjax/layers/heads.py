@@ -9,34 +9,38 @@ import jax.numpy as jnp
 from ganjax.checks import check_range
 from ganjax.core import Array, Judgement
 from ganjax.errors import ConfigError
+from ganjax.layers.conditioning import embedded
 
 
 def check_labels(labels: Array | None, num_classes: int) -> None:
-    """Raises `ConfigError` where a conditional model is called without labels, `ValueError` where one is no class."""
+    """Raises `ConfigError` where a conditional model is called without labels, `ValueError` where one is no class.
+
+    Vectors, which are floating, pass.
+    """
     check_range("labels", 0, whole=True, num_classes=num_classes)
     if num_classes and labels is None:
         raise ConfigError(
             f"labels: got None, expected int32 [B], because num_classes={num_classes}. Pass labels, "
             "or set num_classes=0 for an unconditional model."
         )
-    if num_classes:
+    if num_classes and not jnp.issubdtype(jnp.result_type(labels), jnp.floating):
         check_range("labels", 0, num_classes - 1, whole=True, labels=labels)
 
 
-def projection(features: Array, labels: Array | None, num_classes: int, **table: Any) -> Array:
+def projection(features: Array, labels: Array | None, num_classes: int, **options: Any) -> Array:
     """`<e(y), h>`, what a projection discriminator adds to its logits (Miyato & Koyama 2018, equation 3).
 
-    Called inside a module, which then owns the table of the vectors `e(y)`.
+    Called inside a module, which then owns what makes the vectors `e(y)`.
 
     Args:
         features: h, [B, F].
-        labels: y, [B] int32.
-        num_classes: rows of the table; 0 adds nothing.
-        table: options of `nn.Embed`.
+        labels: y, [B] int32 classes or [B, E] floating vectors.
+        num_classes: 0 adds nothing to the logits of classes, nor does the lack of labels.
+        options: of `layers.conditioning.embedded`.
     """
-    if not num_classes:
+    if labels is None or not (num_classes or jnp.issubdtype(labels.dtype, jnp.floating)):
         return jnp.zeros(len(features), features.dtype)
-    return (nn.Embed(num_classes, features.shape[-1], **table)(labels) * features).sum(-1)
+    return (embedded(labels, features.shape[-1], num_classes, **options) * features).sum(-1)
 
 
 def judgement(logits: Array, features: Array, heads: Mapping[str, int] | None, dtype: Any) -> Array | Judgement:

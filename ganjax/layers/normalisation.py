@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from ganjax.checks import check_range
 from ganjax.core import Array
+from ganjax.layers.conditioning import embedded
 
 # Flax's momentum 0.99 looks back 100 steps, far too long in a game whose players move; 0.9 is what GAN code
 # commonly uses. The variance takes a second pass over x, because E[x^2] - E[x]^2 loses digits to cancellation:
@@ -22,7 +23,7 @@ class ConditionalBatchNorm(nn.Module):
     BigGAN's shared embedding joined with a part of z, is mapped linearly without bias.
     """
 
-    num_classes: int = 0  # 0: the condition is a vector [B, F]
+    num_classes: int = 0  # rows of the tables, which vectors [B, F] do not have
     axis_name: str | None = None  # of the devices that share the statistics
     kernel_init: Any = nn.initializers.lecun_normal()  # of the linear maps
     dtype: Any = None
@@ -40,16 +41,8 @@ class ConditionalBatchNorm(nn.Module):
         )(x)
 
         def of_condition(name: str) -> Array:
-            if self.num_classes:
-                table = nn.Embed(
-                    self.num_classes, x.shape[-1], embedding_init=nn.initializers.zeros, dtype=self.dtype, name=name
-                )
-                found = table(condition)
-            else:
-                linear = nn.Dense(
-                    x.shape[-1], use_bias=False, kernel_init=self.kernel_init, dtype=self.dtype, name=name
-                )
-                found = linear(condition)
+            starts = {"embedding_init": nn.initializers.zeros, "kernel_init": self.kernel_init}
+            found = embedded(condition, x.shape[-1], self.num_classes, **starts, dtype=self.dtype, name=name)
             return jnp.expand_dims(found, tuple(range(1, x.ndim - 1)))
 
         return normal * (1 + of_condition("scale")) + of_condition("offset")

@@ -87,7 +87,9 @@ STATEFUL = "gan_with_statistics"  # BatchNorm and spectral normalisation: for ea
 # Games whose contract is checked with the plainest rule alone.
 MORE_GAMES = {
     STATEFUL: lambda: (
-        gan(Net(2), Net(1), LOSSES["non_saturating"], prior=normal_prior(3), spectral=spectral_norm()),
+        gan(
+            Net(2), Net(1), LOSSES["non_saturating"], prior=normal_prior(3), spectral={"discriminator": spectral_norm()}
+        ),
         _batch(),
     ),
     "classification": lambda: (classification(Net(3)), _batch()._replace(y=jnp.arange(12) % 3)),

@@ -16,7 +16,7 @@ from ganjax.data.order import positions_of_steps
 from ganjax.data.stacked import stacked
 from ganjax.dynamics import ema, predictions, simultaneous
 from ganjax.errors import ConfigError
-from ganjax.games import gan, latents, linear_gan, matrix_game, normal_prior, quadratic
+from ganjax.games import Sight, gan, latents, linear_gan, matrix_game, normal_prior, quadratic
 from ganjax.layers.dropout import Dropout
 from ganjax.layers.heads import check_labels
 from ganjax.layers.minibatch import Maxout, MinibatchDiscrimination, MinibatchStandardDeviation
@@ -41,6 +41,7 @@ from ganjax.metrics import (
 )
 from ganjax.metrics.inception_score import Predictions
 from ganjax.models import dcgan, mlp, resnet
+from ganjax.penalties import r1
 
 # Arguments that are right, for each closed form; those of FREE may be any number.
 FORMS = {
@@ -263,9 +264,19 @@ OTHERS = {
         "gan: loss is 'hinge', expected ganjax.losses.AdversarialLoss": lambda: gan(
             nn.Dense(2), nn.Dense(1), "hinge", prior=normal_prior(2)
         ),
-        "gan: spectral is True, expected ganjax.spectral.SpectralNorm": lambda: gan(
+        "gan: spectral is True, expected collections.abc.Mapping": lambda: gan(
             nn.Dense(2), nn.Dense(1), LOSSES["hinge"], prior=normal_prior(2), spectral=True
         ),
+        "gan: spectral of generator is True, expected ganjax.spectral.SpectralNorm": lambda: gan(
+            nn.Dense(2), nn.Dense(1), LOSSES["hinge"], prior=normal_prior(2), spectral={"generator": True}
+        ),
+        "gan: sight is 2, expected ganjax.games.sight.Sight": lambda: gan(
+            nn.Dense(2), nn.Dense(1), LOSSES["hinge"], prior=normal_prior(2), sight=2
+        ),
+        "gan: discriminator/r1 is .*, expected ganjax.games.terms.Term": lambda: gan(
+            nn.Dense(2), nn.Dense(1), LOSSES["hinge"], prior=normal_prior(2), terms={"discriminator": {"r1": r1()}}
+        ),
+        "Sight: augment is 'ada', expected ganjax.augment.Augmentation": lambda: Sight(augment="ada"),
         "dynamics: the optimiser of a is 0.1": lambda: simultaneous({"a": 0.1}),
         "dynamics: adjust is 'c', expected": lambda: simultaneous({}, adjust="consensus"),
     },

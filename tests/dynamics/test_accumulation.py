@@ -15,12 +15,12 @@ from ganjax.config import GanConfig
 from ganjax.core import Batch, Game, Moment, Outcome
 from ganjax.dynamics import View, alternating, consensus, simultaneous, unrolled
 from ganjax.errors import ConfigError
-from ganjax.games import gan, normal_prior
+from ganjax.games import Sight, Term, gan, normal_prior
 from ganjax.layers.convolution import ConvTranspose
 from ganjax.layers.minibatch import MinibatchDiscrimination
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan
-from ganjax.penalties import r1
+from ganjax.penalties import orthogonal, r1
 from ganjax.recipe import options
 from ganjax.spectral import spectral_norm
 from ganjax.training import init_state, parallel, train_step
@@ -84,17 +84,18 @@ GAMES = {
         (8, 8, 1),
         alternating(SGD),
     ),
-    "packs": (lambda: _networks(Generator(), Discriminator(), packing=2), (2,), simultaneous(SGD)),
+    "packs": (lambda: _networks(Generator(), Discriminator(), sight=Sight(packing=2)), (2,), simultaneous(SGD)),
     "groups": (lambda: _networks(Generator(), Discriminator(minibatch=True)), (2,), simultaneous(SGD)),
     "all else": (
         lambda: _networks(
             Generator(),
             Discriminator(),
-            spectral=spectral_norm(),
-            penalties=(r1(1.0, every=2),),
-            instance_noise=lambda step: 0.1 / (1 + step),
-            output_noise=0.1,
-            orthogonal={"generator": 1e-2},
+            spectral={"discriminator": spectral_norm()},
+            terms={
+                "discriminator": {"r1": Term(r1(), every=2)},
+                "generator": {"orthogonal": Term(orthogonal("generator"), 1e-2)},
+            },
+            sight=Sight(instance_noise=lambda step: 0.1 / (1 + step), output_noise=0.1),
         ),
         (2,),
         simultaneous(SGD, adjust=consensus(0.1)),
@@ -160,7 +161,7 @@ def test_batch_norm_sees_each_micro_batch_and_moves_once():
 
 
 def test_devices_with_micro_batches_take_the_step_of_one():
-    game, batch = _networks(Generator(), Discriminator(), packing=2), _batch()
+    game, batch = _networks(Generator(), Discriminator(), sight=Sight(packing=2)), _batch()
     view, params = _view(game, batch)
     expected = jax.jit(view.field)(params)
     shares = Batch(batch.x.reshape(12, 2, 2).swapaxes(0, 1), None, batch.position.reshape(12, 2).T)
@@ -199,14 +200,14 @@ def test_what_does_not_divide_is_an_error(monkeypatch):
     view, params = _view(_networks(Generator(), Discriminator())._replace(parts=5), _batch())
     with pytest.raises(ValueError, match=r"24 examples .on one device. cannot be divided into 5 equal micro-batches"):
         view.field(params)
-    view, params = _view(_networks(Generator(), Discriminator(), packing=2, accumulate=8), _batch())
+    view, params = _view(_networks(Generator(), Discriminator(), sight=Sight(packing=2), accumulate=8), _batch())
     with pytest.raises(ValueError, match="a batch of 3 cannot be packed by 2"):
         view.field(params)
     view, params = _view(_networks(Generator(), Discriminator(minibatch=True), accumulate=8), _batch())
     with pytest.raises(ValueError, match="a batch of 3 has no groups of 2"):
         view.field(params)
     with pytest.raises(ValueError, match="fakes_kept moves with the whole batch; expected accumulate of 1"):
-        _networks(Generator(), Discriminator(), fakes_kept=20, accumulate=2)
+        _networks(Generator(), Discriminator(), sight=Sight(fakes_kept=20), accumulate=2)
     monkeypatch.setattr(jax, "device_count", lambda: 4)
     parallel.check_batch(64, 8)
     with pytest.raises(

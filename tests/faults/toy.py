@@ -37,7 +37,7 @@ def dataset(count=40):
 def setup(*, wrap=lambda game: game, data=None, width=8):
     """`wrap` changes the game, as a fault in a cost does."""
     prior, adam, generator = normal_prior(5), optax.adam(1e-2), Generator(width)
-    game = gan(generator, Discriminator(), LOSSES["hinge"], prior=prior, spectral=spectral_norm())
+    game = gan(generator, Discriminator(), LOSSES["hinge"], prior=prior, spectral={"discriminator": spectral_norm()})
     return Setup(
         game=wrap(game),
         dynamics=alternating({"discriminator": adam, "generator": adam}),

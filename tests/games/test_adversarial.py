@@ -11,6 +11,7 @@ from ganjax.core import Batch, Judgement, Moment, noise
 from ganjax.dynamics import alternating, simultaneous, vector_field
 from ganjax.games import gan, normal_prior, sampler, uniform_prior
 from ganjax.losses import LOSSES
+from ganjax.models import mlp
 from ganjax.spectral import spectral_norm
 from ganjax.training import init_state
 
@@ -77,7 +78,7 @@ def test_costs_are_the_losses_of_the_two_networks():
 
 def test_a_turn_moves_its_own_player_alone():
     game, batch = (
-        gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral=spectral_norm()),
+        gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral={"discriminator": spectral_norm()}),
         _batch(),
     )
     _, state = _start(game, batch)
@@ -96,7 +97,7 @@ def test_a_turn_moves_its_own_player_alone():
 def test_u_moves_once_per_discriminator_step():
     """One update, shared by the real and the fake pass; the generator's step and sampling read it only."""
     norm = spectral_norm()
-    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral=norm)
+    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral={"discriminator": norm})
     batch, turns = _batch(24), 2
     dynamics, state = _start(
         game, batch, alternating({p: optax.sgd(0.0) for p in game.players}, turns={"discriminator": turns})
@@ -113,7 +114,8 @@ def test_u_moves_once_per_discriminator_step():
 
 def test_spectral_norm_is_in_the_forward_pass_and_leaves_kernels_alone():
     """Scaling a normalised kernel changes nothing; a step of size 0 rewrites nothing."""
-    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral=spectral_norm(steps=50))
+    norm = spectral_norm(steps=50)
+    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral={"discriminator": norm})
     batch, key = _batch(), jax.random.key(3)
     _, state = _start(game, batch)
     cost = game.costs["discriminator"](state.params, Moment(state.net_state, batch, key))[0]
@@ -140,6 +142,28 @@ def test_labels_reach_both_networks():
         cost = jax.jit(game.costs[player])
         costs = [cost(state.params, Moment(state.net_state, b, key))[0] for b in (batch, other)]
         assert abs(costs[0] - costs[1]) > 1e-6
+
+
+@pytest.mark.parametrize("one_pass", [True, False])
+def test_a_condition_may_be_a_vector(one_pass):
+    """A projection discriminator weighs it, of real and of fake examples alike; a step is finite."""
+    generator, discriminator = mlp.Generator((2,), (5,), output=mlp.identity), mlp.Discriminator((6,))
+    game = gan(generator, discriminator, LOSSES["hinge"], prior=PRIOR, one_pass=one_pass)
+    batch = _batch()._replace(y=jax.random.normal(jax.random.key(11), (8, 5)))
+    _, state = _start(game, batch)
+    kernel = state.params["discriminator"]["Dense_2"]["kernel"]
+    assert kernel.shape == (5, 6)
+    cost = jax.jit(
+        jax.grad(
+            lambda y, player: game.costs[player](
+                state.params, Moment(state.net_state, batch._replace(y=y), jax.random.key(4))
+            )[0]
+        ),
+        static_argnums=1,
+    )
+    for player in game.players:
+        slopes = cost(batch.y, player)
+        assert np.isfinite(slopes).all() and (jnp.abs(slopes).max(-1) > 0).any()
 
 
 @pytest.mark.parametrize("prior", [normal_prior(3), uniform_prior(3), lambda key: jax.random.laplace(key, (3,))])
@@ -181,7 +205,7 @@ def test_sampling_is_in_evaluation_mode_and_draws_each_sample_by_itself():
 
 def test_sampling_leaves_u_of_the_generator_as_it_is():
     norm, batch, key = spectral_norm(), _batch(), jax.random.key(7)
-    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, generator_spectral=norm)
+    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral={"generator": norm})
     _, state = _start(game, batch)
     g, s = state.params["generator"], state.net_state["generator"]
     variables = {"params": norm.normalise(g, s["spectral"]), "batch_stats": s["batch_stats"]}
@@ -235,8 +259,11 @@ def test_a_batch_of_integers_is_refused_where_it_enters(dtype):
         with pytest.raises(TypeError, match=sentence):
             jax.eval_shape(game.costs[player], params, Moment(net_state, pixels, jax.random.key(0)))
     labelled = _batch(labelled=True)
-    with pytest.raises(TypeError, match="labels are float32, expected integers"):
-        _start(game, labelled._replace(y=labelled.y.astype(jnp.float32)))
+    for y in (labelled.y.astype(jnp.float32), labelled.y[:, None] > 0):
+        with pytest.raises(
+            TypeError, match=rf"labels are {y.dtype}, expected integers, .* or floating vectors \[B, E\]"
+        ):
+            _start(game, labelled._replace(y=y))
 
 
 class Several(nn.Module):

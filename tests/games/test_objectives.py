@@ -10,10 +10,10 @@ from flax import linen as nn
 from ganjax.config import GanConfig
 from ganjax.core import Batch, Judgement, Moment, noise
 from ganjax.dynamics import alternating, clipped, simultaneous, vector_field
-from ganjax.games import code_prior, gan, normal_prior
+from ganjax.games import Sight, Term, code_prior, gan, normal_prior
 from ganjax.losses import LOSSES, auxiliary_classifier, feature_matching, information, of_fakes
 from ganjax.models import mlp
-from ganjax.penalties import gradient_penalty, r1, r2
+from ganjax.penalties import gradient_penalty, orthogonal, r1, r2
 from ganjax.recipe import options
 from ganjax.training import init_state, simulate, train_step
 
@@ -31,6 +31,11 @@ class Judge(nn.Module):
         h = nn.tanh(nn.Dense(6)(x))
         heads = {"class": nn.Dense(3)(h), "code": nn.Dense(4)(h)}
         return Judgement(nn.Dense(1)(h)[:, 0], h, heads)
+
+
+def _penalised(**terms):
+    """Terms of the discriminator, as `gan` takes them."""
+    return {"terms": {"discriminator": terms}}
 
 
 def _batch(size=8, labelled=False, start=0):
@@ -57,30 +62,36 @@ def _play(state, batch, discriminator=CRITIC):
 
 def test_penalties_are_added_to_the_discriminators_cost_alone():
     batch, plain = _batch(), gan(GENERATOR, CRITIC, LOSSES["non_saturating"], prior=PRIOR)
-    game = gan(GENERATOR, CRITIC, LOSSES["non_saturating"], prior=PRIOR, penalties=(r1(3.0), r2(0.5)))
+    terms = _penalised(r1=Term(r1(), 3.0), r2=Term(r2(), 0.5))
+    game = gan(GENERATOR, CRITIC, LOSSES["non_saturating"], prior=PRIOR, **terms)
     state = _start(game, batch)
     fake, judge = _play(state, batch)
 
     def squares(x):
         return (jax.vmap(jax.grad(lambda one: judge(one[None])[0]))(x) ** 2).sum(-1).mean()
 
-    expected = 1.5 * squares(batch.x) + 0.25 * squares(fake)
+    real, lies = squares(batch.x) / 2, squares(fake) / 2
     cost, outcome = _cost(game, "discriminator", state, batch)
-    np.testing.assert_allclose(outcome.metrics["penalty"], expected, rtol=1e-5)
-    np.testing.assert_allclose(cost, _cost(plain, "discriminator", state, batch)[0] + expected, rtol=1e-5)
+    plainly = _cost(plain, "discriminator", state, batch)[0]
+    for name, expected in (("r1", real), ("r2", lies), ("adversarial", plainly)):
+        np.testing.assert_allclose(outcome.metrics[name], expected, rtol=1e-5, err_msg=f"{name} is not weighed")
+    np.testing.assert_allclose(cost, plainly + 3 * real + 0.5 * lies, rtol=1e-5)
     np.testing.assert_array_equal(_cost(game, "generator", state, batch)[0], _cost(plain, "generator", state, batch)[0])
 
 
 def test_a_penalty_can_be_lazy():
-    """At every third step three times the weight: the mean over steps is that of the constant one."""
+    """At every third step three times the weight: the mean over steps is that of the constant one. Logged as it is."""
     batch = _batch()
-    game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, penalties=(r1(2.0, every=3),))
-    every = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, penalties=(r1(2.0),))
+    game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, **_penalised(r1=Term(r1(), 2.0, every=3)))
+    every = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, **_penalised(r1=Term(r1(), 2.0)))
     state = _start(game, batch)
-    full = _cost(every, "discriminator", state, batch)[1].metrics["penalty"]
+    full = _cost(every, "discriminator", state, batch)[1].metrics["r1"]
     cost = jax.jit(lambda step: game.costs["discriminator"](state.params, Moment(state.net_state, batch, KEY, step)))
-    got = [cost(step)[1].metrics["penalty"] for step in jnp.arange(7)]
-    np.testing.assert_allclose(got, np.array([3, 0, 0, 3, 0, 0, 3]) * np.asarray(full), rtol=1e-5)
+    values, outcomes = zip(*(cost(step) for step in jnp.arange(7)), strict=True)
+    paid = [value - outcome.metrics["adversarial"] for value, outcome in zip(values, outcomes, strict=True)]
+    due = np.array([1, 0, 0, 1, 0, 0, 1]) * np.asarray(full)
+    np.testing.assert_allclose([outcome.metrics["r1"] for outcome in outcomes], due, rtol=1e-5)
+    np.testing.assert_allclose(paid, 3 * 2.0 * due, rtol=1e-5, atol=1e-6)
     slope = jax.jit(jax.grad(lambda p: game.costs["discriminator"](p, Moment(state.net_state, batch, KEY, 1))[0]))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope(state.params)))
 
@@ -88,17 +99,16 @@ def test_a_penalty_can_be_lazy():
 def test_a_schedule_counts_steps_whoever_plays_how_often():
     """Two turns of the discriminator in each step see the same time, and a rejected step has passed too."""
     weight = lambda step: jnp.where(step == 3, jnp.inf, step)  # noqa: E731
-    game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, penalties=(r1(2.0)._replace(weight=weight),))
-    plain = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, penalties=(r1(2.0)._replace(weight=1.0),))
+    game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, **_penalised(r1=Term(r1(), weight)))
     dynamics = alternating(dict.fromkeys(game.players, optax.sgd(0.0)), turns={"discriminator": 2})
     batch = _batch(24)
     state = init_state(game, dynamics, KEY, batch)
-    step, unit = (jax.jit(train_step(g, dynamics)) for g in (game, plain))
+    step = jax.jit(train_step(game, dynamics))
     found = []
     for _ in range(5):
-        _, one = unit(state, batch, KEY)
         state, metrics = step(state, batch, KEY)
-        found.append(metrics["discriminator/penalty"] / one["discriminator/penalty"])
+        cost, adversarial, slope = (metrics[f"discriminator/{name}"] for name in ("cost", "adversarial", "r1"))
+        found.append((cost - adversarial) / slope)
     np.testing.assert_allclose(found, [0, 1, 2, np.nan, 4], rtol=1e-5)
     assert (int(state.step), int(state.skipped)) == (5, 1)
 
@@ -111,7 +121,7 @@ def test_a_batch_normalised_discriminator_with_a_penalty_is_an_error(penalty):
         def __call__(self, x, *, train):
             return nn.Dense(1)(nn.BatchNorm(use_running_average=not train)(nn.Dense(4)(x)))[:, 0]
 
-    game = gan(GENERATOR, Normalised(), LOSSES["wasserstein"], prior=PRIOR, penalties=(penalty,))
+    game = gan(GENERATOR, Normalised(), LOSSES["wasserstein"], prior=PRIOR, **_penalised(p=Term(penalty)))
     with pytest.raises(ValueError, match="BatchNorm, which makes an example's logit depend on the whole batch"):
         game.init(KEY, _batch())
     gan(GENERATOR, Normalised(), LOSSES["wasserstein"], prior=PRIOR).init(KEY, _batch())
@@ -120,31 +130,37 @@ def test_a_batch_normalised_discriminator_with_a_penalty_is_an_error(penalty):
 def test_penalties_run_in_float32_whatever_the_networks_dtype():
     """Under bfloat16 the penalty equals that of the float32 network, not the rounded one."""
     batch = _batch()
-    penalty = gradient_penalty(1.0)
+    terms = _penalised(gp=Term(gradient_penalty()))
     narrow, wide = (
-        gan(GENERATOR, mlp.Discriminator((6,), dtype=dtype), LOSSES["hinge"], prior=PRIOR, penalties=(penalty,))
+        gan(GENERATOR, mlp.Discriminator((6,), dtype=dtype), LOSSES["hinge"], prior=PRIOR, **terms)
         for dtype in (jnp.bfloat16, None)
     )
     state = _start(wide, batch)
     values = [_cost(game, "discriminator", state, batch)[1].metrics for game in (narrow, wide)]
-    np.testing.assert_allclose(values[0]["penalty"], values[1]["penalty"], rtol=1e-5)
-    assert values[0]["penalty"].dtype == jnp.float32
+    np.testing.assert_allclose(values[0]["gp"], values[1]["gp"], rtol=1e-5)
+    assert values[0]["gp"].dtype == jnp.float32
     assert abs(values[0]["real_logit"] / values[1]["real_logit"] - 1) > 1e-4, "the logits themselves are narrow"
 
 
 def test_the_command_line_reaches_every_option():
     config = GanConfig(penalty="r1", penalty_weight=3.0, penalty_every=4, packing=2, instance_noise=0.1, orthogonal=0.2)
     found = options(config)
-    (penalty,) = found.pop("penalties")
-    assert (penalty.weight, penalty.every) == (3.0, 4)
-    both = {"discriminator": 0.2, "generator": 0.2}
-    assert found == {"packing": 2, "instance_noise": 0.1, "orthogonal": both, "accumulate": 1}
+    terms = found.pop("terms")
+    weights = {player: {name: term[1:] for name, term in named.items()} for player, named in terms.items()}
+    assert weights == {
+        "discriminator": {"penalty": (3.0, 4), "orthogonal": (0.2, 1)},
+        "generator": {"orthogonal": (0.2, 1)},
+    }
+    assert terms["discriminator"]["penalty"].values.on_examples
+    assert found == {"sight": Sight(packing=2, instance_noise=0.1), "accumulate": 1}
+    assert options(GanConfig()) == {"terms": {"discriminator": {}, "generator": {}}, "sight": Sight(), "accumulate": 1}
 
 
 def test_orthogonal_regularisation_is_each_players_own():
     """`w sum |offdiag(K^T K)|^2` over a player's own kernels, by NumPy; a player without a weight pays nothing."""
     batch, plain = _batch(), gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR)
-    game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, orthogonal={"generator": 0.3})
+    terms = {"generator": {"orthogonal": Term(orthogonal("generator"), 0.3)}}
+    game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, terms=terms)
     state = _start(game, batch)
     added = {p: _cost(game, p, state, batch)[0] - _cost(plain, p, state, batch)[0] for p in game.players}
     kernels = [np.asarray(layer["kernel"]) for layer in state.params["generator"].values()]
@@ -157,7 +173,8 @@ def test_orthogonal_regularisation_is_each_players_own():
 def test_packs_are_joined_and_the_penalty_is_on_a_pack():
     """PacGAN: the discriminator sees [B / 2, 4]; hand-made packs of examples half a batch apart."""
     batch = _batch()
-    game = gan(GENERATOR, CRITIC, LOSSES["non_saturating"], prior=PRIOR, packing=2, penalties=(r1(2.0),))
+    how = {"sight": Sight(packing=2), **_penalised(r1=Term(r1(), 2.0))}
+    game = gan(GENERATOR, CRITIC, LOSSES["non_saturating"], prior=PRIOR, **how)
     state = _start(game, batch)
     assert state.params["discriminator"]["Dense_0"]["kernel"].shape == (4, 6)
     fake, judge = _play(state, batch)
@@ -165,8 +182,8 @@ def test_packs_are_joined_and_the_penalty_is_on_a_pack():
     real, lies = (judge(x) for x in packed)
     cost, outcome = _cost(game, "discriminator", state, batch)
     slopes = jax.vmap(jax.grad(lambda one: judge(one[None])[0]))(packed[0])
-    np.testing.assert_allclose(outcome.metrics["penalty"], (slopes**2).sum(-1).mean(), rtol=1e-5)
-    expected = (jax.nn.softplus(-real) + jax.nn.softplus(lies)).mean() + outcome.metrics["penalty"]
+    np.testing.assert_allclose(outcome.metrics["r1"], (slopes**2).sum(-1).mean() / 2, rtol=1e-5)
+    expected = (jax.nn.softplus(-real) + jax.nn.softplus(lies)).mean() + 2 * outcome.metrics["r1"]
     np.testing.assert_allclose(cost, expected, rtol=1e-5)
     np.testing.assert_allclose(_cost(game, "generator", state, batch)[0], jax.nn.softplus(-lies).mean(), rtol=1e-5)
     with pytest.raises(ValueError, match="batch of 7 cannot be packed by 2"):
@@ -202,10 +219,18 @@ def test_a_cost_of_fakes_pays_no_pass_over_real_examples():
 def test_auxiliary_terms_by_hand():
     """Cross-entropy of classes, surprise of the code, and the distance of mean features; who pays for which."""
     batch, state_of = _batch(labelled=True), lambda game: _start(game, batch)
-    terms = (auxiliary_classifier(2.0), information(2, 2, 0.5), feature_matching(3.0))
+    code = Term(information(2, 2), 0.5)
+    terms = {
+        "discriminator": {"class": Term(auxiliary_classifier("real", "fake"), 2.0), "code": code},
+        "generator": {
+            "class": Term(auxiliary_classifier("fake"), 2.0),
+            "code": code,
+            "features": Term(feature_matching(), 3.0),
+        },
+    }
     prior = code_prior(2, 2, 1)
     generator = mlp.Generator((2,), (5,), output=mlp.identity)
-    game = gan(generator, Judge(), LOSSES["hinge"], prior=prior, auxiliary=terms)
+    game = gan(generator, Judge(), LOSSES["hinge"], prior=prior, terms=terms)
     state = state_of(game)
     z = noise(prior, KEY, batch.position)
     assert ((z[:, :2] == 0) | (z[:, :2] == 1)).all() and (z[:, :2].sum(1) == 1).all()
@@ -216,38 +241,51 @@ def test_auxiliary_terms_by_hand():
         return -(jax.nn.log_softmax(logits) * target).sum(-1).mean()
 
     classes = jax.nn.one_hot(batch.y, 3)
-    code = (
+    surprise = (
         entropy(lies.heads["code"][:, :2], z[:, :2])
         + 0.5 * ((lies.heads["code"][:, 2:] - z[:, 2:4]) ** 2).sum(1).mean()
     )
     matching = ((real.features.mean(0) - lies.features.mean(0)) ** 2).sum()
-    on_fakes = 2 * entropy(lies.heads["class"], classes) + 0.5 * code
-    found = {p: _cost(game, p, state, batch)[1].metrics["auxiliary"] for p in game.players}
-    np.testing.assert_allclose(found["discriminator"], on_fakes + 2 * entropy(real.heads["class"], classes), rtol=1e-5)
-    np.testing.assert_allclose(found["generator"], on_fakes + 3 * matching, rtol=1e-5)
+    recognised = entropy(lies.heads["class"], classes)
+    expected = {
+        "discriminator": {"class": recognised + entropy(real.heads["class"], classes), "code": surprise},
+        "generator": {"class": recognised, "code": surprise, "features": matching},
+    }
+    for player, means in expected.items():
+        cost, outcome = _cost(game, player, state, batch)
+        for name, mean in means.items():
+            np.testing.assert_allclose(outcome.metrics[name], mean, rtol=1e-5)
+        added = sum(terms[player][name].weight * mean for name, mean in means.items())
+        np.testing.assert_allclose(cost, outcome.metrics["adversarial"] + added, rtol=1e-5)
+
+
+def _with(values, discriminator=None):
+    terms = {"generator": {"term": Term(values)}}
+    return gan(GENERATOR, discriminator or Judge(), LOSSES["hinge"], prior=PRIOR, terms=terms)
 
 
 def test_terms_without_what_they_need_say_so():
     with pytest.raises(ValueError, match="give it heads="):
-        _start(game := gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, auxiliary=(feature_matching(),)), _batch())
+        game = _with(feature_matching(), CRITIC)
         _cost(game, "generator", _start(game, _batch()), _batch())
-    game = gan(GENERATOR, Judge(), LOSSES["hinge"], prior=PRIOR, auxiliary=(auxiliary_classifier(),))
+    game = _with(auxiliary_classifier("fake"))
     with pytest.raises(ValueError, match="no labels"):
         _cost(game, "generator", _start(game, _batch()), _batch())
-    game = gan(GENERATOR, Judge(), LOSSES["hinge"], prior=PRIOR, auxiliary=(information(3, 2),))
+    game = _with(information(3, 2))
     with pytest.raises(ValueError, match="size 4, expected 5"):
         _cost(game, "generator", _start(game, _batch()), _batch())
-    game = gan(GENERATOR, Judge(), LOSSES["hinge"], prior=PRIOR, auxiliary=(auxiliary_classifier(head="kind"),))
+    game = _with(auxiliary_classifier("fake", head="kind"))
     with pytest.raises(ValueError, match=r"heads \['class', 'code'\], expected 'kind'"):
         _cost(game, "generator", _start(game, _batch()), _batch(labelled=True))
 
 
 def test_feature_matching_alone_is_the_published_generator():
     loss = LOSSES["non_saturating"]._replace(generator=of_fakes(jnp.zeros_like))
-    game = gan(GENERATOR, Judge(), loss, prior=PRIOR, auxiliary=(feature_matching(),))
+    terms = {"generator": {"features": Term(feature_matching())}}
+    game = gan(GENERATOR, Judge(), loss, prior=PRIOR, terms=terms)
     state, batch = _start(game, _batch()), _batch()
     cost, outcome = _cost(game, "generator", state, batch)
-    np.testing.assert_allclose(cost, outcome.metrics["auxiliary"], rtol=1e-6)
+    np.testing.assert_allclose(cost, outcome.metrics["features"], rtol=1e-6)
     assert cost > 1e-4
 
 
@@ -270,7 +308,7 @@ def test_noise_falls_on_whom_it_should():
     def seen(step=0, **options):
         """Deviation of the noise on real and on fake, from squares of the logits."""
         loss = LOSSES["wasserstein"]._replace(discriminator=lambda r, f: r, generator=lambda r, f: f)
-        game = gan(GENERATOR, Line(), loss, prior=PRIOR, **options)
+        game = gan(GENERATOR, Line(), loss, prior=PRIOR, sight=Sight(**options))
         moment = Moment(state.net_state, batch, KEY, step)
         real = game.costs["discriminator"](state.params, moment)[0]
         fake = game.costs["generator"](state.params, moment)[0]
@@ -339,7 +377,7 @@ def test_kept_fakes():
             seen.append(x)
             return nn.Dense(1)(x)[:, 0]
 
-    game = gan(GENERATOR, Seeing(), loss, prior=PRIOR, fakes_kept=20)
+    game = gan(GENERATOR, Seeing(), loss, prior=PRIOR, sight=Sight(fakes_kept=20))
     state = game.init(jax.random.key(1), batch)
     before = np.asarray(state[1]["discriminator"]["pool"])
     assert before.shape == (20, 2) and len(np.unique(before[:, 0])) == 20
@@ -358,7 +396,7 @@ def test_kept_fakes():
     seen.clear()
     game.costs["generator"](params, Moment(net_state, batch, KEY))
     np.testing.assert_allclose(seen[1], fresh, rtol=1e-5)
-    small = gan(GENERATOR, CRITIC, loss, prior=PRIOR, fakes_kept=4)
+    small = gan(GENERATOR, CRITIC, loss, prior=PRIOR, sight=Sight(fakes_kept=4))
     params, net_state = small.init(jax.random.key(1), batch)
     with pytest.raises(ValueError, match="fakes_kept is 4, expected at least the batch size, 8"):
         small.costs["discriminator"](params, Moment(net_state, batch, KEY))
@@ -366,8 +404,8 @@ def test_kept_fakes():
 
 def test_every_device_keeps_the_same_pool():
     """Two shards of one batch leave the pool of the whole batch, and see what it sees."""
-    game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, fakes_kept=20)
-    shared = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, fakes_kept=20, axis_name="devices")
+    game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, sight=Sight(fakes_kept=20))
+    shared = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, sight=Sight(fakes_kept=20), axis_name="devices")
     batch = _batch()
     params, net_state = game.init(jax.random.key(1), batch)
     cost, outcome = game.costs["discriminator"](params, Moment(net_state, batch, KEY))

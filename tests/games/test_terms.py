@@ -50,7 +50,9 @@ class Net(nn.Module):
 
 def _in_terms(prior, gamma, every):
     """The hinge GAN with lazy R1 of `gan`, in its own parametrisation."""
-    reference = gan(Net(2), Net(1), LOSSES["hinge"], prior=prior, penalties=(r1(gamma, every=every),))
+    reference = gan(
+        Net(2), Net(1), LOSSES["hinge"], prior=prior, terms={"discriminator": {"r1": Term(r1(), gamma, every)}}
+    )
     g, d = network(Net(2)), network(Net(1))
 
     def look(params, moment):
@@ -87,7 +89,9 @@ def test_a_gan_in_terms_is_the_gan():
     for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(ours["discriminator/cost"], theirs["discriminator/cost"], rtol=1e-5)
-    np.testing.assert_allclose(2 * 0.7 * ours["discriminator/r1"], theirs["discriminator/penalty"], rtol=1e-4)
+    for name in ours:
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4, err_msg=name)
+    assert set(theirs) == {*ours, "discriminator/real_logit", "discriminator/fake_logit", "generator/fake_logit"}
     assert set(ours) == {
         *(f"discriminator/{name}" for name in ("cost", "adversarial", "r1")),
         *(f"generator/{name}" for name in ("cost", "adversarial")),

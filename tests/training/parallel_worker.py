@@ -15,9 +15,10 @@ import optax
 
 from ganjax.data import load
 from ganjax.dynamics import alternating, ema
-from ganjax.games import gan, normal_prior, sampler
+from ganjax.games import Sight, Term, gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan
+from ganjax.penalties import orthogonal
 from ganjax.spectral import spectral_norm
 from ganjax.training import Averaged, Schedule, Setup, Stream, digest, load_state, parallel, train
 from ganjax.training.setup import initial_state
@@ -48,10 +49,9 @@ def main(out: str, *cluster: str) -> None:
             discriminator,
             LOSSES["non_saturating"],
             prior=prior,
-            spectral=spectral_norm(),
-            packing=2,
-            instance_noise=0.1,
-            orthogonal={"generator": 1e-4},
+            spectral={"discriminator": spectral_norm()},
+            sight=Sight(packing=2, instance_noise=0.1),
+            terms={"generator": {"orthogonal": Term(orthogonal("generator"), 1e-4)}},
             axis_name=axis,
         ),
         dynamics=alternating({"discriminator": sgd, "generator": sgd}, turns={"discriminator": 2}, axis_name=axis),

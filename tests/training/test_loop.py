@@ -49,7 +49,9 @@ def _setup(scan=True, labelled=False, dataset=None, learning_rate=1e-2):
     prior = normal_prior(5)
     adam = optax.adam(learning_rate)
     return Setup(
-        game=gan(Generator(), Discriminator(), LOSSES["hinge"], prior=prior, spectral=spectral_norm()),
+        game=gan(
+            Generator(), Discriminator(), LOSSES["hinge"], prior=prior, spectral={"discriminator": spectral_norm()}
+        ),
         dynamics=alternating({"discriminator": adam, "generator": adam}, turns={"discriminator": 2}),
         streams={"data": Stream(_dataset() if dataset is None else dataset, 4, y="class" if labelled else None)},
         averages={"ema": Averaged("generator", ema(0.9))},

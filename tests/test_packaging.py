@@ -20,8 +20,9 @@ def test_the_wheel_brings_its_data(tmp_path):
     (wheel,) = tmp_path.glob("ganjax-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert "ganjax/data/embedded/fashion_mnist.npz" in names
-    assert "ganjax/data/embedded/LICENSE.fashion_mnist" in names
+    for data in ("fashion_mnist", "fluent_emoji", "glyphs"):
+        assert {f"ganjax/data/embedded/{data}.npz", f"ganjax/data/embedded/LICENSE.{data}"} <= set(names)
+        assert any(name.endswith(f"licenses/ganjax/data/embedded/LICENSE.{data}") for name in names)
     assert "ganjax/report/page.css" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests", "experiments", "benchmarks")) for name in names)

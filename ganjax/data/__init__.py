@@ -1,7 +1,7 @@
 """Sources of real samples, and the order in which training sees them."""
 
 from ganjax.data.catalogue import KNOWN, load
-from ganjax.data.dataset import Dataset, Mixture
+from ganjax.data.dataset import Companion, Dataset, Mixture
 from ganjax.data.memory import LazyImages
 from ganjax.data.order import positions, positions_of_steps, subsample
 from ganjax.data.outline import outline, stand_in, stand_ins
@@ -9,6 +9,7 @@ from ganjax.data.points import grid, grid_centres, ring, ring_centres, swiss_rol
 
 __all__ = [
     "KNOWN",
+    "Companion",
     "Dataset",
     "LazyImages",
     "Mixture",

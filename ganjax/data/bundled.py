@@ -1,5 +1,6 @@
-"""Sets that need no download: a part of Fashion-MNIST inside the package, and scikit-learn's digits."""
+"""Sets that need no download: Fashion-MNIST in part, emoji and glyphs inside the package, and scikit-learn's digits."""
 
+import string
 from dataclasses import replace
 from importlib import resources
 
@@ -20,6 +21,17 @@ FASHION_CLASSES = (
     "Bag",
     "Ankle boot",
 )
+FLUENT_CLASSES = (
+    "Activities",
+    "Animals & Nature",
+    "Flags",
+    "Food & Drink",
+    "Objects",
+    "People & Body",
+    "Smileys & Emotion",
+    "Symbols",
+    "Travel & Places",
+)
 DIGITS_TRAIN = 1500  # of 1,797
 
 
@@ -28,10 +40,30 @@ def fashion_mnist() -> Dataset:
 
     `scripts/cut_fashion_mnist.py` says how they were chosen.
     """
-    file = resources.files("ganjax.data") / "embedded" / "fashion_mnist.npz"
-    with resources.as_file(file) as path:
-        data = load_npz(path)
-    return replace(data, name="fashion_mnist", licence="MIT", class_names=FASHION_CLASSES)
+    return replace(_embedded("fashion_mnist"), licence="MIT", class_names=FASHION_CLASSES)
+
+
+def fluent_emoji() -> Dataset:
+    """1,366 training and 228 test emoji, 64x64x3 on white, in nine categories (Microsoft's Fluent Emoji, flat).
+
+    Each has as companions `drawing`, the same emoji as a black drawing, uint8 [N, 64, 64, 1] on white, and `caption`,
+    its name as tokens. Variants by gender are on one side; `scripts/cut_fluent_emoji.py` says how.
+    """
+    return replace(_embedded("fluent_emoji"), licence="MIT", class_names=FLUENT_CLASSES)
+
+
+def glyphs() -> Dataset:
+    """A-Z, a-z and 0-9 in 278 fonts for training and 56 others for testing, 28x28x1, white on black.
+
+    The companion `font` is the class of the font, with its name. `scripts/cut_glyphs.py` says how they were chosen.
+    """
+    names = tuple(string.ascii_uppercase + string.ascii_lowercase + string.digits)
+    return replace(_embedded("glyphs"), licence="SIL Open Font License 1.1", class_names=names)
+
+
+def _embedded(name: str) -> Dataset:
+    with resources.as_file(resources.files("ganjax.data") / "embedded" / f"{name}.npz") as path:
+        return replace(load_npz(path), name=name)
 
 
 def digits() -> Dataset:

@@ -17,6 +17,8 @@ from ganjax.errors import DataError, did_you_mean, reason
 KNOWN: dict[str, Callable[[], Dataset]] = {
     "digits": bundled.digits,
     "fashion_mnist": bundled.fashion_mnist,
+    "fluent_emoji": bundled.fluent_emoji,
+    "glyphs": bundled.glyphs,
     "grid": points.grid_set,
     "ring": points.ring_set,
     "swiss_roll": points.swiss_roll_set,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ganjax.data.accompanied import FACTS, Accompanied, is_beside
 from ganjax.data.dataset import ARRAYS, Dataset, integer_labels
 from ganjax.data.memory import check_size
 from ganjax.errors import DataError, reason
@@ -18,23 +19,40 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 
 
 def load_npz(path: str | Path) -> Dataset:
-    """Read `x_train` and, where they are there, `y_train`, `x_test`, `y_test`; other arrays are left alone.
+    """Read `x_train` and, where they are there, `y_train`, `x_test`, `y_test`, and what else comes with each example.
+
+    Arrays `NAME_train` and `NAME_test` are a companion of that name: uint8 [N, H, W, C] an image, [N, T, H, W, C] a
+    clip; float32 or bool [N, E] a vector; int16 [N, T] a waveform; integers [N] a class, whose names may lie in
+    `NAME_names`; int32 [N, H, W] a map of labels; texts [N] tokens of the words of `vocabulary`, by default of those of
+    the training texts; int32 [N, L] tokens of the words of `vocabulary`. Other arrays are left alone.
 
     Args:
-        path: as `np.savez` or `np.savez_compressed` wrote it; images are uint8 [N, H, W, C], points float32
-            [N, D], labels integers [N].
+        path: as `np.savez` or `np.savez_compressed` wrote it; x is uint8 [N, H, W, C] for images, uint8
+            [N, T, H, W, C] for clips, float32 [N, D] for points, int16 [N, T] for waveforms, with `rate`, a whole
+            number of samples a second, or int32 [N, L] for tokens, with `vocabulary`; y is integers [N].
 
     Raises:
         DataError: not such a file, damaged, larger than 8 GiB uncompressed, or arrays that `Dataset` refuses.
     """
     path = Path(path)
-    found = read_arrays(path, ARRAYS, required="x_train")
+    found = read_arrays(path, (*ARRAYS, *FACTS), required="x_train", companions=True)
+    what = Accompanied(path, found)
     y_train, y_test = (integer_labels(found[y]) if y in found else None for y in ("y_train", "y_test"))
-    return Dataset(found["x_train"], y_train, found.get("x_test"), y_test, name=str(path))
+    return Dataset(
+        found["x_train"],
+        y_train,
+        found.get("x_test"),
+        y_test,
+        name=str(path),
+        companions={name: what.companion(name) for name in what.names()},
+        x_kind=what.kind_of("x_train"),
+    )
 
 
-def read_arrays(path: Path, wanted: Collection[str], *, required: str) -> dict[str, np.ndarray]:
-    """Those of the wanted arrays that an .npz file holds.
+def read_arrays(
+    path: Path, wanted: Collection[str], *, required: str, companions: bool = False
+) -> dict[str, np.ndarray]:
+    """Those of the wanted arrays that an .npz file holds; with `companions` also `NAME_train`, `_test` and `_names`.
 
     Raises:
         DataError: as `load_npz` says, or the required array is not there.
@@ -44,12 +62,13 @@ def read_arrays(path: Path, wanted: Collection[str], *, required: str) -> dict[s
     try:
         with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of headers that Python 2 wrote, or that are odd Python
-            names = {info.filename.removesuffix(".npy") for info in archive.infolist()}
+            names = {info.filename.removesuffix(".npy"): None for info in archive.infolist()}
             if required not in names:
                 found = ", ".join(sorted(names))[:200] or "nothing"
                 raise DataError(f"{path}: {required} is missing, found {found}; rename the array")
             check_size(path, sum(info.file_size for info in archive.infolist()))
-            return {name: _array(archive, name, path) for name in wanted if name in names}
+            beside = [name for name in names if companions and is_beside(name, names)]
+            return {name: _array(archive, name, path) for name in (*wanted, *beside) if name in names}
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds on damaged bytes

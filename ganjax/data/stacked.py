@@ -49,6 +49,7 @@ def stacked(base: Dataset, *, count: int = COUNT, test_count: int = TEST_COUNT, 
         x_test=x_test,
         y_test=y_test,
         name=f"stacked:{base.name}",
+        companions={},  # of single images
         channel_classes=classes,
         class_names=tuple(
             f"{names[i]} {names[j]} {names[k]}" for k in range(classes) for j in range(classes) for i in range(classes)

@@ -27,9 +27,11 @@ def npy(descr, shape, content):
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + content
 
 
-def zipped(path, member):
+def zipped(path, member, name="x_train"):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("x_train.npy", member)
+        if name != "x_train":
+            archive.writestr("x_train.npy", npy("|u1", (2, 1, 1, 1), b"12"))
+        archive.writestr(f"{name}.npy", member)
 
 
 def png(side):
@@ -49,6 +51,10 @@ def test_bombs_cost_no_memory(tmp_path):
     zipped(tmp_path / "text.npz", b"\x93NUMPY\x02\x00" + struct.pack("<I", size) + b" " * size)
     zipped(tmp_path / "objects.npz", npy("|O", (size // 8, 1), bytes(size)))
     zipped(tmp_path / "unnamed.npz", bytes(size))
+    zipped(tmp_path / "beside.npz", npy("<f4", (2, 10**12), bytes(size)), "a_train")
+    zipped(tmp_path / "captions.npz", npy("<U1000000000", (2,), bytes(size)), "caption_train")
+    zipped(tmp_path / "words.npz", npy("<U1", (size // 16,), bytes(size // 4)), "caption_train")
+    zipped(tmp_path / "objects_beside.npz", npy("|O", (size // 8,), bytes(size)), "a_train")
     for name, content in (("png", png(65_000)), ("webp", WEBP)):
         folder = tmp_path / name
         folder.mkdir()
@@ -56,7 +62,7 @@ def test_bombs_cost_no_memory(tmp_path):
     bombs = sorted(str(path) for path in tmp_path.iterdir())
     done = subprocess.run([sys.executable, "-W", "error", "-c", READ, *bombs], capture_output=True, text=True)
     *sentences, peak = done.stdout.splitlines()
-    assert len(sentences) == len(bombs) == 6, done.stderr
+    assert len(sentences) == len(bombs) == 10, done.stderr
     assert all(bomb in sentence for bomb, sentence in zip(bombs, sentences, strict=True))
     assert sum("exceeds limit of 178956970 pixels" in sentence for sentence in sentences) == 2
     assert int(peak) < 100_000, "kB"

@@ -10,7 +10,7 @@ from ganjax.errors import DataError
 
 
 def test_known_names():
-    assert list(KNOWN) == ["digits", "fashion_mnist", "grid", "ring", "swiss_roll"]
+    assert list(KNOWN) == ["digits", "fashion_mnist", "fluent_emoji", "glyphs", "grid", "ring", "swiss_roll"]
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ def test_an_unknown_name_is_one_sentence_with_a_suggestion(name, hint):
     with pytest.raises(DataError) as caught:
         load(name)
     assert str(caught.value) == (
-        f'unknown data set "{name}"{hint} Known: digits, fashion_mnist, grid, ring, swiss_roll, tfds:NAME, '
-        "stacked:NAME, "
+        f'unknown data set "{name}"{hint} Known: digits, fashion_mnist, fluent_emoji, glyphs, grid, ring, '
+        "swiss_roll, tfds:NAME, stacked:NAME, "
         "a path to an .npz file or a folder of images"
     )
     assert caught.value.exit_code == 5

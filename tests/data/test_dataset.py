@@ -6,8 +6,11 @@ import hashlib
 import numpy as np
 import pytest
 
-from ganjax.data import Dataset
+from ganjax import kinds
+from ganjax.data import Dataset, text
+from ganjax.data.dataset import Companion
 from ganjax.errors import DataError
+from ganjax.kinds import CLASS, IMAGE, TOKENS, VECTOR, WAVEFORM
 
 IMAGES = np.arange(2 * 4 * 4, dtype=np.uint8).reshape(2, 4, 4, 1)
 POINTS = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], np.float32)
@@ -143,6 +146,107 @@ def test_digest_tells_arrays_apart():
 def test_digest_ignores_memory_layout_and_name():
     strided = np.asfortranarray(IMAGES)
     assert Dataset(strided, name="a").digest == Dataset(IMAGES, name="b", licence="MIT").digest
+
+
+WAVES = np.arange(12, dtype=np.int16).reshape(2, 6)
+VECTORS = np.float32([[0, 1], [2, 3]])
+BESIDE = {
+    "photo": Companion(IMAGES + 1, IMAGES[:1], IMAGE),
+    "caption": Companion(np.int32([[2, 3, 0], [1, 0, 0]]), np.int32([[3, 0, 0]]), TOKENS),
+    "attributes": Companion(VECTORS, VECTORS[:1], VECTOR),
+    "font": Companion(LABELS, LABELS[1:], kinds.classes(["serif", "sans"])),
+}
+
+
+def accompanied(**changes):
+    return Dataset(IMAGES, LABELS, IMAGES[:1], LABELS[:1], name="bad", companions=BESIDE | changes)
+
+
+def test_what_accompanies_an_example():
+    data = accompanied()
+    assert data.y("photo", "test") is BESIDE["photo"].test and data.y("class") is data.y_train
+    assert data.y_kind("caption") is TOKENS and data.y_kind("class") is CLASS
+    assert repr(data).endswith("2 classes, with photo, caption, attributes, font)")
+    named = Dataset(IMAGES, LABELS, class_names=("cat", "dog"))
+    assert named.y_kind("class").parse("dog") == 1
+    for ask in (data.y, data.y_kind):
+        with pytest.raises(DataError, match=r"bad has no 'captions' .* expected one of \['class', .*did you mean"):
+            ask("captions")
+
+
+@pytest.mark.parametrize(
+    "name, change, sentence",
+    [
+        ("photo", {"train": IMAGES[:1]}, "photo_train has 1 rows, expected 2: one for each example of x_train"),
+        ("photo", {"test": IMAGES}, "photo_test has 2 rows, expected 1: one for each example of x_test"),
+        ("photo", {"test": None}, "photo_test is missing, though there is x_test; give both or neither"),
+        ("photo", {"train": IMAGES / 255}, "photo_train has dtype float64, expected uint8 for images"),
+        ("photo", {"train": IMAGES[..., 0]}, r"photo_train has shape \(2, 4, 4\), expected images \[N, H, W, C\]"),
+        (
+            "photo",
+            {"test": IMAGES[:1, :2]},
+            r"photo_test has rows of shape \(2, 4, 1\), expected \(4, 4, 1\) as in tra",
+        ),
+        ("photo", {"test": IMAGES[:1] % 2}, r"photo_test holds only 0 and 1, .* use photo_test \* 255"),
+        ("photo", {"train": [1]}, "photo_train is a list, expected a numpy array"),
+        ("attributes", {"train": NAN[1:]}, "attributes_train holds 2 NaN or infinite values; remove those examples"),
+        ("attributes", {"train": VECTORS.astype("f8")}, "attributes_train has dtype float64, expected float32 for vec"),
+        ("attributes", {"train": VECTORS[:, :0]}, r"attributes_train has shape \(2, 0\), expected vectors \[N, E\]"),
+        ("caption", {"train": np.int32([[0], [-1]])}, r"caption_train has the number -1, expected 0 to"),
+        ("font", {"test": np.int32([2])}, "font_test has the number 2, expected 0 to 1 for labels"),
+    ],
+)
+def test_refuses_companions(name, change, sentence):
+    with pytest.raises(DataError, match=f"^data set bad: {sentence}") as caught:
+        accompanied(**{name: BESIDE[name]._replace(**change)})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["class", "x", "y", "position", "a b", "", "_a", "ä" * 99])
+def test_refuses_names_of_companions(name):
+    with pytest.raises(DataError, match="has a name that is taken or odd"):
+        accompanied(**{name: BESIDE["photo"]})
+
+
+def test_a_companion_of_no_test_examples():
+    with pytest.raises(DataError, match="x_test is missing, though there is photo_test; give both or neither"):
+        Dataset(IMAGES, companions={"photo": BESIDE["photo"]})
+    assert Dataset(IMAGES, companions={"photo": BESIDE["photo"]._replace(test=None)}).y("photo", "test") is None
+
+
+def test_the_digest_covers_companions_and_facts():
+    plain = Dataset(IMAGES, LABELS, IMAGES[:1], LABELS[:1])
+    assert dataclasses.replace(accompanied(), companions={}).digest == plain.digest
+    words = [text.tokens(text.Vocabulary(words)) for words in (("a", "b"), ("b", "a"))]
+    variants = [
+        plain,
+        accompanied(),
+        accompanied(photo=BESIDE["photo"]._replace(train=IMAGES)),
+        accompanied(photo=BESIDE["photo"]._replace(test=IMAGES[1:])),
+        accompanied(other=BESIDE["photo"]),
+        *(accompanied(caption=BESIDE["caption"]._replace(kind=kind)) for kind in words),
+        accompanied(attributes=BESIDE["attributes"]._replace(kind=kinds.POINT)),
+        *(Dataset(WAVES, x_kind=kind) for kind in (None, kinds.waveforms(8000), kinds.waveforms(16000))),
+    ]
+    assert len({data.digest for data in variants}) == len(variants)
+    backwards = dict(reversed(BESIDE.items()))
+    assert dataclasses.replace(accompanied(), companions=backwards).digest == accompanied().digest
+
+
+def test_other_kinds_of_examples():
+    clips = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4, 1)
+    for x, name in ((clips, "clip"), (WAVES, "waveform"), (WAVES.astype(np.int32), "tokens")):
+        assert Dataset(x).kind.name == name and Dataset(x, None, x[:1]).shape == x.shape[1:]
+    assert Dataset(WAVES, x_kind=kinds.waveforms(8000)).kind.facts["rate"] == 8000
+    assert Dataset(VECTORS, x_kind=VECTOR).kind is VECTOR
+    with pytest.raises(DataError, match="x_train is constant"):
+        Dataset(0 * clips)
+    with pytest.raises(DataError, match=r"x_train has rank 4 .* expected waveforms \[N, T\]"):
+        Dataset(IMAGES, x_kind=WAVEFORM)
+    with pytest.raises(DataError, match="x_train has dtype float32, expected int16 for waveforms"):
+        Dataset(POINTS, x_kind=WAVEFORM)
+    with pytest.raises(DataError, match="x_test has dtype int32, expected int16 as in x_train"):
+        Dataset(WAVES, None, WAVES.astype(np.int32))
 
 
 @pytest.mark.parametrize("shape", [(5, 8, 8, 1), (5, 12, 8, 4), (5, 3, 16, 2)])

@@ -3,13 +3,16 @@
 import os
 import shutil
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ganjax.data import LazyImages, dataset, load, subsample
+from ganjax.data.dataset import Companion
 from ganjax.errors import DataError
+from ganjax.kinds import VECTOR
 
 X = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), np.uint8)
 
@@ -135,6 +138,9 @@ def test_a_part_in_memory(folder, monkeypatch):
     rows = sorted(subsample(6, 3))
     np.testing.assert_array_equal(part.x_train, X[rows])
     np.testing.assert_array_equal(part.y_train, [row // 3 for row in rows])
+    vectors = np.arange(6, dtype=np.float32)[:, None]
+    part = replace(data, companions={"place": Companion(vectors, None, VECTOR)}).in_memory()
+    np.testing.assert_array_equal(part.y("place"), vectors[rows])
 
 
 def test_threads_read_what_one_reads(folder):

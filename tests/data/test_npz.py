@@ -68,6 +68,123 @@ def test_refuses_arrays(tmp_path, arrays, sentence):
     assert sentence in refused(save(tmp_path / "a.npz", **arrays))
 
 
+ROWS = np.arange(3, dtype=np.float32)[:, None] / 4
+CLIPS = np.arange(3 * 2 * 4 * 5, dtype=np.uint8).reshape(3, 2, 4, 5, 1)
+WAVES = np.arange(12, dtype=np.int16).reshape(3, 4)
+CAPTIONS = np.array(["A red cat.", "a cat", "two dogs!"])
+
+
+def test_reads_what_accompanies_the_images(tmp_path):
+    beside = {"photo": IMAGES[::-1], "clip": CLIPS, "size": ROWS, "tags": ROWS > 0.3, "font": np.array([2, 0, 1])}
+    beside |= {"parts": np.zeros((3, 4, 5), np.int32), "sound": WAVES, "caption": CAPTIONS}
+    arrays = {f"{name}_train": x for name, x in beside.items()} | {f"{name}_test": x[:2] for name, x in beside.items()}
+    names = np.array(["serif", "sans", "mono"])
+    data = load(save(tmp_path / "a.npz", x_train=IMAGES, x_test=IMAGES[:2], rate=8000, font_names=names, **arrays))
+    found = {name: data.y_kind(name).name for name in data.companions}
+    kinds = ("image", "clip", "vector", "vector", "class", "map", "waveform", "tokens")
+    assert found == dict(zip(beside, kinds, strict=True))
+    for name in ("photo", "clip", "size", "parts", "sound", "font"):
+        np.testing.assert_array_equal(data.y(name), beside[name])
+        np.testing.assert_array_equal(data.y(name, "test"), beside[name][:2])
+    assert data.y("tags").dtype == np.float32 and data.y("tags")[:, 0].tolist() == [0, 0, 1]
+    assert data.y_kind("font").facts["names"] == tuple(names) and data.y("font").dtype == np.int32
+    assert data.y_kind("sound").facts["rate"] == 8000
+    words = data.y_kind("caption").facts["vocabulary"]
+    assert words.words == ("a", "cat", "dogs", "red", "two")
+    assert data.y("caption").tolist() == [[2, 5, 3], [2, 3, 0], [6, 4, 0]]
+    assert data.y_kind("caption").parse("a dog").tolist() == [2, 1, 0]
+
+
+def test_words_of_the_training_captions_or_of_the_file(tmp_path):
+    test = np.array(["blue cat of a red dog"])
+    arrays = {"x_train": IMAGES, "x_test": IMAGES[:1], "caption_train": CAPTIONS, "caption_test": test}
+    data = load(save(tmp_path / "a.npz", **arrays))
+    assert data.y("caption", "test").tolist() == [[1, 3, 1, 2, 5, 1]]
+    data = load(save(tmp_path / "a.npz", vocabulary=np.array(["blue", "cat"]), **arrays))
+    assert data.y("caption", "test").tolist() == [[2, 3, 1, 1, 1, 1]] and data.y("caption").shape == (3, 6)
+    arrays |= {"caption_train": np.int32([[2], [3], [0]]), "caption_test": np.int32([[1]])}
+    data = load(save(tmp_path / "a.npz", vocabulary=np.array(["blue", "cat"]), **arrays))
+    assert data.y_kind("caption").facts["vocabulary"].decode(data.y("caption")) == ["blue", "cat", ""]
+
+
+def test_reads_clips_waveforms_and_tokens(tmp_path):
+    assert load(save(tmp_path / "a.npz", x_train=CLIPS)).kind.name == "clip"
+    data = load(save(tmp_path / "a.npz", x_train=WAVES, x_test=WAVES[:1], rate=np.uint16(44_100)))
+    assert (data.kind.name, data.kind.facts["rate"], data.shape) == ("waveform", 44_100, (4,))
+    data = load(save(tmp_path / "a.npz", x_train=WAVES.astype(np.int32) % 4, vocabulary=np.array(["a", "b"])))
+    assert (data.kind.name, data.kind.facts["vocabulary"].size) == ("tokens", 4)
+
+
+def test_numbers_are_the_names_of_classes_without_names(tmp_path):
+    data = load(save(tmp_path / "a.npz", x_train=IMAGES, font_train=np.uint8([3, 0, 1])))
+    assert data.y_kind("font").facts["names"] == ("0", "1", "2", "3")
+
+
+def test_other_arrays_are_left_alone(tmp_path):
+    odd = {"trained": np.array([object()]), "a_training": ROWS, "train": ROWS, "_train": ROWS, "no_names": ROWS}
+    assert not load(save(tmp_path / "a.npz", x_train=IMAGES, rate=ROWS, vocabulary=ROWS, **odd)).companions
+
+
+@pytest.mark.parametrize(
+    "arrays, sentence",
+    [
+        ({"a_test": IMAGES}, "a_test is given without a_train; give both"),
+        ({"a_train": IMAGES, "x_test": IMAGES}, "a_test is missing, though there is x_test; give both or neither"),
+        ({"a_train": IMAGES, "a_test": IMAGES}, "x_test is missing, though there is a_test; give both or neither"),
+        ({"a_train": IMAGES[:2]}, "a_train has 2 rows, expected 3: one for each example of x_train"),
+        ({"a_train": IMAGES / 255}, "a_train has dtype float64, expected uint8 for images"),
+        ({"a_train": IMAGES[..., 0]}, "a_train has shape (3, 4, 5), expected images [N, H, W, C], clips"),
+        ({"a_train": np.zeros(())}, "a_train has shape (), expected images"),
+        ({"a_train": ROWS.astype(np.float64)}, "a_train has dtype float64, expected float32 for vectors [N, E]"),
+        ({"a_train": np.float32([[np.nan]] * 3)}, "a_train holds 3 NaN or infinite values"),
+        ({"a_train": np.zeros(3)}, "a_train has dtype float64, expected int32 for labels [N]"),
+        ({"a_train": np.array([0, -1, 2])}, "a_train has the number -1, expected 0 to 65,535"),
+        ({"a_train": np.array([0, 1, 2**16])}, "a_train has the number 65536, expected 0 to 65,535"),
+        ({"a_train": np.arange(3), "a_names": np.array(["b"])}, "a_train has the number 2, expected 0 to 0"),
+        ({"a_train": np.arange(3), "a_names": ROWS}, "a_names has dtype float32 and shape (3, 1), expected one text"),
+        ({"class_train": np.arange(3)}, "class_train has a name that is taken; call the labels y_train"),
+        ({"a_train": CAPTIONS[:, None]}, "a_train has dtype <U10 and shape (3, 1), expected one text each, [N] of str"),
+        ({"a_train": np.array([b"a", b"b", b"c"])}, "a_train has dtype |S1 and shape (3,), expected one text each"),
+        ({"a_train": CAPTIONS[:2]}, "a_train has 2 texts, expected 3: one for each example"),
+        ({"a_train": CAPTIONS, "vocabulary": np.array(["a"] * 65_537)}, "vocabulary has 65,537 texts, expected at"),
+        ({"a_train": np.arange(3), "a_names": np.array(["a"] * 65_537)}, "a_names has 65,537 texts, expected at most"),
+        ({"a_train": np.array(["", "!", " "])}, "a_train cannot be used (the texts hold no word)"),
+        ({"a_train": CAPTIONS, "x_test": IMAGES, "a_test": IMAGES}, "a_test has dtype uint8 and shape (3, 4, 5, 1)"),
+        ({"a_train": CAPTIONS, "vocabulary": np.array(["A"])}, "vocabulary cannot be used (the vocabulary holds 'A'"),
+        ({"a_train": CAPTIONS, "vocabulary": ROWS}, "vocabulary has dtype float32 and shape (3, 1), expected one text"),
+        ({"a_train": np.int32([[1]] * 3)}, "a_train is int32 [N, L], which are tokens, but there is no"),
+        ({"a_train": np.int32([[9]] * 3), "vocabulary": np.array(["a"])}, "a_train has the token 9, expected 0 to 2"),
+        ({"a_train": WAVES}, "a_train is int16 [N, T], which are waveforms, but there is no"),
+        ({"x_train": WAVES, "rate": 0}, "rate is 0, expected one whole number of samples a second, 1 to 10,000,000"),
+        ({"x_train": WAVES, "rate": 8000.0}, "rate is float64 of shape (), expected one whole number"),
+        ({"x_train": WAVES, "rate": np.array([8000])}, "rate is int64 of shape (1,), expected one whole number"),
+        ({"x_train": np.zeros((2, 3, 8, 6, 5), np.uint8)}, "move them with x.transpose(0, 2, 3, 4, 1)"),
+        ({"a_train": np.array([{}] * 3)}, "a_train holds pickled Python objects, which are never loaded"),
+    ],
+)  # fmt: skip
+def test_refuses_what_accompanies_the_images(tmp_path, arrays, sentence):
+    assert sentence in refused(save(tmp_path / "a.npz", **{"x_train": IMAGES, **arrays}))
+
+
+@pytest.mark.parametrize("name", ["a_train", "a_test", "a_names", "vocabulary"])
+def test_texts_that_are_no_characters_are_refused(tmp_path, name):
+    """NumPy keeps a text as numbers of 32 bits, whatever they are."""
+    bad = np.uint32([2**31 - 1] * 3).view("<U1")
+    arrays = {"a_train": CAPTIONS, "a_test": CAPTIONS, "x_test": IMAGES}
+    if name == "a_names":
+        arrays |= {"a_train": np.arange(3), "a_test": np.arange(3)}
+    sentence = refused(save(tmp_path / "a.npz", x_train=IMAGES, **(arrays | {name: bad})))
+    assert f"{name} holds numbers that are no characters; write the file again" in sentence
+
+
+def test_one_long_caption_does_not_make_many_rows_long(tmp_path):
+    """A file of a few hundred kilobytes would take 12 GB as tokens."""
+    x, captions = np.arange(30_000, dtype=np.uint8).reshape(-1, 1, 1, 1), np.full(30_000, "a")
+    arrays = {"x_train": x, "caption_train": captions, "x_test": x[:1], "caption_test": np.array(["a " * 100_000])}
+    sentence = refused(save(tmp_path / "a.npz", np.savez_compressed, **arrays))
+    assert "takes 12,000,400,000 bytes uncompressed, more than the limit" in sentence
+
+
 class Canary:
     """Makes a file when it is unpickled."""
 
@@ -119,16 +236,18 @@ def header(shape):
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
 
 
+@pytest.mark.parametrize("name", ["x_train", "a_train", "rate"])
 @pytest.mark.parametrize("shape", [(10**6, 10**3, 10**3, 3), (2, 3, 1, 1), (2, 1, 1, 1), (-1, -4, 1, 1)])
-def test_refuses_a_header_that_disagrees_with_the_directory(tmp_path, shape):
+def test_refuses_a_header_that_disagrees_with_the_directory(tmp_path, shape, name):
     path = tmp_path / "a.npz"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("x_train.npy", header(shape) + b"1234")
+    save(path, **({} if name == "x_train" else {"x_train": IMAGES}))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(f"{name}.npy", header(shape) + b"1234")
     tracemalloc.start()
     sentence = refused(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert f"x_train declares shape {shape} of uint8" in sentence and "but holds 4;" in sentence
+    assert f"{name} declares shape {shape} of uint8" in sentence and "but holds 4;" in sentence
     assert peak < 2**22
 
 

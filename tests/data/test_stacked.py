@@ -5,14 +5,18 @@ import numpy as np
 import pytest
 
 from ganjax.data import Dataset, load
+from ganjax.data.dataset import Companion
 from ganjax.data.stacked import stacked
 from ganjax.errors import DataError
 from ganjax.evaluation import classifier
 from ganjax.evaluation.extractor import Extractor, Features
+from ganjax.kinds import IMAGE
 
 # The image of class k is filled with 10 k.
 IMAGES = np.repeat(np.arange(3, dtype=np.uint8) * 10, 4).reshape(3, 2, 2, 1)
-BASE = Dataset(IMAGES, np.arange(3, dtype=np.int32), IMAGES, np.arange(3, dtype=np.int32), name="grey")
+BESIDE = {"photo": Companion(IMAGES, IMAGES, IMAGE)}  # of single images: stacks have none
+THREE = np.arange(3, dtype=np.int32)
+BASE = Dataset(IMAGES, THREE, IMAGES, THREE, name="grey", companions=BESIDE)
 
 
 def test_a_label_is_the_number_that_the_channels_spell():
@@ -22,7 +26,7 @@ def test_a_label_is_the_number_that_the_channels_spell():
     assert data.shape == (2, 2, 3) and data.classes == 27 and len(data.x_test) == len(data.y_test) == 60
     assert len(np.unique(data.y_train)) == 27, "all modes are there"
     assert data.class_names[1 + 3 * 2 + 9 * 0] == "1 2 0"
-    assert data.name == "stacked:grey" and not np.array_equal(data.x_train[:60], data.x_test)
+    assert data.name == "stacked:grey" and not data.companions and not np.array_equal(data.x_train[:60], data.x_test)
     again, other = stacked(BASE, count=500, test_count=60), stacked(BASE, count=500, test_count=60, seed=1)
     assert again.digest == data.digest != other.digest
 

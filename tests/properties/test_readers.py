@@ -53,7 +53,15 @@ def npz(save, **arrays):
 
 
 X = np.arange(48, dtype=np.uint8).reshape(3, 4, 4, 1)
-ARCHIVES = [npz(np.savez, x_train=X, y_train=np.arange(3)), npz(np.savez_compressed, x_train=X, x_test=X)]
+BESIDE = {"photo_train": X, "size_train": np.ones((3, 2), np.float32), "font_train": np.arange(3)}
+BESIDE |= {"caption_train": np.array(["a cat", "dog", ""]), "font_names": np.array(["a", "b", "c"])}
+SOUND = {"x_train": np.arange(12, dtype=np.int16).reshape(3, 4), "rate": np.array(8000)}
+ARCHIVES = [
+    npz(np.savez, x_train=X, y_train=np.arange(3)),
+    npz(np.savez_compressed, x_train=X, x_test=X),
+    npz(np.savez, x_train=X, **BESIDE),
+    npz(np.savez, **SOUND, caption_train=np.ones((3, 2), np.int32), vocabulary=np.array(["a", "b"])),
+]
 
 
 @given(damaged(ARCHIVES))
@@ -76,7 +84,14 @@ HEADERS = st.one_of(
 )
 
 
-@given(HEADERS, st.binary(max_size=40), st.sampled_from(["x_train", "y_train"]), st.sampled_from([1, 2, 3]))
+NAMES = st.sampled_from(["x_train", "y_train", "a_train", "a_test", "a_names", "vocabulary", "rate"])
+
+
+@given(HEADERS, st.binary(max_size=40), NAMES, st.sampled_from([1, 2, 3]))
+@example("{'descr': '<U1', 'fortran_order': False, 'shape': (3,), }", b"\xff" * 12, "a_train", 1)
+@example("{'descr': '<U1', 'fortran_order': False, 'shape': (3,), }", b"\0\xd8\0\0" * 3, "a_train", 1)
+@example("{'descr': '<U0', 'fortran_order': False, 'shape': (3,), }", b"", "a_train", 1)
+@example("{'descr': '|V0', 'fortran_order': False, 'shape': (3, 4611686018427387904), }", b"", "a_train", 1)
 @example("{'descr': '|u1', 'fortran_order': False, 'shape': (2L, 1, 1, 1), }", b"12", "x_train", 1)  # of Python 2
 @example("{'descr': '|u1', 'fortran_order': False, 'shape': (1if 1else 2, 1), }", b"12", "x_train", 1)
 @example("(" * 9000, b"", "x_train", 1)
@@ -86,7 +101,11 @@ def test_any_header_of_an_npz(tmp_path, header, content, name, version):
     start = b"\x93NUMPY" + bytes([version, 0]) + len(text).to_bytes(2 if version == 1 else 4, "little")
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         if name != "x_train":
-            archive.writestr("x_train.npy", npz(np.save, arr=X))
+            archive.writestr("x_train.npy", npz(np.save, arr=SOUND["x_train"] if name == "rate" else X))
+        if name in ("a_test", "a_names"):
+            archive.writestr("a_train.npy", npz(np.save, arr=np.arange(3)))
+        if name == "vocabulary":
+            archive.writestr("a_train.npy", npz(np.save, arr=BESIDE["caption_train"]))
         archive.writestr(f"{name}.npy", start + text + content)
     read(tmp_path / "a.npz")
 

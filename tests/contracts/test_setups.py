@@ -16,6 +16,7 @@ from ganjax import launch
 from ganjax.core import Moment
 from ganjax.data import Dataset
 from ganjax.dynamics import View
+from ganjax.report.images import load_image
 from ganjax.training import fit, load_state
 from ganjax.training.flops import flops
 from ganjax.training.setup import arrays, collate, initial_state, order
@@ -105,6 +106,59 @@ def test_every_command_works_or_says_why_not(name, runs, tmp_path):
             assert not (tmp_path / "x").exists() and not (tmp_path / "x.png").exists()
     code, said, err = command(name, "report", "--workdir", workdir)
     assert code == 0 and all(Path(line).stat().st_size > 100 for line in said.splitlines()), err
+
+
+def _of_kind(kind):
+    """Forty training and twenty test examples, and what belongs to them."""
+    rng, more = np.random.default_rng(0), {}
+    make = {
+        "clips": lambda n: rng.integers(0, 256, (n, 5, 4, 4, 1), dtype=np.uint8),
+        "points in 3-D": lambda n: rng.normal(size=(n, 3)).astype(np.float32),
+        "waveforms": lambda n: rng.integers(-9000, 9000, (n, 40)).astype(np.int16),
+        "tokens": lambda n: rng.integers(0, 3, (n, 6)).astype(np.int32),
+    }[kind]
+    if kind == "waveforms":
+        more["rate"] = np.int32(8000)
+    if kind == "tokens":
+        more["vocabulary"] = np.array(["one", "two", "three"])
+    return {"x_train": make(40), "x_test": make(20), **more}
+
+
+@pytest.mark.parametrize("kind", ["clips", "points in 3-D", "waveforms", "tokens"])
+def test_every_kind_of_data_goes_every_way(kind, tmp_path):
+    np.savez(tmp_path / "data.npz", **_of_kind(kind))
+    data, workdir = ["--data", tmp_path / "data.npz"], tmp_path / "run"
+    whole = command("stray", "train", "--workdir", workdir, "--quiet", *data)
+    assert whole[0] == 0, whole[2]
+    for steps in (3, 6):
+        code, out, err = command("stray", "train", "--workdir", tmp_path / "part", "--quiet", *data, "--steps", steps)
+        assert code == 0, err
+    assert digests(out) == digests(whole[1])
+    for words in (
+        ["sample", "--out", tmp_path / "x.png", "--count", 5],
+        ["export", "--out", tmp_path / "out"],
+        ["report"],
+    ):
+        code, _, err = command("stray", *words, "--workdir", workdir)
+        assert code == 0, err
+    assert load_image(tmp_path / "x.png").shape[0] > 50
+    code, out, err = command("stray", "evaluate", "--workdir", workdir, "--count", 20, "--quiet")
+    assert code == 0 and "sliced_wasserstein" in out, err
+
+
+def test_what_is_given_stands_above_what_is_made_of_it(runs, data, tmp_path):
+    """Held-out images by default, those of a file, or a sentence."""
+    workdir, _ = runs("cyclegan")
+    out = tmp_path / "x.png"
+    given = ["sample", "--workdir", workdir, "--count", 4, "--out", out]
+    assert command("cyclegan", *given)[0] == 0
+    default = load_image(out)
+    code, _, err = command("cyclegan", *given, "--given", data[3])
+    assert code == 0 and load_image(out).shape == default.shape and (load_image(out) != default).any(), err
+    code, _, err = command("cyclegan", *given, "--given", "digits")
+    assert code == 2 and "--given digits has images of (8, 8, 1), expected one set of (4, 4, 1)" in err
+    code, _, err = command("vae_gan", "sample", "--workdir", runs("vae_gan")[0], "--out", out, "--given", "3")
+    assert code == 2 and "is asked for nothing" in err
 
 
 def test_terms_are_logged_by_name_and_unweighted(runs):

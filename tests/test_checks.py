@@ -36,6 +36,7 @@ from ganjax.dynamics import (
     tail_average,
     unrolled,
 )
+from ganjax.errors import ConfigError
 from ganjax.games import (
     Sight,
     Term,
@@ -180,8 +181,10 @@ def test_a_schedule_is_checked_before_anything_is_written(name, tmp_path):
     setup = Setup(bilinear(), PLAY, {"data": Stream(Dataset(np.eye(4, dtype=np.float32)), 2)})
     with pytest.raises(ValueError, match=f"Schedule: {name} is -1, expected at least"):
         train(setup, tmp_path / "run", seed=0, schedule=Schedule(4)._replace(**{name: -1}), progress=False)
-    with pytest.raises(ValueError, match="Setup: batch_size is 0, expected at least 1"):
-        train(setup._replace(batch_size=0), tmp_path / "run", seed=0, schedule=Schedule(4), progress=False)
+    for size, sentence in ((0, "no stream of .'data'. has a batch size"), (-1, "batch_size of data is -1, expected")):
+        with pytest.raises((ValueError, ConfigError), match=sentence):
+            streams = {"data": setup.streams["data"]._replace(batch_size=size)}
+            train(setup._replace(streams=streams), tmp_path / "run", seed=0, schedule=Schedule(4), progress=False)
     assert not (tmp_path / "run").exists()
 
 

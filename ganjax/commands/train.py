@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ganjax.commands.base import Experiment, describe, fail, find_devices, prepare_jax, setups_of
 from ganjax.config import TrainConfig, as_record
-from ganjax.errors import ConfigError
+from ganjax.errors import ConfigError, GanjaxError, reason
 from ganjax.files import write_atomically
 from ganjax.interruption import Interruption
 from ganjax.rundir import check_free, claimed, latest_step
@@ -59,7 +59,7 @@ class Train:
         config: TrainConfig = self.config  # type: ignore[attr-defined]
         check_free(self.workdir)
         prepare_jax(start=self.coordinator is None)
-        from ganjax.training import check, parallel
+        from ganjax.training import parallel
 
         if self.coordinator is not None:
             parallel.join(self.coordinator, self.process_count, self.process_id)
@@ -67,7 +67,7 @@ class Train:
         stages, load = setups_of(experiment, config)
         stages = {name: of_stages(self.workdir, setup, list(stages)) for name, setup in stages.items()}
         for setup in stages.values():
-            check(setup)
+            checked(setup)
         check_stages(self.workdir, stages, config)
         for sentence in [one for setup in stages.values() for one in repeated(setup)]:
             tqdm.write(f"warning: {sentence}", file=sys.stderr)
@@ -116,6 +116,18 @@ class Train:
             for path in gallery.reports(setup, state, seed, workdir):
                 print(path)
             print(f"step {int(state.step)}{said} digest {digest(state)}")
+
+
+def checked(setup: "Setup") -> None:
+    """Raise a `GanjaxError` about a setup that cannot be trained, before anything is written."""
+    from ganjax.training import check
+
+    try:
+        check(setup)
+    except GanjaxError:
+        raise
+    except (ValueError, TypeError) as error:  # of a game or a name in the experiment's own code
+        raise ConfigError(f"what the experiment builds cannot be trained: {reason(error)}") from error
 
 
 def of_stages(workdir: Path, setup: "Setup", names: list[str]) -> "Setup":
@@ -202,14 +214,13 @@ class Profile:
             check_free(workdir)
             prepare_jax()
             from ganjax import gallery, profile
-            from ganjax.training import check
 
             if (latest_step(workdir) or 0) >= config.steps:
                 raise ConfigError(f"{workdir} is finished, there is nothing to measure; choose another --workdir")
             began = time.perf_counter()
             stages, load = setups_of(experiment, config)
             name, setup = next(iter(stages.items()))
-            check(setup)
+            checked(setup)
             loaded = time.perf_counter() - began
             seed, schedule = seed_of(config.seed, name), schedule_of(config, setup)
             judge = judge_of(setup, seed, schedule, progress=False)

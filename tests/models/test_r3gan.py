@@ -255,7 +255,7 @@ def test_what_the_recipe_remembers(recipe, options, entries):
     """Schedules of penalties need no memory, that of the augmentation counts the images it has seen."""
     data = load("digits")
     config = recipe.Config(data="digits", width=16, blocks=1, latent=4, batch_size=4, **options)
-    setup = recipe.build(config, data, None)
+    setup = recipe.build(config, lambda name: data, None)
     batch = Batch(jnp.zeros((4, 8, 8, 1)), jnp.zeros(4, jnp.int32), jnp.arange(4))
 
     def begin():

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from ganjax.commands.base import Experiment, describe, fail, find_devices, prepare_jax, setups_of
-from ganjax.config import TrainConfig, as_record
+from ganjax.config import as_record
 from ganjax.errors import ConfigError, GanjaxError, reason
 from ganjax.files import write_atomically
 from ganjax.interruption import Interruption
+from ganjax.options import Schedule, TrainConfig
 from ganjax.rundir import check_free, claimed, latest_step
 
 if TYPE_CHECKING:
-    from ganjax.training import Schedule, Setup
+    from ganjax.training import Setup
     from ganjax.training.judging import Judge
 
 
@@ -172,16 +173,14 @@ def seed_of(seed: int, stage: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {stage}".encode()).digest()[:4])
 
 
-def schedule_of(config: TrainConfig, setup: "Setup") -> "Schedule":
+def schedule_of(config: TrainConfig, setup: "Setup") -> Schedule:
     """How long, and what how often."""
-    from ganjax.training import Schedule
-
-    told = {name: getattr(config, name) for name in Schedule._fields}
+    told = {field.name: getattr(config, field.name) for field in dataclasses.fields(Schedule)}
     return Schedule(**told | {"steps": setup.steps or config.steps})
 
 
 def judge_of(
-    setup: "Setup", seed: int, schedule: "Schedule", *, progress: bool, finished: bool = False
+    setup: "Setup", seed: int, schedule: Schedule, *, progress: bool, finished: bool = False
 ) -> "Judge | None":
     """What the run is judged by, if it is to be; a finished run needs it only if its newest checkpoint is damaged."""
     from ganjax.training import parallel

@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ganjax.checks import check_range
 from ganjax.core import GameState, Metrics
 from ganjax.errors import DivergedError, OutOfMemoryError, PeerError, reason
+from ganjax.options import Schedule
 from ganjax.training import feed, parallel
 from ganjax.training.checkpoint import Checkpoints
 from ganjax.training.chunk import compile_chunk, first_not_finite, per_step
@@ -32,19 +33,6 @@ STATUS = re.compile("RESOURCE_EXHAUSTED|UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CAN
 Observe = Callable[[int, GameState, Writers], None]
 Timed = Callable[[str, Callable], Callable]  # (part of the loop, function) -> the function, its time measured
 MAX_SKIPPED = 5  # consecutive steps without a finite result before the run is stopped
-
-
-class Schedule(NamedTuple):
-    """How long, and what how often, all in steps; and how examples reach the devices."""
-
-    steps: int
-    log_every: int = 10
-    sample_every: int = 500
-    checkpoint_every: int = 500
-    judge_every: int = 0  # 0 judges never
-    chunk: int = 50  # steps per compiled call
-    resident_megabytes: int = feed.RESIDENT_MEGABYTES  # data sets up to this size lie on every device
-    workers: int = 2  # threads that gather examples of larger ones
 
 
 class Result(NamedTuple):
@@ -107,9 +95,9 @@ def train(
 
 def _check_schedule(schedule: Schedule) -> None:
     """Raise `ValueError` about a number of the schedule that no loop can follow."""
-    least = dict.fromkeys(schedule._fields, 1) | {"steps": 0, "judge_every": 0, "resident_megabytes": 0}
-    for name, value in schedule._asdict().items():
-        check_range("Schedule", least[name], whole=True, **{name: value})
+    may_be_zero = ("steps", "judge_every", "resident_megabytes")
+    for name in (field.name for field in fields(Schedule)):
+        check_range("Schedule", 0 if name in may_be_zero else 1, whole=True, **{name: getattr(schedule, name)})
 
 
 def _train(
@@ -141,7 +129,7 @@ def _train(
 
     resident = feed.is_resident(setup, schedule.resident_megabytes)
     if not resident:
-        schedule = schedule._replace(chunk=feed.fitting(setup, schedule.chunk))
+        schedule = replace(schedule, chunk=feed.fitting(setup, schedule.chunk))
     move = unguarded_step(setup.game, setup.dynamics, setup.averages)
     look_up = partial(collate, setup, axis_name=parallel.axis_name())
     run = timed("step", compile_chunk(move, look_up, scan=setup.scan, length=schedule.chunk))

@@ -16,7 +16,6 @@ from jax.lax import stop_gradient
 from jax.nn import softplus
 
 from ganjax import launch
-from ganjax.config import TrainConfig
 from ganjax.core import (
     Draw,
     Game,
@@ -31,6 +30,7 @@ from ganjax.dynamics import alternating, ema, simultaneous
 from ganjax.dynamics.field import average_over
 from ganjax.games import Term, of_terms, replay
 from ganjax.games.network import network, owned
+from ganjax.options import TrainConfig
 from ganjax.training import Averaged, From, Setup, Stream
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import chex
 import jax
@@ -226,7 +227,7 @@ def test_alarms_after_the_checkpoint_are_dropped(tmp_path):
     train(_setup(), tmp_path, seed=0, schedule=schedule, progress=False)
     lines = [json.dumps({"step": step, "alarm": "modes lost"}) + "\n" for step in (3, 6)]
     (tmp_path / "alarms.jsonl").write_text("".join(lines))
-    train(_setup(), tmp_path, seed=0, schedule=schedule._replace(steps=5), progress=False)
+    train(_setup(), tmp_path, seed=0, schedule=replace(schedule, steps=5), progress=False)
     assert (tmp_path / "alarms.jsonl").read_text() == lines[0]
 
 

@@ -83,7 +83,7 @@ SHARED_AXIS = [
 
 
 def call(module, variables, x, y=None, *, train=True):
-    """What the module returns, and its statistics; every example has a mask of its own."""
+    """What the module returns, and its new statistics; masks of dropout are drawn from one key."""
     output, new = module.apply(
         variables, x, y, **mode(module, train), mutable=["batch_stats"], rngs={SHARED: jax.random.key(5)}
     )
@@ -135,7 +135,9 @@ def test_every_family_is_in_the_table():
         module
         for _, name, _ in pkgutil.iter_modules(models.__path__)
         for module in vars(importlib.import_module(f"ganjax.models.{name}")).values()
-        if isinstance(module, type) and issubclass(module, nn.Module) and module.__name__.endswith("ator")
+        if isinstance(module, type)
+        and issubclass(module, nn.Module)
+        and module.__name__.endswith(("Generator", "Discriminator"))
     }
     assert found == {type(m.module) for m in MODELS.values()} - {ConcatenatedLatent, ConcatenatedImage}
 

@@ -148,16 +148,14 @@ def measure(
         FLOPs and FLOP/s of a step, "rates", "utilisation" (of the best rate of each dtype), "memory".
     """
     clock = Clock(trace)
-    observed = None if observe is None else clock("sampling", observe)
-    judged = None if judge is None else clock("judge", judge)
     with clock.running():
         train(
             setup,
             workdir,
             seed=seed,
             schedule=schedule,
-            observe=observed,
-            judge=judged,
+            observe=observe,
+            judge=judge,
             progress=False,
             timed=clock,
         )

@@ -16,7 +16,7 @@ import optax
 import pytest
 
 from ganjax import recipe
-from ganjax.config import ConvolutionalConfig, ImageConfig
+from ganjax.config import IN_TURN, ConvolutionalConfig, ImageConfig
 from ganjax.core import Batch, Moment, Owned
 from ganjax.data import Dataset, load
 from ganjax.errors import ConfigError
@@ -95,6 +95,12 @@ def test_every_choice_takes_a_step(build, changes):
     labels = jnp.arange(8) % 10 if draws.given else None
     x = jax.jit(lambda *told: draws(*told))(new.weights, Keys.of(0).samples, jnp.arange(8), labels)
     assert x.shape == (8, 8, 8, 1) and jnp.isfinite(x).all()
+
+
+@pytest.mark.parametrize("name", get_args(get_type_hints(ImageConfig)["dynamics"]))
+def test_the_options_know_in_which_dynamics_players_take_turns(name):
+    """Options cannot ask the dynamics, which they do not import."""
+    assert recipe.dynamics(replace(SMALL, dynamics=name), None).one_at_a_time == (name in IN_TURN)
 
 
 @pytest.mark.parametrize("name", LATER)

@@ -243,6 +243,8 @@ def test_telemetry_joins_the_records_of_the_samples(tmp_path):
     for step in (4, 8, 12):
         assert records[step]["generator/gradient"] > 0 and "discriminator/gradient" in records[step]
     assert records[4]["bias"] != records[8]["bias"] and all("discriminator/cost" in r for r in records.values())
+    train(setup, tmp_path, seed=0, schedule=schedule._replace(steps=13), progress=False)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == len(records), "not where a run happens to end"
 
 
 def test_tensorboard_reads_the_metrics(tmp_path):

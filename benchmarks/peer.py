@@ -20,10 +20,9 @@ from typing import NamedTuple
 import numpy as np
 import peer_networks
 import torch
-from contender import Child, Settings
 from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
-from workloads import DECAY, LEARNING_RATE, SAMPLES, WEIGHT, Workload
+from workloads import DECAY, LEARNING_RATE, SAMPLES, WEIGHT, Child, Settings, Workload
 
 # The discriminator's cost from logits of real and fake examples, and the generator's.
 LOSSES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {

@@ -20,7 +20,7 @@ from ganjax.errors import ConfigError, DataError, reason
 from ganjax.evaluation.classifier import stacked_classifier, trained_classifier
 from ganjax.evaluation.extractor import Extractor, classes, pixels
 from ganjax.evaluation.held_out import split_of
-from ganjax.evaluation.measures import METRICS, Examples, Scene, names_of
+from ganjax.evaluation.measures import METRICS, Comparison, Examples, names_of
 from ganjax.evaluation.pretrained import efficientnet_lite0, fid_inception
 from ganjax.evaluation.receipt import LABELS, Receipt, Score
 from ganjax.rundir import config_digest
@@ -74,22 +74,22 @@ def evaluate(
     given = asked_of(setup, draws, real, count).values
     labels = given if is_conditional(setup, draws) else None
     x = draw(setup, state, Keys.of(seed).samples, count, given, **how)
-    found = score(Scene(Examples(x, extractor), *real, dataset, extractor, labels), chosen)
+    found = score(Comparison(Examples(x, extractor), *real, dataset, extractor, labels), chosen)
     if not found:
         raise DataError(f"none of the metrics {', '.join(chosen)} can be computed of these samples")
     return found
 
 
-def score(scene: Scene, chosen: Sequence[str]) -> dict[str, Score]:
+def score(sets: Comparison, chosen: Sequence[str]) -> dict[str, Score]:
     """The scores of the metrics of these names, in their order; of one that cannot be computed, a warning."""
     ordered = sorted(chosen, key=lambda metric: METRICS[metric].sees == "moments")  # of features that are held by then
-    found = {metric: _score(metric, scene) for metric in ordered}
+    found = {metric: _score(metric, sets) for metric in ordered}
     return {name: one for metric in chosen for name, one in found[metric].items()}
 
 
-def _score(metric: str, scene: Scene) -> dict[str, Score]:
+def _score(metric: str, sets: Comparison) -> dict[str, Score]:
     try:
-        return METRICS[metric].score(scene)
+        return METRICS[metric].score(sets)
     except ValueError as error:
         logging.getLogger(__name__).warning("the metric %s is left out: %s", metric, reason(error))
         return {}

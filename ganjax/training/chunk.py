@@ -37,7 +37,7 @@ def _dispatched(step: Step, collate: Collate) -> Callable:
     def one(state: GameState, data: Mapping, rows: Mapping, key: Key, i: Array) -> tuple[GameState, Metrics]:
         return step(state, batch_of(collate, data, rows, i, key, state), key)
 
-    compiled = parallel.compile_chunk(one)
+    compiled = parallel.compiled(one)
 
     def dispatch(state, data, rows, key, count):
         metrics = []
@@ -92,7 +92,7 @@ def _scanned(move: Step, collate: Collate, length: int) -> Callable:
         new, metrics, flags, *_ = jax.lax.while_loop(left, attempt, start)
         return (new, new.skipped > state.skipped), metrics | {"finite": flags}
 
-    compiled, wary = parallel.compile_chunk(scanned), None
+    compiled, wary = parallel.compiled(scanned), None
 
     def run(state, data, rows, key, count):
         nonlocal wary
@@ -135,6 +135,6 @@ def first_not_finite(
         new, _ = move(state, batch_of(collate, data, rows, i, key, state), key)
         return new, {path: jnp.isfinite(leaf).all() for path, leaf in by_path(new).items()}
 
-    _, finite = parallel.compile_chunk(probe)(state, data, rows, key, 0)
+    _, finite = parallel.compiled(probe)(state, data, rows, key, 0)
     finite = parallel.fetch(finite)
     return next((path for path in by_path(state) if not finite[path]), None)

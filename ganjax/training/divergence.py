@@ -93,7 +93,7 @@ def terms_not_finite(
 
         return state, jax.tree.map(lambda flags: flags.all(), jax.lax.map(finite, turns))
 
-    _, finite = parallel.compile_chunk(probe)(parallel.replicate(state), chunk.data, chunk.rows, key, 0)
+    _, finite = parallel.compiled(probe)(parallel.replicate(state), chunk.data, chunk.rows, key, 0)
     found = {name: all_of for name, all_of in parallel.fetch(finite).items() if not all(all_of.values())}
     return [f"the {'gradient' if one['value'] else 'value'} of {name}" for name, one in found.items()]
 

@@ -24,7 +24,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ganjax import launch
-from ganjax.config import ImageConfig, Loss, require
+from ganjax.config import require
+from ganjax.options import ImageConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,30 +38,11 @@ if TYPE_CHECKING:
 class Config(ImageConfig):
     """The networks, the game and how it is played."""
 
-    steps: int = 125_000
-    """Train until this step; a larger number continues a finished run."""
-    data: str = "tfds:cifar10"
-    """fashion_mnist, digits, tfds:NAME, a path to an .npz file or a folder of images."""
-    conditional: bool = True
-    """Give both networks the class labels of the data."""
-    latent: int = 128
-    """Size of z ~ N(0, I); with --hierarchical a multiple of 4 at 32 pixels, of 5 at 64, of 6 at 128."""
-    loss: Loss = "hinge"
-    """What the two players minimise; f_NAME is the variational game of an f-divergence."""
-    spectral_norm: Literal["none", "discriminator", "both"] = "both"
-    """Whose kernels are divided by their spectral norm."""
-    batch_size: int = 50
-    """Examples that one turn of a player sees, over all devices."""
-    discriminator_turns: int = 4
-    """Discriminator steps per generator step."""
-    beta1: float = 0.0
-    """Adam's momentum."""
-    ema_decay: float = 0.9999
-    """Of the averaged generator, BatchNorm statistics included, that draws the samples."""
     width: int = 64
     """Channels, of which the layers at 32 pixels have 4 times as many (96 in StudioGAN and on ImageNet)."""
     hierarchical: bool = False
-    """One embedding of the class for all BatchNorms, joined with the block's part of z; else tables in each."""
+    """One embedding of the class for all BatchNorms, joined with the block's part of z (so --latent is a multiple of 4
+    at 32 pixels, of 5 at 64, of 6 at 128); else tables in each."""
     embedding: int = 128
     """Length of that embedding."""
     attention: int = 0
@@ -75,6 +57,20 @@ class Config(ImageConfig):
         require(self, "attention", self.attention >= 0, "at least 0")
         used = self.hierarchical or self.embedding == Config.embedding
         require(self, "embedding", used, f"{Config.embedding} without --hierarchical, which alone embeds classes")
+
+
+CONFIG = Config(
+    steps=125_000,  # 500 epochs of 50,000 images, in which the discriminator sees 4 batches of 50 a step
+    data="tfds:cifar10",
+    conditional=True,  # the claim is about classes
+    latent=128,  # undivided; 80 in StudioGAN, a part for each block
+    loss="hinge",
+    spectral_norm="both",
+    batch_size=50,  # 2,048 on ImageNet
+    discriminator_turns=4,  # 5 in StudioGAN
+    beta1=0.0,  # no momentum
+    ema_decay=0.9999,  # the paper's
+)
 
 
 def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
@@ -123,7 +119,7 @@ SMOKE = {
     "checkpoint_every": 4,
     "chunk": 4,
 }
-EXPERIMENT = launch.Experiment("biggan", __doc__, Config(), SMOKE, build=build)
+EXPERIMENT = launch.Experiment("biggan", __doc__, CONFIG, SMOKE, build=build)
 
 if __name__ == "__main__":
     launch.main(EXPERIMENT)

@@ -17,11 +17,10 @@ right on 98.7 % of held-out images; 10 of 10 digits, mode KL .001 (floor .002), 
 features 8.5 (floor 0.4). With features summed over positions in the projection it was 35 %.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ganjax import launch
-from ganjax.config import ConvolutionalConfig
+from ganjax.options import ConvolutionalConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,26 +28,17 @@ if TYPE_CHECKING:
     from ganjax.data import Dataset
     from ganjax.training import Setup
 
-
-@dataclass(frozen=True, kw_only=True)
-class Config(ConvolutionalConfig):
-    """The networks, the game and how it is played."""
-
-    steps: int = 9000
-    """Train until this step; a larger number continues a finished run."""
-    data: str = "tfds:mnist"
-    """fashion_mnist, digits, tfds:NAME, a path to an .npz file or a folder of images."""
-    conditional: bool = True
-    """Give both networks the class labels of the data."""
-    learning_rate: float = 5e-4
-    """Of Adam, for both players."""
-    width: int = 32
-    """Channels next to the image in both networks, doubled at each halving."""
-    discriminator_norm: Literal["batch", "none"] = "batch"
-    """BatchNorm in the discriminator, or none, as every penalty on single examples needs."""
+CONFIG = ConvolutionalConfig(
+    steps=9000,  # where 95 % are reached
+    data="tfds:mnist",
+    conditional=True,  # the claim is about labels
+    learning_rate=5e-4,  # that of dcgan.py, for runs a tenth as long as the paper's
+    width=32,  # a quarter of the paper's, for a CPU
+    discriminator_norm="batch",  # the paper's; there is no penalty
+)
 
 
-def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
+def build(config: ConvolutionalConfig, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
     """Two convolutional networks with labels."""
     from ganjax import recipe
 
@@ -64,7 +54,7 @@ SMOKE = {
     "checkpoint_every": 10,
     "chunk": 10,
 }
-EXPERIMENT = launch.Experiment("conditional_mnist", __doc__, Config(), SMOKE, build=build)
+EXPERIMENT = launch.Experiment("conditional_mnist", __doc__, CONFIG, SMOKE, build=build)
 
 if __name__ == "__main__":
     launch.main(EXPERIMENT)

@@ -30,7 +30,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ganjax import launch
-from ganjax.config import ImageConfig, Loss, PenaltyName, require
+from ganjax.config import require
+from ganjax.options import ImageConfig
 
 if TYPE_CHECKING:
     from optax import GradientTransformation
@@ -44,38 +45,18 @@ if TYPE_CHECKING:
 class Config(ImageConfig):
     """The networks, the game and how it is played."""
 
-    steps: int = 488_282
-    """Train until this step; a larger number continues a finished run."""
-    data: str = "tfds:cifar10"
-    """fashion_mnist, digits, tfds:NAME, stacked:NAME, a path to an .npz file or a folder of images."""
-    conditional: bool = True
-    """Give both networks the class labels of the data."""
-    latent: int = 64
-    """Size of z ~ N(0, I)."""
-    loss: Loss = "relativistic_paired"
-    """What the two players minimise; f_NAME is the variational game of an f-divergence."""
-    penalty: PenaltyName = "none"
-    """A penalty beside R1 and R2, which --gamma weighs."""
-    batch_size: int = 512
-    """Examples that one turn of a player sees, over all devices."""
-    beta1: float = 0.0
-    """Adam's momentum."""
-    beta2: float = 0.9
-    """Adam's second decay at first."""
     final_beta2: float = 0.99
-    """The same after the burn-in; .999 is unstable in the paper."""
+    """Adam's second decay after the burn-in; .999 is unstable in the paper."""
     final_rate: float = 5e-5
     """Adam's learning rate after the burn-in."""
     gamma: float = 0.05
-    """Weight of R1 and of R2 at first."""
+    """Weight of R1 and of R2 at first; --penalty adds another beside them."""
     final_gamma: float = 0.005
     """The same after the burn-in; 0 with --gamma 0 leaves the penalties out."""
     burn_in: int = 20_000_000
     """Images over which all of these change."""
     augment_probability: float = 0.55
     """Of ADA's transforms after the burn-in, rising from 0; --augment goes before it."""
-    ema_decay: float = 0.99993
-    """Of the averaged generator that draws the samples: a half-life of 5 million images."""
     width: int = 768
     """Channels, of the first four stages from the base map on; a multiple of 8."""
     blocks: int = 2
@@ -94,6 +75,19 @@ class Config(ImageConfig):
         require(self, "decay_steps", self.decay_steps == 0, "0: the learning rate follows --burn-in")
         require(self, "discriminator_turns", self.discriminator_turns == 1, "1: the schedules count batches")
         require(self, "dynamics", self.dynamics != "competitive", "another: its steps have no schedule")
+
+
+CONFIG = Config(
+    steps=488_282,  # 250 million images
+    data="tfds:cifar10",
+    conditional=True,  # CIFAR-10's preset; --no-conditional for Stacked-MNIST
+    latent=64,  # the preset's
+    loss="relativistic_paired",
+    batch_size=512,  # over the paper's 8 devices
+    beta1=0.0,  # no momentum
+    beta2=0.9,  # at first; see --final-beta2
+    ema_decay=0.99993,  # a half-life of 5 million images
+)
 
 
 def half_cosine(first: float, last: float, images: int, batch: float = 1) -> Callable[[Any], "Array"]:
@@ -162,7 +156,7 @@ SMOKE = {
     "checkpoint_every": 4,
     "chunk": 4,
 }
-EXPERIMENT = launch.Experiment("r3gan", __doc__, Config(), SMOKE, build=build)
+EXPERIMENT = launch.Experiment("r3gan", __doc__, CONFIG, SMOKE, build=build)
 
 if __name__ == "__main__":
     launch.main(EXPERIMENT)

@@ -15,11 +15,10 @@ no accelerator was at hand to hold that against.
 What we measured: the smoke size alone; the full setting has not been run.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ganjax import launch
-from ganjax.config import ConvolutionalConfig
+from ganjax.options import ConvolutionalConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,22 +26,15 @@ if TYPE_CHECKING:
     from ganjax.data import Dataset
     from ganjax.training import Setup
 
-
-@dataclass(frozen=True, kw_only=True)
-class Config(ConvolutionalConfig):
-    """The networks, the game and how it is played."""
-
-    steps: int = 100_000
-    """Train until this step; a larger number continues a finished run."""
-    data: str = "stacked:tfds:mnist"
-    """stacked: before the name of any grey images: fashion_mnist, digits, tfds:NAME, an .npz file or a folder."""
-    batch_size: int = 128
-    """Examples that one turn of a player sees, over all devices: 64 packs of 2."""
-    packing: int = 2
-    """Examples that the discriminator judges at once (PacGAN)."""
+CONFIG = ConvolutionalConfig(
+    steps=100_000,  # PacGAN's
+    data="stacked:tfds:mnist",  # "stacked:" goes before the name of any grey images
+    batch_size=128,  # 64 packs of 2
+    packing=2,  # 1 loses most of the modes
+)
 
 
-def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
+def build(config: ConvolutionalConfig, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
     """Two convolutional networks, the discriminator on packs."""
     from ganjax import recipe
 
@@ -58,7 +50,7 @@ SMOKE = {
     "checkpoint_every": 10,
     "chunk": 10,
 }
-EXPERIMENT = launch.Experiment("stacked_mnist", __doc__, Config(), SMOKE, build=build)
+EXPERIMENT = launch.Experiment("stacked_mnist", __doc__, CONFIG, SMOKE, build=build)
 
 if __name__ == "__main__":
     launch.main(EXPERIMENT)

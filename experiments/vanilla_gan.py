@@ -9,11 +9,13 @@ starts at 2 log 2 = 1.386, the value where it cannot tell real from fake.
 Points work as well: --data ring shows which of eight modes the generator finds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from ganjax import launch
-from ganjax.config import GanConfig, require
+from ganjax.config import require
+from ganjax.options import GanConfig, ImageConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 class Config(GanConfig):
     """The networks, the game and how it is played."""
 
-    steps: int = 6000
-    """Train until this step; a larger number continues a finished run."""
     generator_hidden: tuple[int, ...] = (256, 512, 1024)
     """Widths of the generator's hidden layers."""
     discriminator_hidden: tuple[int, ...] = (512, 256)
@@ -43,45 +43,27 @@ class Config(GanConfig):
             require(self, "discriminator_turns", self.discriminator_turns == 1, "1 in simultaneous play")
 
 
+CONFIG = Config(
+    steps=6000,  # two minutes on a CPU
+)
+
+
 def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
     """Two perceptrons, one loss, one update rule."""
     import jax.numpy as jnp
-    import optax
 
-    from ganjax.dynamics import alternating, ema, simultaneous
-    from ganjax.games import gan, normal_prior, sampler
-    from ganjax.losses import named
+    from ganjax import recipe
     from ganjax.models import mlp
-    from ganjax.recipe import options
-    from ganjax.training import Averaged, Setup, Stream
 
     dataset = load(config.data)
     output = mlp.identity if dataset.kind.name == "point" else jnp.tanh
-    classes = (dataset.classes or 0) if config.conditional else 0
-    generator = mlp.Generator(dataset.shape, config.generator_hidden, output=output, num_classes=classes)
-    discriminator = mlp.Discriminator(config.discriminator_hidden, num_classes=classes)
-    prior = normal_prior(config.latent)
-    adam = optax.adam(config.learning_rate, b1=config.beta1)
-    optimizers = {"discriminator": adam, "generator": adam}
-    if config.play == "alternating":
-        turns = {"discriminator": config.discriminator_turns}
-        dynamics = alternating(optimizers, turns=turns, axis_name=axis_name)
-    else:
-        dynamics = simultaneous(optimizers, axis_name=axis_name)
-    return Setup(
-        game=gan(
-            generator,
-            discriminator,
-            named(config.loss, axis_name),
-            prior=prior,
-            one_pass=config.play == "alternating",
-            axis_name=axis_name,
-            **options(config),
-        ),
-        dynamics=dynamics,
-        streams={"data": Stream(dataset, config.batch_size, y="class" if config.conditional else None)},
-        averages={"ema": Averaged("generator", ema(config.ema_decay, warmup=True))},
-        samplers={"prior": sampler(generator, prior, given=("data", "class") if config.conditional else None)},
+    told = {field.name: getattr(config, field.name) for field in fields(GanConfig)}
+    return recipe.build(
+        ImageConfig(**told, dynamics=config.play),  # the options of every GAN are told, those of images as usual
+        dataset,
+        axis_name,
+        generator=partial(mlp.Generator, dataset.shape, config.generator_hidden, output=output),
+        discriminator=partial(mlp.Discriminator, config.discriminator_hidden),
     )
 
 
@@ -94,7 +76,7 @@ SMOKE = {
     "checkpoint_every": 30,
     "chunk": 10,
 }
-EXPERIMENT = launch.Experiment("vanilla_gan", __doc__, Config(), SMOKE, build=build)
+EXPERIMENT = launch.Experiment("vanilla_gan", __doc__, CONFIG, SMOKE, build=build)
 
 if __name__ == "__main__":
     launch.main(EXPERIMENT)

@@ -21,7 +21,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ganjax import launch
-from ganjax.config import ImageConfig, Loss, PenaltyName, require
+from ganjax.config import require
+from ganjax.options import ImageConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,24 +35,6 @@ if TYPE_CHECKING:
 class Config(ImageConfig):
     """The networks, the game and how it is played."""
 
-    steps: int = 100_000
-    """Train until this step; a larger number continues a finished run."""
-    data: str = "tfds:cifar10"
-    """fashion_mnist, digits, tfds:NAME, a path to an .npz file or a folder of images."""
-    latent: int = 128
-    """Size of z ~ N(0, I)."""
-    loss: Loss = "wasserstein"
-    """What the two players minimise; f_NAME is the variational game of an f-divergence."""
-    penalty: PenaltyName = "gradient_penalty"
-    """What the discriminator pays for its gradient in x: gradient_penalty is WGAN-GP, one_sided WGAN-LP."""
-    discriminator_turns: int = 5
-    """Critic steps per generator step."""
-    beta1: float = 0.0
-    """Adam's momentum."""
-    beta2: float = 0.9
-    """Adam's second decay."""
-    decay_steps: int = 100_000
-    """Steps over which the learning rate falls to zero along a line; 0 keeps it."""
     width: int = 128
     """Channels of the generator's last block."""
     discriminator_width: int = 128
@@ -61,6 +44,19 @@ class Config(ImageConfig):
         super().__post_init__()
         for name in ("width", "discriminator_width"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
+
+
+CONFIG = Config(
+    steps=100_000,  # of the generator
+    data="tfds:cifar10",
+    latent=128,  # as in the authors' code
+    loss="wasserstein",
+    penalty="gradient_penalty",  # lambda is 10, the weight that every experiment begins with
+    discriminator_turns=5,  # of the critic, in each step
+    beta1=0.0,  # the authors use no momentum
+    beta2=0.9,  # with 0 above, their Adam of residual networks
+    decay_steps=100_000,  # all steps
+)
 
 
 def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
@@ -95,7 +91,7 @@ SMOKE = {
     "checkpoint_every": 6,
     "chunk": 6,
 }
-EXPERIMENT = launch.Experiment("wgan_gp", __doc__, Config(), SMOKE, build=build)
+EXPERIMENT = launch.Experiment("wgan_gp", __doc__, CONFIG, SMOKE, build=build)
 
 if __name__ == "__main__":
     launch.main(EXPERIMENT)

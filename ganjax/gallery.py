@@ -7,24 +7,58 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ganjax.core import GameState
+from ganjax.core import GameState, Sampler
 from ganjax.data import Dataset, subsample
 from ganjax.report import curves, grid, nearest_neighbours, panel, save_image, scatter
 from ganjax.report.alarms import write_alarms
-from ganjax.training import Keys, Setup, draw
+from ganjax.report.rows import stack
+from ganjax.report.signals import texts, waveforms
+from ganjax.report.style import to_array
+from ganjax.training import Given, Keys, Setup, draw, in_turn
+from ganjax.training.sampling import given_kind, given_of, of_split
 from ganjax.training.writers import Writers
 
 COUNT = 64  # samples of a picture; 16 times as many points
+STRIP = 8  # images side by side, where others stand under them
 
 
-def picture(setup: Setup, x: np.ndarray, path: Path, sampler: str = "") -> np.ndarray:
-    """Write samples as a grid, or as points over the data; returns the picture, [H, W, 3] uint8.
+def picture(setup: Setup, x: np.ndarray, path: Path, sampler: str = "", given: Given | None = None) -> np.ndarray:
+    """Write samples as a picture of their kind; returns it, [H, W, 3] uint8.
 
+    Images that were made of images stand under those, and under both what they should have been, where that is known.
     Of points that do not lie in a plane the first two coordinates are drawn, or the only one, which the title says.
+
+    Args:
+        setup: what was trained.
+        x: [N, ...] samples as stored.
+        path: the .png to write.
+        sampler: that drew them; the first by default.
+        given: what they were asked for.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = setup.imitated(setup.sampler(sampler))
+    draws = setup.sampler(sampler)
+    data = setup.imitated(draws)
+    if draws.given and data.kind.name == "image" and given and given_kind(setup, draws).name == "image":
+        return _beside(setup, draws, x, path, given)
     return PICTURES[data.kind.name](x, data, path)
+
+
+def _beside(setup: Setup, draws: Sampler, x: np.ndarray, path: Path, given: Given) -> np.ndarray:
+    """Strips of what was given, of what was made of it, and of the truth if it is an example of the data imitated."""
+    dataset, what = given_of(setup, draws)  # type: ignore[misc]
+    strips = {"given": given.values, "drawn": x}
+    if what != "x" and dataset is setup.imitated(draws) and given.rows is not None:
+        strips["truth"] = of_split(dataset, "x", given.split, given.rows)
+    count = min(len(x), STRIP * 4)
+    shown = [
+        grid(strip[start : start + STRIP], columns=STRIP)
+        for start in range(0, count, STRIP)
+        for strip in strips.values()
+    ]
+    captions = list(strips) * -(-count // STRIP)
+    image = to_array(stack(captions, shown, "", group=len(strips)))
+    save_image(path, image)
+    return image
 
 
 def _grid(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
@@ -34,23 +68,57 @@ def _grid(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
     return image
 
 
+def _frames(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
+    """A clip a row, at most 12 frames of it."""
+    del data
+    few = x[:, np.unique(np.linspace(0, x.shape[1] - 1, 12).astype(int))][:STRIP]
+    image = grid(few.reshape(-1, *few.shape[2:]), columns=few.shape[1])
+    save_image(path, image)
+    return image
+
+
+def _maps(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
+    """Maps of labels in grey, the largest label of the data white."""
+    high = max(1, int(np.max(data.x_train)))
+    return _grid((x[..., None].astype(np.float32) * (255 / high)).astype(np.uint8), data, path)
+
+
 def _scatter(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
     real, size = _part(data.x_train, len(x)), x.shape[1]
     title = {1: "the only coordinate", 2: None}.get(size, f"the first two of {size} coordinates")
     return scatter(_plane(x), path, reference=_plane(real), title=title)
 
 
+def _curves(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
+    return waveforms(x, data.kind.facts.get("rate"), path)
+
+
+def _lines(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
+    words = data.kind.facts.get("vocabulary")
+    return texts(words.decode(x) if words else [" ".join(map(str, one)) for one in x], path)
+
+
 # By the kind of data: how samples are drawn, and how many make a picture.
-PICTURES: dict[str, Callable[[np.ndarray, Dataset, Path], np.ndarray]] = {"image": _grid, "point": _scatter}
-MANY = {"point": 16 * COUNT}
+PICTURES: dict[str, Callable[[np.ndarray, Dataset, Path], np.ndarray]] = {
+    "image": _grid,
+    "clip": _frames,
+    "map": _maps,
+    "point": _scatter,
+    "vector": _scatter,
+    "waveform": _curves,
+    "tokens": _lines,
+}
+MANY = {"point": 16 * COUNT, "vector": 16 * COUNT}
 
 
 def observe(setup: Setup, seed: int, workdir: Path, step: int, state: GameState, writers: Writers) -> None:
     """The samples of a step, always from the same latents, to `samples/<step>.png` and TensorBoard; alarms, if any."""
     if setup.samplers:
-        data = setup.imitated(setup.sampler())
-        x = draw(setup, state, Keys.of(seed).samples, MANY.get(data.kind.name, COUNT))
-        writers.image(step, "samples", picture(setup, x, _grid_of(workdir, step)))
+        draws = setup.sampler()
+        count = MANY.get(setup.imitated(draws).kind.name, COUNT)
+        given = in_turn(setup, draws, count)
+        x = draw(setup, state, Keys.of(seed).samples, count, given.values)
+        writers.image(step, "samples", picture(setup, x, _grid_of(workdir, step), given=given))
     writers.flush()
     if step:
         warn(workdir)

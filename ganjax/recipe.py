@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import optax
 
 from ganjax.augment import AUGMENTATIONS, Augmentation
-from ganjax.config import IN_TURN, ConvolutionalConfig, GanConfig, ImageConfig
 from ganjax.core import Array, Dynamics
 from ganjax.data import Dataset
 from ganjax.dynamics import (
@@ -42,6 +41,7 @@ from ganjax.games.terms import Terms
 from ganjax.layers.conditioning import ConcatenatedImage, ConcatenatedLatent
 from ganjax.losses import auxiliary_classifier, named
 from ganjax.models import dcgan
+from ganjax.options import IN_TURN, Adam, Averaging, ConvolutionalConfig, GanConfig, ImageConfig, Precision
 from ganjax.penalties import PENALTIES, orthogonal
 from ganjax.spectral import spectral_norm
 from ganjax.training import Averaged, Setup, Stream
@@ -152,7 +152,7 @@ def _is_kernel(path: tuple[str, ...], leaf: Array) -> bool:
     return path[-1] == "kernel" and leaf.ndim >= 2
 
 
-def dtype_of(config: ImageConfig) -> Any:
+def dtype_of(config: Precision) -> Any:
     """What the networks compute in; None for float32, which leaves float64 to those who enable it."""
     return jnp.bfloat16 if config.precision == "bfloat16" else None
 
@@ -178,7 +178,7 @@ def conditional_discriminator(config: ImageConfig, make: Make, classes: int) -> 
     return make(num_classes=classes, dtype=dtype), {}
 
 
-def averages(config: ImageConfig) -> Average | None:
+def averages(config: Averaging) -> Average | None:
     """The average of the generator that the configuration asks for."""
     kinds: Mapping[str, Callable[[], Average | None]] = {
         "ema": lambda: ema(config.ema_decay, warmup=True),
@@ -188,7 +188,7 @@ def averages(config: ImageConfig) -> Average | None:
     return kinds[config.average]()
 
 
-def learning_rate(config: ImageConfig) -> optax.Schedule | float:
+def learning_rate(config: Adam) -> optax.Schedule | float:
     """Of the generator's steps: constant, or falling to zero along a line."""
     if not config.decay_steps:
         return config.learning_rate

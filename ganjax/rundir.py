@@ -116,7 +116,7 @@ def read_run(workdir: Path) -> dict[str, Any] | None:
         raise ConfigError(f"{path} is no file; choose another --workdir")
     try:
         run = json.loads(path.read_text())
-        if "shape" in run.get("data", {}):  # as runs of a single data set wrote it once
+        if "data" in run and "shape" in run["data"]:  # as runs of a single data set wrote it once
             run["data"] = {"data": {**run["data"], "digest": run["data_digest"]}}
         return {
             **run,

@@ -1,6 +1,7 @@
 """Every name and every number of the API is checked where it enters."""
 
 import math
+from dataclasses import fields
 from functools import partial
 
 import jax
@@ -36,6 +37,7 @@ from ganjax.dynamics import (
     tail_average,
     unrolled,
 )
+from ganjax.errors import ConfigError
 from ganjax.games import (
     Sight,
     Term,
@@ -175,13 +177,15 @@ def test_a_player_unknown_to_the_order():
         simulate(dirac_gan(), alternating(both, order=["genrator", "discriminator"]), 1)
 
 
-@pytest.mark.parametrize("name", [name for name in Schedule._fields if name != "judge_every"])
+@pytest.mark.parametrize("name", [field.name for field in fields(Schedule) if field.name != "judge_every"])
 def test_a_schedule_is_checked_before_anything_is_written(name, tmp_path):
     setup = Setup(bilinear(), PLAY, {"data": Stream(Dataset(np.eye(4, dtype=np.float32)), 2)})
     with pytest.raises(ValueError, match=f"Schedule: {name} is -1, expected at least"):
-        train(setup, tmp_path / "run", seed=0, schedule=Schedule(4)._replace(**{name: -1}), progress=False)
-    with pytest.raises(ValueError, match="Setup: batch_size is 0, expected at least 1"):
-        train(setup._replace(batch_size=0), tmp_path / "run", seed=0, schedule=Schedule(4), progress=False)
+        train(setup, tmp_path / "run", seed=0, schedule=Schedule(**{"steps": 4, name: -1}), progress=False)
+    for size, sentence in ((0, "no stream of .'data'. has a batch size"), (-1, "batch_size of data is -1, expected")):
+        with pytest.raises((ValueError, ConfigError), match=sentence):
+            streams = {"data": setup.streams["data"]._replace(batch_size=size)}
+            train(setup._replace(streams=streams), tmp_path / "run", seed=0, schedule=Schedule(4), progress=False)
     assert not (tmp_path / "run").exists()
 
 

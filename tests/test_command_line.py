@@ -12,7 +12,6 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -667,20 +666,21 @@ def test_a_user_without_a_home_directory(monkeypatch):
         classifier.default_cache()
 
 
-def test_a_generator_by_another_name_is_refused_before_anything_is_written(tmp_path, run, monkeypatch):
-    from ganjax.training import weights_of
-
-    experiment, kept = load_experiment("vanilla_gan"), []
+def test_a_setup_that_cannot_be_trained_is_refused_before_anything_is_written(tmp_path, run, monkeypatch):
+    experiment = load_experiment("vanilla_gan")
 
     def renamed(*args):
         setup = experiment.build(*args)
         costs = {"artist": setup.game.costs["generator"], "discriminator": setup.game.costs["discriminator"]}
-        kept.append(setup._replace(game=setup.game._replace(costs=costs), averages={}))
-        return kept[0]
+        return setup._replace(game=setup.game._replace(costs=costs), averages={})
 
-    monkeypatch.setitem(globals(), "load_experiment", lambda name: experiment._replace(build=renamed))
-    code, _, err = run("vanilla_gan", "train", "--workdir", tmp_path / "run", "--smoke")
-    assert code == 2 and "one of its players must be called 'generator', got ['artist', 'discriminator']" in err
-    assert len(err.splitlines()) == 1 and not (tmp_path / "run").exists()
-    with pytest.raises(ValueError, match="weights_of: the player 'generator' is not in the game"):
-        weights_of(kept[0], SimpleNamespace(params={"artist": {}, "discriminator": {}}), "generator")
+    def misread(*args):
+        setup = experiment.build(*args)
+        return setup._replace(samplers={"prior": setup.sampler()._replace(players=("generatr",))})
+
+    sentences = {renamed: "the cost 'artist' moves the player 'artist'", misread: "'generatr' is not in the game"}
+    for build, sentence in sentences.items():
+        monkeypatch.setitem(globals(), "load_experiment", lambda name, build=build: experiment._replace(build=build))
+        code, _, err = run("vanilla_gan", "train", "--workdir", tmp_path / "run", "--smoke")
+        assert code == 2 and "what the experiment builds cannot be trained" in err and sentence in err, err
+        assert len(err.splitlines()) == 1 and not (tmp_path / "run").exists()

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import pytest
 
-from ganjax.config import TrainConfig, as_record, check_name, check_numbers, from_record, parse
+from ganjax.config import as_record, check_name, check_numbers, from_record, parse
 from ganjax.errors import ConfigError
+from ganjax.options import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

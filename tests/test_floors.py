@@ -17,6 +17,7 @@ FLOORS = {
     "files": 0,
     "interruption": 0,
     "memory": 0,
+    "options": 0,
     "rundir": 0,
     "kinds": 1,
     "losses": 1,
@@ -47,6 +48,7 @@ FLOORS = {
 SIDEWAYS = {
     ("config", "errors"),
     ("checks", "errors"),
+    ("options", "config"),
     ("rundir", "errors"),
     ("rundir", "config"),
     ("rundir", "files"),
@@ -56,7 +58,7 @@ SIDEWAYS = {
 }
 # Floors that must stay apart: games receive modules and read no command line, reports read files.
 FORBIDDEN = {
-    "games": {"models", "config"},
+    "games": {"models", "config", "options"},
     "training": {"games", "models"},
     "report": {"training", "games", "models", "dynamics", "core"},
 }
@@ -115,5 +117,5 @@ def test_importing_starts_no_backend_and_no_heavy_dependency():
 
 
 def test_the_command_line_of_config_is_free_of_jax():
-    code = "import sys, ganjax.rundir; assert 'jax' not in sys.modules"
+    code = "import sys, ganjax.rundir, ganjax.options; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

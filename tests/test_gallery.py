@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from ganjax import gallery
+from ganjax.core import Sampler
 from ganjax.data import Dataset
+from ganjax.training import Setup, Stream
 
 Y = np.repeat(np.arange(4, dtype=np.int32), 50)  # class after class, as a folder is read
 
@@ -22,9 +24,13 @@ def shown(monkeypatch):
     return found
 
 
+def _setup(dataset):
+    return Setup(None, None, {"data": Stream(dataset, 1)}, samplers={"x": Sampler(("one",), "data")})
+
+
 def test_points_are_drawn_over_a_sample_of_the_data(shown, tmp_path):
     x = np.stack([Y, Y], 1).astype(np.float32)
-    gallery.picture(SimpleNamespace(dataset=Dataset(x)), x[:60], tmp_path / "a.png")
+    gallery.picture(_setup(Dataset(x)), x[:60], tmp_path / "a.png")
     assert set(shown["reference"][:, 0]) == {0, 1, 2, 3} and len(shown["reference"]) == 60
 
 
@@ -35,7 +41,7 @@ def test_points_of_any_width_are_drawn_in_a_plane(width, title, tmp_path, monkey
     drawn, scatter = [], gallery.scatter
     monkeypatch.setattr(gallery, "scatter", lambda x, path, **options: drawn.append((x, options)) or scatter(x, path))
     x = np.random.default_rng(0).normal(size=(50, width)).astype(np.float32)
-    gallery.picture(SimpleNamespace(dataset=Dataset(x)), x, tmp_path / "a.png")
+    gallery.picture(_setup(Dataset(x)), x, tmp_path / "a.png")
     ((points, options),) = drawn
     expected = np.concatenate([x, 0 * x], 1)[:, :2] if width == 1 else x[:, :2]
     np.testing.assert_array_equal(points, expected)
@@ -46,6 +52,6 @@ def test_points_of_any_width_are_drawn_in_a_plane(width, title, tmp_path, monkey
 def test_neighbours_have_a_sample_of_held_out_images_as_control(shown, tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "COUNT", 10)
     x = np.broadcast_to(Y[:, None, None, None].astype(np.uint8) * 9, (200, 4, 4, 1))
-    setup = SimpleNamespace(dataset=Dataset(x, Y, x, Y), sample=True)
+    setup = _setup(Dataset(x, Y, x, Y))
     gallery._draw(setup, SimpleNamespace(step=3), 0, tmp_path, curved=False)
     assert set(shown["held_out"].ravel() // 9) == {0, 1, 2, 3} and len(shown["held_out"]) == 40

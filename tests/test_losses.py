@@ -11,8 +11,8 @@ from scipy.special import expit, xlogy
 from scipy.stats import norm
 
 from ganjax import losses
-from ganjax.config import Loss, PenaltyName
 from ganjax.losses import LOSSES
+from ganjax.options import Loss, PenaltyName
 from ganjax.penalties import PENALTIES
 
 LOG2 = np.log(2.0)

@@ -16,13 +16,13 @@ import optax
 import pytest
 
 from ganjax import recipe
-from ganjax.config import IN_TURN, ConvolutionalConfig, ImageConfig
 from ganjax.core import Batch, Moment, Owned
 from ganjax.data import Dataset, load
 from ganjax.errors import ConfigError
 from ganjax.games import Term, gan, normal_prior
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan, mlp, r3gan, resnet
+from ganjax.options import IN_TURN, ConvolutionalConfig, ImageConfig
 from ganjax.spectral import spectral_norm
 from ganjax.training import Keys, init_state, train_step
 from ganjax.training.setup import arrays, collate, initial_state, state_shapes
@@ -343,7 +343,7 @@ def test_attention_stands_behind_a_map_of_both_networks_or_is_refused(name):
     spec = importlib.util.spec_from_file_location(name, EXPERIMENTS / f"{name}.py")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    config = replace(module.Config(), **{**module.SMOKE, "latent": 128})
+    config = replace(module.CONFIG, **{**module.SMOKE, "latent": 128})
     data = Dataset(np.arange(6144, dtype=np.uint8).reshape(2, 32, 32, 3), np.arange(2, dtype=np.int32))
     with pytest.raises(ConfigError, match=r"--attention is 12, expected 0 or one of \[8, 16\]"):
         module.build(replace(config, attention=12), lambda name: data, None)

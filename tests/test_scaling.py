@@ -70,7 +70,7 @@ def test_what_is_summed_over_devices():
     }
     count = {player: sum(a * b + b for a, b in itertools.pairwise(sizes)) for player, sizes in layers.items()}
     assert recipe.parameters == count and (recipe.turns, recipe.rounds) == (2, 2)
-    assert recipe.reduced == 4 * (sum(count.values()) + 5)
+    assert recipe.reduced == 4 * (sum(count.values()) + 7)
     together = dataclasses.replace(experiment.config, play="simultaneous")
     assert scaling.recipe_of(experiment, together).rounds == 1
 

@@ -43,7 +43,8 @@ def test_training_ends_where_the_watch_says(seeds, monkeypatch):
     """After the second chunk of three steps; the states are those that were watched last."""
     setup, seen = seeds.build(seeds.Config(data="digits", width=4, batch_size=8, latent=8), load("digits")), []
     monkeypatch.setattr(seeds, "initial_state", lambda setup, seed: np.zeros(()))
-    monkeypatch.setattr(seeds, "_together", lambda setup: lambda state, data, rows, key: (state + rows.shape[1], {}))
+    advance = lambda state, data, rows, key: (state + rows["data"].shape[1], {})  # noqa: E731
+    monkeypatch.setattr(seeds, "_together", lambda setup: advance)
 
     def watch(taken, states):
         seen.append((taken, states.tolist()))

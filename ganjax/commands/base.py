@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from ganjax import __version__
-from ganjax.config import TrainConfig, as_record, from_record
+from ganjax.config import as_record, from_record
 from ganjax.errors import ConfigError, DataError, reason
 from ganjax.files import cache_folder
 from ganjax.memory import keep_freed_memory
+from ganjax.options import TrainConfig
 from ganjax.rundir import DATA, WHERE, check_continues, read_run
 
 if TYPE_CHECKING:

@@ -35,6 +35,9 @@ class Picture(OfRun):
 class Sample(Picture):
     """Draw from a trained generator and write a picture."""
 
+    given: tuple[str, ...] = ()
+    """What to ask for, in turn: classes by number or name, captions, vectors; or the path of a set of images for what
+    is made of images. By default classes in turn, or held-out examples."""
     truncation: float | None = None
     """Redraw entries of z beyond this threshold (BigGAN): truer samples, less diverse ones."""
     standing: int = 0
@@ -49,13 +52,18 @@ class Sample(Picture):
         run = opened(experiment, self, needs="picture")
         from ganjax import gallery
         from ganjax.training import Keys, draw, in_turn, load_state
+        from ganjax.training.sampling import told
 
         setup, key = run.setup, Keys.of(self.seed).samples
-        given = in_turn(setup, setup.sampler(self.sampler), self.count, self.classes).values
+        draws = setup.sampler(self.sampler)
+        if self.given:
+            given = told(setup, draws, self.given, self.count)
+        else:
+            given = in_turn(setup, draws, self.count, self.classes)
         state = load_state(setup, run.workdir)
         how: dict[str, Any] = {name: getattr(self, name) for name in ("sampler", "weights", "standing", "truncation")}
-        x = draw(setup, state, key, self.count, given, **how)
-        gallery.picture(setup, x, self.out, self.sampler)
+        x = draw(setup, state, key, self.count, given.values, **how)
+        gallery.picture(setup, x, self.out, self.sampler, given)
         print(self.out)
 
 

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from ganjax.commands.base import Experiment, describe, fail, find_devices, prepare_jax, setups_of
-from ganjax.config import TrainConfig, as_record
-from ganjax.errors import ConfigError
+from ganjax.config import as_record
+from ganjax.errors import ConfigError, GanjaxError, reason
 from ganjax.files import write_atomically
 from ganjax.interruption import Interruption
+from ganjax.options import Schedule, TrainConfig
 from ganjax.rundir import check_free, claimed, latest_step
 
 if TYPE_CHECKING:
-    from ganjax.training import Schedule, Setup
+    from ganjax.training import Setup
     from ganjax.training.judging import Judge
 
 
@@ -59,7 +60,7 @@ class Train:
         config: TrainConfig = self.config  # type: ignore[attr-defined]
         check_free(self.workdir)
         prepare_jax(start=self.coordinator is None)
-        from ganjax.training import check, parallel
+        from ganjax.training import parallel
 
         if self.coordinator is not None:
             parallel.join(self.coordinator, self.process_count, self.process_id)
@@ -67,7 +68,7 @@ class Train:
         stages, load = setups_of(experiment, config)
         stages = {name: of_stages(self.workdir, setup, list(stages)) for name, setup in stages.items()}
         for setup in stages.values():
-            check(setup)
+            checked(setup)
         check_stages(self.workdir, stages, config)
         for sentence in [one for setup in stages.values() for one in repeated(setup)]:
             tqdm.write(f"warning: {sentence}", file=sys.stderr)
@@ -118,6 +119,18 @@ class Train:
             print(f"step {int(state.step)}{said} digest {digest(state)}")
 
 
+def checked(setup: "Setup") -> None:
+    """Raise a `GanjaxError` about a setup that cannot be trained, before anything is written."""
+    from ganjax.training import check
+
+    try:
+        check(setup)
+    except GanjaxError:
+        raise
+    except (ValueError, TypeError) as error:  # of a game or a name in the experiment's own code
+        raise ConfigError(f"what the experiment builds cannot be trained: {reason(error)}") from error
+
+
 def of_stages(workdir: Path, setup: "Setup", names: list[str]) -> "Setup":
     """The setup, with the directories of the stages that it begins from in the place of their names."""
     start = {p: own._replace(run=workdir / own.run) if own.run in names else own for p, own in setup.start.items()}
@@ -160,16 +173,14 @@ def seed_of(seed: int, stage: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {stage}".encode()).digest()[:4])
 
 
-def schedule_of(config: TrainConfig, setup: "Setup") -> "Schedule":
+def schedule_of(config: TrainConfig, setup: "Setup") -> Schedule:
     """How long, and what how often."""
-    from ganjax.training import Schedule
-
-    told = {name: getattr(config, name) for name in Schedule._fields}
+    told = {field.name: getattr(config, field.name) for field in dataclasses.fields(Schedule)}
     return Schedule(**told | {"steps": setup.steps or config.steps})
 
 
 def judge_of(
-    setup: "Setup", seed: int, schedule: "Schedule", *, progress: bool, finished: bool = False
+    setup: "Setup", seed: int, schedule: Schedule, *, progress: bool, finished: bool = False
 ) -> "Judge | None":
     """What the run is judged by, if it is to be; a finished run needs it only if its newest checkpoint is damaged."""
     from ganjax.training import parallel
@@ -202,14 +213,13 @@ class Profile:
             check_free(workdir)
             prepare_jax()
             from ganjax import gallery, profile
-            from ganjax.training import check
 
             if (latest_step(workdir) or 0) >= config.steps:
                 raise ConfigError(f"{workdir} is finished, there is nothing to measure; choose another --workdir")
             began = time.perf_counter()
             stages, load = setups_of(experiment, config)
             name, setup = next(iter(stages.items()))
-            check(setup)
+            checked(setup)
             loaded = time.perf_counter() - began
             seed, schedule = seed_of(config.seed, name), schedule_of(config, setup)
             judge = judge_of(setup, seed, schedule, progress=False)

@@ -18,7 +18,7 @@ from ganjax.data.dataset import CLASS
 from ganjax.data.order import SUBSAMPLE_SEED
 from ganjax.errors import ConfigError, DataError, reason
 from ganjax.evaluation.classifier import stacked_classifier, trained_classifier
-from ganjax.evaluation.extractor import Extractor, classes, pixels
+from ganjax.evaluation.extractor import Extractor, classes, pairs_of_tokens, pixels
 from ganjax.evaluation.held_out import split_of
 from ganjax.evaluation.measures import METRICS, Comparison, Examples, names_of
 from ganjax.evaluation.pretrained import efficientnet_lite0, fid_inception
@@ -165,7 +165,7 @@ def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = Non
     if name is None:
         name = DEFAULT_EXTRACTOR.get(dataset.kind.name, "pixels")
     if name == "pixels":
-        return pixels()
+        return pairs_of_tokens() if dataset.kind.name == "tokens" else pixels()
     if name == "classifier" and dataset.channel_classes:
         return stacked_classifier(dataset, progress=progress)
     if name == "classifier":

@@ -15,6 +15,7 @@ from ganjax.metrics import Moments, merge, moments
 from ganjax.training import parallel
 
 BATCH = 256  # examples per compiled call
+PAIRS = 256  # features of a text
 
 
 class Features(NamedTuple):
@@ -48,6 +49,19 @@ def pixels() -> Extractor:
 
     digest = hashlib.sha256(b"pixels: x / 255 of images, x of points, flattened").hexdigest()
     return Extractor("pixels", digest, apply, (), "none")
+
+
+def pairs_of_tokens() -> Extractor:
+    """How often each pair of neighbouring tokens stands in a text, pairs being sorted into `PAIRS` bins by a hash."""
+
+    def apply(weights: PyTree, x: Array) -> Features:
+        del weights
+        pair = x[:, :-1].astype(jnp.uint32) * jnp.uint32(2654435761) + x[:, 1:].astype(jnp.uint32) * jnp.uint32(40503)
+        bins = (pair >> 8) % PAIRS
+        return Features(jax.nn.one_hot(bins, PAIRS).mean(1), None)
+
+    digest = hashlib.sha256(f"shares of hashed pairs of tokens, {PAIRS} bins".encode()).hexdigest()
+    return Extractor("pairs", digest, apply, (), "none")
 
 
 def extract(extractor: Extractor, x: np.ndarray, *, batch: int = BATCH) -> tuple[np.ndarray, np.ndarray | None]:

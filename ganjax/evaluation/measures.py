@@ -170,8 +170,14 @@ def _sliced_wasserstein(sets: Comparison, real: Examples, fake: Examples) -> Val
 def _duplicates(sets: Comparison, real: Examples, fake: Examples) -> Values:
     """Samples that are as close to another one as hardly any two real examples are."""
     del sets
-    apart = metrics.nearest(real.x[1::2], real.x[::2]).distances
-    return {"duplicates": metrics.duplicates(fake.x, within=float(np.quantile(apart, COPIES))).share}
+    examples = _comparable(real.x)
+    apart = metrics.nearest(examples[1::2], examples[::2]).distances
+    return {"duplicates": metrics.duplicates(_comparable(fake.x), within=float(np.quantile(apart, COPIES))).share}
+
+
+def _comparable(x: np.ndarray) -> np.ndarray:
+    """Examples as distances take them, [N, ...] uint8 or floating: waveforms and tokens become float32, flat."""
+    return x if x.dtype == np.uint8 or np.issubdtype(x.dtype, np.floating) else x.reshape(len(x), -1).astype(np.float32)
 
 
 def _found_modes(sets: Comparison, fake: Examples) -> metrics.Modes:
@@ -238,8 +244,8 @@ def _agreement(sets: Comparison) -> dict[str, Score]:
 def _memorisation(sets: Comparison) -> dict[str, Score]:
     """The floor is what one half of the held-out data scores against the other: nobody copied them."""
     data = sets.dataset.in_memory()
-    held_out, train = np.asarray(data.x_test), np.asarray(data.x_train)
-    found = metrics.memorisation(sets.samples.x, train, held_out)
+    held_out, train = _comparable(np.asarray(data.x_test)), _comparable(np.asarray(data.x_train))
+    found = metrics.memorisation(_comparable(sets.samples.x), train, held_out)
     control = metrics.memorisation(held_out[::2], train, held_out[1::2])
     note = f"nearer to one of {len(train)} training examples than {COPIES:.0%} of held-out ones"
     return {"memorised": Score(value=found.closer, floor=control.closer, held_out=None, better="lower", note=note)}

@@ -1,8 +1,9 @@
 """Training: a game, a dynamics and data, from a seed to a run directory."""
 
+from ganjax.options import Schedule
 from ganjax.rundir import latest_step
 from ganjax.training.fit import fit
-from ganjax.training.loop import Schedule, train
+from ganjax.training.loop import train
 from ganjax.training.sampling import Given, draw, in_turn, name_of_weights, weights_of
 from ganjax.training.setup import Keys, Setup, check, check_classes, load_state
 from ganjax.training.simulate import population, rejected, simulate

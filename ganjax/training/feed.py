@@ -16,7 +16,6 @@ import numpy as np
 from ganjax.training import parallel
 from ganjax.training.setup import Setup, arrays
 
-RESIDENT_MEGABYTES = 2048  # of 2^20 bytes: a larger data set is streamed
 AHEAD = 2  # chunks that are prepared while the devices compute another
 CHUNK_BYTES = 2**28  # of the examples of a streamed chunk, in all its steps
 Positions = Callable[[int, int], Mapping[str, np.ndarray]]  # (start, count) -> {stream: rows [count, examples]}
@@ -33,7 +32,7 @@ class Chunk(NamedTuple):
 Chunks = Generator[Chunk, None, None]
 
 
-def is_resident(setup: Setup, megabytes: int = RESIDENT_MEGABYTES) -> bool:
+def is_resident(setup: Setup, megabytes: int) -> bool:
     """Whether the data are to lie on the devices: they lie in memory, and their examples take no more than this."""
     leaves = _distinct(setup)
     return all(isinstance(x, np.ndarray) for x in leaves) and sum(x.nbytes for x in leaves) <= megabytes * 2**20

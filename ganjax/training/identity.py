@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ganjax import __version__
-from ganjax.config import TrainConfig
 from ganjax.data import Dataset
+from ganjax.options import TrainConfig
 from ganjax.rundir import MAY_CHANGE
 from ganjax.training.state import kind
 

@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from ganjax.checks import check_range
 from ganjax.core import GameState, Metrics
 from ganjax.errors import DivergedError, OutOfMemoryError, PeerError, reason
+from ganjax.options import Schedule
 from ganjax.training import feed, parallel
 from ganjax.training.checkpoint import Checkpoints
 from ganjax.training.chunk import compile_chunk, per_step
@@ -44,19 +46,6 @@ class Event(NamedTuple):
     def is_due(self, step: int, steps: int) -> bool:
         """Whether it happens after so many of the steps."""
         return (self.end and step == steps) or (self.every > 0 and step % self.every == 0)
-
-
-class Schedule(NamedTuple):
-    """How long, and what how often, all in steps; and how examples reach the devices."""
-
-    steps: int
-    log_every: int = 10
-    sample_every: int = 500
-    checkpoint_every: int = 500
-    judge_every: int = 0  # 0 judges never
-    chunk: int = 50  # steps per compiled call
-    resident_megabytes: int = feed.RESIDENT_MEGABYTES  # data sets up to this size lie on every device
-    workers: int = 2  # threads that gather examples of larger ones
 
 
 class Result(NamedTuple):
@@ -161,9 +150,9 @@ def train(
 
 def _check_schedule(schedule: Schedule) -> None:
     """Raise `ValueError` about a number of the schedule that no loop can follow."""
-    least = dict.fromkeys(schedule._fields, 1) | {"steps": 0, "judge_every": 0, "resident_megabytes": 0}
-    for name, value in schedule._asdict().items():
-        check_range("Schedule", least[name], whole=True, **{name: value})
+    may_be_zero = ("steps", "judge_every", "resident_megabytes")
+    for name in (field.name for field in fields(Schedule)):
+        check_range("Schedule", 0 if name in may_be_zero else 1, whole=True, **{name: getattr(schedule, name)})
 
 
 def _first_state(setup: Setup, workdir: Path, seed: int, checkpoints: Checkpoints, allow_change: bool) -> GameState:
@@ -181,7 +170,7 @@ def _fed(setup: Setup, positions: feed.Positions, begin: int, schedule: Schedule
     """The chunks of examples that are left, and the schedule with the length that they have."""
     if feed.is_resident(setup, schedule.resident_megabytes):
         return schedule, feed.resident(setup, positions, _spans(begin, schedule), schedule.chunk)
-    schedule = schedule._replace(chunk=feed.fitting(setup, schedule.chunk))
+    schedule = replace(schedule, chunk=feed.fitting(setup, schedule.chunk))
     spans = _spans(begin, schedule)
     return schedule, feed.streamed(setup, positions, spans, schedule.chunk, workers=schedule.workers)
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from ganjax.checks import check_players, check_range
 from ganjax.core import Array, Draw, GameState, Key, PyTree, Sampler, Weights, substream
-from ganjax.data import Dataset, subsample
+from ganjax.data import Dataset, load, subsample
 from ganjax.data.dataset import CLASS
-from ganjax.errors import ConfigError
+from ganjax.errors import ConfigError, reason
 from ganjax.kinds import Kind
 from ganjax.training.setup import Setup
 
@@ -52,8 +52,10 @@ def name_of_weights(setup: Setup, state: GameState, players: Sequence[str], weig
 class Given(NamedTuple):
     """What samples are asked for: rows of a data set, or values of their own."""
 
-    values: PyTree  # [N, ...] or a tree of it, as stored
+    values: PyTree  # [N, ...] as stored; None where nothing is asked for
     how: str  # for receipts: which rows, of which split
+    split: str = "test"  # of which they are examples
+    rows: np.ndarray | None = None  # [N] integers, which examples, if they are any
 
 
 class Drawing(TypedDict, total=False):
@@ -177,7 +179,33 @@ def in_turn(setup: Setup, draws: Sampler, count: int, classes: Sequence[int] = (
     dataset, what = asked
     split = held_out(dataset, what)
     rows = np.resize(subsample(len(getattr(dataset, f"x_{split}")), count), count)
-    return Given(of_split(dataset, what, split, rows), f"{what} of {split} examples of {dataset.name}")
+    return Given(of_split(dataset, what, split, rows), f"{what} of {split} examples of {dataset.name}", split, rows)
+
+
+def told(setup: Setup, draws: Sampler, words: Sequence[str], count: int) -> Given:
+    """What the command line asks for, in turn: classes or captions word by word, images as the path of a set of them.
+
+    Raises:
+        ConfigError: the sampler is asked for nothing, or a word is nothing of the kind that it is asked for.
+        DataError: there are no such images, or they have another shape.
+    """
+    asked = given_of(setup, draws)
+    if asked is None:
+        raise ConfigError("--given: what is drawn of this run is asked for nothing; leave it out")
+    (dataset, what), kind = asked, given_kind(setup, draws)
+    if kind.parse is None:
+        found = load(words[0]).x_train
+        wanted = of_split(dataset, what, "train").shape[1:]  # type: ignore[union-attr]
+        if len(words) > 1 or found.shape[1:] != wanted:
+            raise ConfigError(f"--given {words[0]} has {kind.name}s of {found.shape[1:]}, expected one set of {wanted}")
+        return Given(found[np.arange(count) % len(found)], f"{kind.name}s of {words[0]}")
+    try:
+        values = np.stack([np.asarray(kind.parse(word)) for word in words])
+    except ValueError as error:
+        raise ConfigError(f"--given: {reason(error)}") from None
+    if what == CLASS:
+        return in_turn(setup, draws, count, values.tolist())
+    return Given(values[np.arange(count) % len(values)], f"--given {' '.join(words)}")
 
 
 def checked(setup: Setup, draws: Sampler, given: PyTree, count: int) -> PyTree:

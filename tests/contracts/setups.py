@@ -16,7 +16,6 @@ from jax.lax import stop_gradient
 from jax.nn import softplus
 
 from ganjax import launch
-from ganjax.config import TrainConfig
 from ganjax.core import (
     Draw,
     Game,
@@ -31,6 +30,7 @@ from ganjax.dynamics import alternating, ema, simultaneous
 from ganjax.dynamics.field import average_over
 from ganjax.games import Term, of_terms, replay
 from ganjax.games.network import network, owned
+from ganjax.options import TrainConfig
 from ganjax.training import Averaged, From, Setup, Stream
 
 
@@ -385,6 +385,25 @@ def build_styles(c, load, axis_name):
     )
 
 
+# The follower again, of data of any kind, with a sampler that strays from its mean.
+def build_stray(c, load, axis_name):
+    data = load(c.data)
+    whole = jnp.issubdtype(data.kind.encode(jnp.asarray(data.x_train[:1])).dtype, jnp.integer)
+
+    def cost(params, moment):
+        return hypot(params["stray"][None] - moment.batch.x).mean(), Outcome({}, {})
+
+    def draw(weights, key, index, given):
+        mean = weights["stray"].params[None]
+        x = mean + 0.1 * noise(lambda k: jax.random.normal(k, mean.shape[1:]), key, index)
+        return jnp.round(jnp.abs(x)).astype(jnp.int32) if whole else x
+
+    game = Game(lambda key, batch: ({"stray": jnp.zeros(data.shape)}, {"stray": {}}), {"stray": cost})
+    play = simultaneous(sgds("stray"), axis_name=axis_name)
+    streams = {"data": Stream(data, c.batch_size)}
+    return Setup(game, play, streams, samplers={"stray": Sampler(("stray",), "data", draw)})
+
+
 # A run that begins from another one: the follower from where the follower came to, by `--data` of its own.
 def build_from(c, load, axis_name):
     setup = build_follower(c, load, axis_name)
@@ -399,6 +418,7 @@ SYSTEMS = {
     "adda": build_adda,
     "mcd": build_mcd,
     "styles": build_styles,
+    "stray": build_stray,
     "from": build_from,
 }
 DEFAULTS = Config(

@@ -14,12 +14,12 @@ import pytest
 
 from ganjax import launch
 from ganjax.commands.base import Loader, describe
-from ganjax.config import TrainConfig
 from ganjax.core import Game, Outcome, Sampler
 from ganjax.dynamics import simultaneous
 from ganjax.evaluation import METRICS, Extractor, light_judge, pixels, read
 from ganjax.evaluation.evaluate import asked_of, real_examples
 from ganjax.evaluation.extractor import Features
+from ganjax.options import TrainConfig
 from ganjax.report import grid
 from ganjax.report.images import load_image
 from ganjax.rundir import write_run

@@ -13,12 +13,15 @@ from children import finished, with_devices
 from setups import DEFAULTS, EXPERIMENTS, build_cyclegan, cyclegan
 
 from ganjax import launch
-from ganjax.core import Moment
+from ganjax.core import Moment, Owned
 from ganjax.data import Dataset
 from ganjax.dynamics import View
-from ganjax.training import fit, load_state
+from ganjax.errors import CheckpointError
+from ganjax.report.images import load_image
+from ganjax.training import From, fit, load_state, weights_of
 from ganjax.training.flops import flops
 from ganjax.training.setup import arrays, collate, initial_state, order
+from ganjax.training.start import overlaid, take
 
 WORKER = Path(__file__).parent / "setups.py"
 SEEN = ["follower", "mute", "vae_gan", "cyclegan", "adda", "mcd", "styles"]
@@ -107,6 +110,59 @@ def test_every_command_works_or_says_why_not(name, runs, tmp_path):
     assert code == 0 and all(Path(line).stat().st_size > 100 for line in said.splitlines()), err
 
 
+def _of_kind(kind):
+    """Forty training and twenty test examples, and what belongs to them."""
+    rng, more = np.random.default_rng(0), {}
+    make = {
+        "clips": lambda n: rng.integers(0, 256, (n, 5, 4, 4, 1), dtype=np.uint8),
+        "points in 3-D": lambda n: rng.normal(size=(n, 3)).astype(np.float32),
+        "waveforms": lambda n: rng.integers(-9000, 9000, (n, 40)).astype(np.int16),
+        "tokens": lambda n: rng.integers(0, 3, (n, 6)).astype(np.int32),
+    }[kind]
+    if kind == "waveforms":
+        more["rate"] = np.int32(8000)
+    if kind == "tokens":
+        more["vocabulary"] = np.array(["one", "two", "three"])
+    return {"x_train": make(40), "x_test": make(20), **more}
+
+
+@pytest.mark.parametrize("kind", ["clips", "points in 3-D", "waveforms", "tokens"])
+def test_every_kind_of_data_goes_every_way(kind, tmp_path):
+    np.savez(tmp_path / "data.npz", **_of_kind(kind))
+    data, workdir = ["--data", tmp_path / "data.npz"], tmp_path / "run"
+    whole = command("stray", "train", "--workdir", workdir, "--quiet", *data)
+    assert whole[0] == 0, whole[2]
+    for steps in (3, 6):
+        code, out, err = command("stray", "train", "--workdir", tmp_path / "part", "--quiet", *data, "--steps", steps)
+        assert code == 0, err
+    assert digests(out) == digests(whole[1])
+    for words in (
+        ["sample", "--out", tmp_path / "x.png", "--count", 5],
+        ["export", "--out", tmp_path / "out"],
+        ["report"],
+    ):
+        code, _, err = command("stray", *words, "--workdir", workdir)
+        assert code == 0, err
+    assert load_image(tmp_path / "x.png").shape[0] > 50
+    code, out, err = command("stray", "evaluate", "--workdir", workdir, "--count", 20, "--quiet")
+    assert code == 0 and "sliced_wasserstein" in out, err
+
+
+def test_what_is_given_stands_above_what_is_made_of_it(runs, data, tmp_path):
+    """Held-out images by default, those of a file, or a sentence."""
+    workdir, _ = runs("cyclegan")
+    out = tmp_path / "x.png"
+    given = ["sample", "--workdir", workdir, "--count", 4, "--out", out]
+    assert command("cyclegan", *given)[0] == 0
+    default = load_image(out)
+    code, _, err = command("cyclegan", *given, "--given", data[3])
+    assert code == 0 and load_image(out).shape == default.shape and (load_image(out) != default).any(), err
+    code, _, err = command("cyclegan", *given, "--given", "digits")
+    assert code == 2 and "--given digits has images of (8, 8, 1), expected one set of (4, 4, 1)" in err
+    code, _, err = command("vae_gan", "sample", "--workdir", runs("vae_gan")[0], "--out", out, "--given", "3")
+    assert code == 2 and "is asked for nothing" in err
+
+
 def test_terms_are_logged_by_name_and_unweighted(runs):
     workdir, _ = runs("vae_gan")
     record = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
@@ -177,6 +233,41 @@ def test_a_run_begins_from_another_run(runs, data, tmp_path):
     assert code not in (0, 1) and "holds no intact checkpoint to begin from" in err
 
 
+def test_averaged_weights_are_taken_by_player(runs, data):
+    """Of an average of several players, and of one alone; from the files, without the setup that made them."""
+    for name, player in (("vae_gan", "decoder"), ("styles", "generator")):
+        workdir, setup = runs(name)[0], _built(name, data, "")
+        state = load_state(setup, workdir)
+        raw, averaged = (weights_of(setup, state, [player], weights)[player] for weights in ("raw", "ema"))
+        for weights, expected in (("raw", raw), ("ema", averaged)):
+            found = overlaid(raw, take(From(workdir, player, weights)), player)
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, expected)
+        assert not jax.tree.all(jax.tree.map(np.array_equal, raw, averaged))
+    with pytest.raises(CheckpointError, match="holds no ema weights of the player 'discriminator'; its players are"):
+        take(From(runs("styles")[0], "discriminator", "ema"))
+
+
+def test_what_does_not_fit_is_named_or_left_fresh(runs):
+    taken = take(From(runs("vae_gan")[0], "decoder"))
+    kernel = np.ones((3, 16), np.float32)
+    fresh = Owned({"Dense_0": {"kernel": kernel, "bias": np.ones(5, np.float32)}}, {})
+    with pytest.raises(CheckpointError, match=r"params\.Dense_0\.bias is float32\[16\], expected float32\[5\]"):
+        overlaid(fresh, taken, "decoder")
+    grown = overlaid(fresh, taken._replace(source=taken.source._replace(grown=True)), "decoder")
+    assert (grown.params["Dense_0"]["bias"] == 1).all() and (grown.params["Dense_0"]["kernel"] != 1).any()
+
+
+def test_a_checkpoint_that_was_chosen_by_withheld_labels_says_so(data, tmp_path):
+    options = ["--workdir", tmp_path / "run", "--quiet"]
+    code, _, err = command("mcd", "train", *options, *data, "--judge-every", 3)
+    assert code == 0, err
+    scores = [json.loads(line) for line in (tmp_path / "run" / "judge.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in scores] == [3, 6] and all(one["score"] == -one["accuracy"] for one in scores)
+    for which, stamped in (("best", True), ("last", False)):
+        code, said, err = command("mcd", "evaluate", *options, "--which", which)
+        assert code == 0 and ("the checkpoint was chosen by such a measure" in said) == stamped, err
+
+
 def test_two_translators_cost_as_much_as_one_joint_gradient():
     """Of CycleGAN: what g and f share is computed once, though each differentiates a cost of its own."""
     x = {"a": np.zeros((16, 4, 4, 1), np.uint8), "b": np.zeros((16, 4, 4, 1), np.uint8)}
@@ -210,6 +301,9 @@ def test_streams_differ_and_positions_are_unique(data):
     flipped = [
         np.allclose(x, y, atol=1e-6) for x, y in zip(batch["a"].x, _encoded(setup, "a", rows["a"][0]), strict=True)
     ]
+    twice = dict.fromkeys("ab", setup.streams["a"])
+    same = order(setup._replace(streams=twice), 0)(0, 3)
+    assert (same["a"] != same["b"]).any(), "two streams of one set show other examples"
     assert 0 < sum(flipped) < 16, "some examples are flipped, and some are not"
     np.testing.assert_allclose(batch["b"].x, _encoded(setup, "b", rows["b"][0]), atol=1e-6)
 

@@ -11,7 +11,6 @@ import optax
 import pytest
 from flax import linen as nn
 
-from ganjax.config import GanConfig
 from ganjax.core import Batch, Game, Moment, Outcome
 from ganjax.dynamics import View, alternating, consensus, simultaneous, unrolled
 from ganjax.errors import ConfigError
@@ -20,6 +19,7 @@ from ganjax.layers.convolution import ConvTranspose
 from ganjax.layers.minibatch import MinibatchDiscrimination
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan
+from ganjax.options import GanConfig
 from ganjax.penalties import orthogonal, r1
 from ganjax.recipe import options
 from ganjax.spectral import spectral_norm

@@ -7,12 +7,12 @@ import optax
 import pytest
 from flax import linen as nn
 
-from ganjax.config import GanConfig
 from ganjax.core import Batch, Judgement, Moment, noise
 from ganjax.dynamics import alternating, clipped, simultaneous, vector_field
 from ganjax.games import Sight, Term, code_prior, gan, normal_prior
 from ganjax.losses import LOSSES, auxiliary_classifier, feature_matching, information, of_fakes
 from ganjax.models import mlp
+from ganjax.options import GanConfig
 from ganjax.penalties import gradient_penalty, orthogonal, r1, r2
 from ganjax.recipe import options
 from ganjax.training import init_state, simulate, train_step

@@ -1,5 +1,6 @@
 """R3GAN: published counts, resampling and grouped convolutions against oracles, the initialisation."""
 
+import dataclasses
 import importlib.util
 import math
 import sys
@@ -225,7 +226,8 @@ def test_schedules_are_half_a_cosine_of_the_images(recipe):
 
 def test_schedules_count_steps_of_extragradient_whose_optimisers_move_twice(recipe):
     """Under a constant gradient Adam's moves are as long as its rate: 4 batches of burn-in are over after 8."""
-    config = recipe.Config(
+    config = dataclasses.replace(
+        recipe.CONFIG,
         dynamics="extragradient",
         batch_size=10,
         burn_in=40,
@@ -254,8 +256,8 @@ def test_schedules_count_steps_of_extragradient_whose_optimisers_move_twice(reci
 def test_what_the_recipe_remembers(recipe, options, entries):
     """Schedules of penalties need no memory, that of the augmentation counts the images it has seen."""
     data = load("digits")
-    config = recipe.Config(data="digits", width=16, blocks=1, latent=4, batch_size=4, **options)
-    setup = recipe.build(config, data, None)
+    config = dataclasses.replace(recipe.CONFIG, data="digits", width=16, blocks=1, latent=4, batch_size=4, **options)
+    setup = recipe.build(config, lambda name: data, None)
     batch = Batch(jnp.zeros((4, 8, 8, 1)), jnp.zeros(4, jnp.int32), jnp.arange(4))
 
     def begin():

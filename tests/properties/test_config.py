@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ganjax.config import GanConfig, as_record, from_record, option, parse
+from ganjax.config import as_record, from_record, option, parse
 from ganjax.errors import ConfigError
+from ganjax.options import GanConfig
 from ganjax.rundir import read_run
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.py"))

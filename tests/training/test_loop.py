@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import chex
 import jax
@@ -227,7 +228,7 @@ def test_alarms_after_the_checkpoint_are_dropped(tmp_path):
     train(_setup(), tmp_path, seed=0, schedule=schedule, progress=False)
     lines = [json.dumps({"step": step, "alarm": "modes lost"}) + "\n" for step in (3, 6)]
     (tmp_path / "alarms.jsonl").write_text("".join(lines))
-    train(_setup(), tmp_path, seed=0, schedule=schedule._replace(steps=5), progress=False)
+    train(_setup(), tmp_path, seed=0, schedule=replace(schedule, steps=5), progress=False)
     assert (tmp_path / "alarms.jsonl").read_text() == lines[0]
 
 
@@ -243,7 +244,7 @@ def test_telemetry_joins_the_records_of_the_samples(tmp_path):
     for step in (4, 8, 12):
         assert records[step]["generator/gradient"] > 0 and "discriminator/gradient" in records[step]
     assert records[4]["bias"] != records[8]["bias"] and all("discriminator/cost" in r for r in records.values())
-    train(setup, tmp_path, seed=0, schedule=schedule._replace(steps=13), progress=False)
+    train(setup, tmp_path, seed=0, schedule=replace(schedule, steps=13), progress=False)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == len(records), "not where a run happens to end"
 
 

@@ -17,7 +17,6 @@ starts below 1: no window of it lies wholly on its 4 x 4 map, and the lower boun
 """
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ from ganjax.models import dcgan
 from ganjax.operators import circular_norm, lipschitz_estimate, norms_of_convolutions, operator_norm, reshaped_norm
 from ganjax.report import Panel, Series, panels
 from ganjax.spectral import spectral_norm
-from ganjax.training import Keys, drawn, init_state, train_step
+from ganjax.training import Keys, drawn, states_at
 
 
 @dataclass(frozen=True)
@@ -128,18 +127,9 @@ def _trained(config: Config) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndar
     game = gan(generator, discriminator, LOSSES["hinge"], prior=normal_prior(16), spectral={"discriminator": spectral})
     adam = optax.adam(config.learning_rate, b1=0.5)
     dynamics = alternating(dict.fromkeys(game.players, adam))
-    step, keys, size = train_step(game, dynamics), Keys.of(config.seed), config.batch_size * dynamics.slices
-    draw = drawn(digits, size)
-
-    def batch(count: Array | int):
-        return draw(jax.random.fold_in(keys.samples, count))
-
-    @partial(jax.jit, donate_argnums=0)
-    def advance(state: GameState, count: Array) -> GameState:
-        return jax.lax.fori_loop(0, count, lambda _, s: step(s, batch(s.step), keys.steps)[0], state)
-
-    measure = norms_of_convolutions(discriminator, batch(0).x, steps=100, train=True)
-    x_real = batch(0).x[:64]
+    keys, draw = Keys.of(config.seed), drawn(digits, config.batch_size * dynamics.slices)
+    x_real = draw(jax.random.fold_in(keys.samples, 0)).x
+    measure = norms_of_convolutions(discriminator, x_real, steps=100, train=True)
 
     @jax.jit
     def look(state: GameState):
@@ -149,14 +139,11 @@ def _trained(config: Config) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndar
         def critic(x: Array) -> Any:
             return discriminator.apply({"params": weights}, x, train=True)
 
-        return measure(params), lipschitz_estimate(critic, x_real, steps=20, length=0.5)
+        return measure(params), lipschitz_estimate(critic, x_real[:64], steps=20, length=0.5)
 
-    state = jax.jit(lambda: init_state(game, dynamics, keys.init, batch(0)))()
     stops = np.linspace(0, config.steps, config.looks + 1).astype(int)
-    found = [look(state)]
-    for count in tqdm(np.diff(stops), desc="DCGAN", unit="look"):
-        state = advance(state, count)
-        found.append(look(state))
+    states = states_at(stops, game, dynamics, keys, draw)
+    found = [look(state) for state in tqdm(states, desc="DCGAN", unit="look", total=len(stops))]
     norms = {name: np.array([float(one[name]) for one, _ in found]) for name in found[0][0]}
     return stops, norms, np.array([float(slope) for _, slope in found])
 

@@ -29,7 +29,8 @@ from tqdm import tqdm
 
 from ganjax import launch
 from ganjax.config import require
-from ganjax.core import Array, Batch, GameState, Key, Moment
+from ganjax.core import Array, GameState, Moment
+from ganjax.data import Dataset
 from ganjax.data.points import ring, ring_centres
 from ganjax.dynamics import View, alternating
 from ganjax.dynamics.field import dot
@@ -39,7 +40,7 @@ from ganjax.losses import LOSSES
 from ganjax.metrics import modes, perfect_modes
 from ganjax.models import mlp
 from ganjax.report import Panel, Series, panels
-from ganjax.training import init_state, population, train_step
+from ganjax.training import drawn, init_state, population, train_step
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def remedies(config: Config) -> dict[str, Remedy]:
 
 def compute(config: Config, workdir: Path) -> list[str]:
     """Train with every remedy, judge, draw."""
-    data = jnp.asarray(ring(100_000, sigma=config.sigma)[0])
+    points = ring(100_000, sigma=config.sigma)[0]
+    data = Dataset(points)
     perfect = perfect_modes(8, 2500)
     rows = [
         f"seeds {config.seed} to {config.seed + config.seeds - 1}, {config.steps:,} steps; mean +- standard deviation",
@@ -127,7 +129,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
         least, gap = found["gradient"].min(1).mean(), found["gap"].max(1).mean()
         rows.append(f"{name:16}{cells}{least:16.1e}{gap:13.1f}{int(found['skipped'].sum()):8d}")
         x = found["x"][0][:1000]
-        near = [Series(data[:1000, 0], data[:1000, 1], "real", "points", 6)]
+        near = [Series(points[:1000, 0], points[:1000, 1], "real", "points", 6)]
         scatters.append(
             Panel([*near, Series(x[:, 0], x[:, 1], "generated", "points", 0)], title=name, xlim=(-3, 3), ylim=(-3, 3),
                   equal=True)
@@ -145,7 +147,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
     return [*rows, *map(str, figures)]
 
 
-def _train(config: Config, remedy: Remedy, data: Array) -> dict[str, Any]:
+def _train(config: Config, remedy: Remedy, data: Dataset) -> dict[str, Any]:
     """What all seeds lead to; leading axis [seeds]."""
     hidden = (config.width,) * 2
     generator = mlp.Generator((2,), hidden, output=mlp.identity, initialisation="uniform")
@@ -159,11 +161,8 @@ def _train(config: Config, remedy: Remedy, data: Array) -> dict[str, Any]:
     )  # fmt: skip
     adam = optax.adam(config.learning_rate, b1=0.5)
     dynamics = alternating(dict.fromkeys(game.players, adam), turns={"discriminator": config.turns})
-    step, draw, size = train_step(game, dynamics), sampler(generator, prior), config.batch_size * dynamics.slices
-
-    def batch(key: Key) -> Batch:
-        rows = jax.random.randint(key, (size,), 0, len(data))
-        return Batch(data[rows], None, jnp.arange(size, dtype=jnp.int32))
+    step, draw = train_step(game, dynamics), sampler(generator, prior)
+    batch = drawn(data, config.batch_size * dynamics.slices)
 
     def one(seed: Array) -> dict[str, Array]:
         init_key, step_key, data_key, look_key = jax.random.split(jax.random.key(seed), 4)

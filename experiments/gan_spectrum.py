@@ -30,7 +30,8 @@ import optax
 from tqdm import tqdm
 
 from ganjax import launch
-from ganjax.core import Batch, GameState, Moment, PerPlayer
+from ganjax.core import Batch, Moment, PerPlayer
+from ganjax.data import Dataset
 from ganjax.data.points import ring, ring_centres
 from ganjax.dynamics import View, alternating, consensus, leading_eigenvalues, path_angle, rotation
 from ganjax.dynamics.field import dot
@@ -40,7 +41,7 @@ from ganjax.losses import LOSSES
 from ganjax.metrics import modes, perfect_modes
 from ganjax.models import mlp
 from ganjax.report import Panel, Series, panels
-from ganjax.training import Keys, init_state, train_step
+from ganjax.training import Keys, drawn, states_at
 
 ALPHAS = np.linspace(-0.1, 1.1, 61)
 
@@ -150,26 +151,13 @@ def _train(config: Config, game, adjust, look: Callable[..., jax.Array], keys: K
     """The states at the start and at the end, and [looks + 1, 3]: step, rotation, norm of the field."""
     adam = optax.adam(config.learning_rate, b1=config.beta1)
     dynamics = alternating(dict.fromkeys(game.players, adam), adjust=adjust)
-    step = train_step(game, dynamics)
-    size = config.batch_size * dynamics.slices
-    data_key = jax.random.fold_in(keys.samples, 1)
-    data = jnp.asarray(ring(100_000, sigma=config.sigma, seed=config.seed)[0])
-
-    def advance(data: jax.Array, state: GameState) -> GameState:
-        rows = jax.random.randint(jax.random.fold_in(data_key, state.step), (size,), 0, len(data))
-        return step(state, Batch(data[rows], None, jnp.arange(size, dtype=jnp.int32)), keys.steps)[0]
-
-    @jax.jit
-    def chunk(data: jax.Array, state: GameState, count: int) -> GameState:
-        return jax.lax.fori_loop(0, count, lambda _, s: advance(data, s), state)
-
-    start = state = jax.jit(lambda: init_state(game, dynamics, keys.init, _batch(data[:size])))()
+    data = Dataset(ring(100_000, sigma=config.sigma, seed=config.seed)[0])
     stops = np.linspace(0, config.steps, config.looks + 1).astype(int)
-    history = [[0, *look(state.params, state.net_state)]]
-    for before, after in zip(stops[:-1], tqdm(stops[1:], desc=name, unit="look"), strict=True):
-        state = chunk(data, state, after - before)
-        history.append([after, *look(state.params, state.net_state)])
-    return (start, state), np.array(history, float)
+    own = keys._replace(samples=jax.random.fold_in(keys.samples, 1))
+    states = states_at(stops, game, dynamics, own, drawn(data, config.batch_size * dynamics.slices))
+    seen = [(s, look(s.params, s.net_state)) for s in tqdm(states, desc=name, unit="look", total=len(stops))]
+    history = [[stop, *found] for stop, (_, found) in zip(stops, seen, strict=True)]
+    return (seen[0][0], seen[-1][0]), np.array(history, float)
 
 
 def _panels(spectra: list[list[Series]], curves: list, angles: list) -> list[Panel]:

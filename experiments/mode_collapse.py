@@ -56,7 +56,7 @@ from tqdm import tqdm
 
 from ganjax import launch
 from ganjax.config import require
-from ganjax.core import Array, Batch, Dynamics, GameState
+from ganjax.core import Array, Batch, Dynamics, GameState, Key
 from ganjax.data import load
 from ganjax.data.points import grid, grid_centres, ring, ring_centres
 from ganjax.dynamics import alternating, ema, history_of_opponents, unrolled
@@ -76,7 +76,7 @@ from ganjax.models import mlp
 from ganjax.penalties import gradient_penalty, r1, r2
 from ganjax.report import Panel, Series, panels, save_image
 from ganjax.report import grid as image_grid
-from ganjax.training import Averaged, Keys, init_state, population, train_step
+from ganjax.training import Averaged, Keys, states_at
 
 SCORES = ("modes", "high_quality", "reverse_kl", "mode_tv", "density_tv")
 
@@ -229,35 +229,23 @@ def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) 
     dynamics = alternating(optimizers, turns={"discriminator": remedy.turns})
     dynamics = remedy.play(dynamics) if remedy.play else dynamics
     averages = {"ema": Averaged("generator", ema(config.average, warmup=True))} if config.average else {}
-    step, size = train_step(game, dynamics, averages), task.batch * dynamics.slices
-    draw = sampler(generator, prior)
+    draw, size = sampler(generator, prior), task.batch * dynamics.slices
 
-    def batch(keys: Keys, index: Array | int) -> Batch:
-        key = jax.random.fold_in(jax.random.fold_in(keys.samples, 0), index)
+    def batch(key: Key) -> Batch:
         rows = jax.random.randint(key, (size,), 0, len(data))
         return Batch(data[rows], None, jnp.arange(size, dtype=jnp.int32))
 
-    def start(seed: Array) -> GameState:
-        keys = Keys.of(seed)
-        return init_state(game, dynamics, keys.init, batch(keys, 0), averages)
-
-    def part(state: GameState, seed: Array, count: Array) -> GameState:
-        keys = Keys.of(seed)
-        return jax.lax.fori_loop(0, count, lambda _, s: step(s, batch(keys, s.step), keys.steps)[0], state)
-
-    def samples(state: GameState, seed: Array) -> dict[str, Array]:
-        key = jax.random.fold_in(Keys.of(seed).samples, 1)
+    def samples(state: GameState, key: Key) -> dict[str, Array]:
         weights = {"raw": state.weights} | {name: kept.value(state.averages[name]) for name, kept in averages.items()}
         return {name: draw(w, key, jnp.arange(task.judged)) for name, w in weights.items()}
 
     distances = jax.jit(jax.vmap(lambda x: sliced_wasserstein(x, jnp.asarray(task.held_out), jax.random.key(1))))
-    seeds = config.seed + jnp.arange(config.seeds)
-    state = population(start)(seed=seeds)
-    advance, sample = jax.jit(jax.vmap(part, in_axes=(0, 0, None)), donate_argnums=0), jax.jit(jax.vmap(samples))
+    keys, sample = jax.vmap(Keys.of)(config.seed + jnp.arange(config.seeds)), jax.jit(jax.vmap(samples))
+    data_keys, sample_keys = (jax.vmap(partial(jax.random.fold_in, data=n))(keys.samples) for n in (0, 1))
+    stops = np.linspace(0, config.steps, config.looks + 1).astype(int)[1:]
     looks = []  # one after another: weights -> (figures of each seed, distances [seeds])
-    for count in np.diff(np.linspace(0, config.steps, config.looks + 1).astype(int)):
-        state = advance(state, seeds, count)
-        x = sample(state, seeds)
+    for state in states_at(stops, game, dynamics, keys._replace(samples=data_keys), batch, averages):
+        x = sample(state, sample_keys)
         look = {w: ([task.judge(one) for one in s], distances(s[:, : len(task.held_out)])) for w, s in x.items()}
         looks.append(jax.device_get(look))  # waits, so that the progress bar tells the truth
         tick()

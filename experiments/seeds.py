@@ -17,7 +17,6 @@ runs convolutions of mapped kernels member by member there, since XLA's grouped 
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,8 +42,9 @@ from ganjax.games import gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan
 from ganjax.report import Row, rows
-from ganjax.training import Averaged, Keys, Setup, Stream, draw, train_step
-from ganjax.training.setup import arrays, check, collate, initial_state, order
+from ganjax.training import Averaged, Keys, Setup, Stream, draw, fit
+from ganjax.training.fit import stretch
+from ganjax.training.setup import arrays, check, initial_state, order
 
 COLUMNS = 16  # samples of each seed in the picture
 TURNS = 5  # of each contender in the race
@@ -92,7 +92,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
     check(setup)
     extractor = chosen_extractor(None, data, progress=True)
     began = time.perf_counter()
-    states = trained(setup, seeds, config.steps, config.chunk, progress=True)
+    states = fit(setup, seeds, config.steps, chunk=config.chunk, label=f"{config.seeds} seeds", progress=True)
     seconds = time.perf_counter() - began
     real = real_examples(data, extractor, config.count, min(config.count, len(data.x_train)))
     found: list[Score] = []
@@ -124,62 +124,6 @@ def build(config: Config, data: Dataset) -> Setup:
     return Setup(game, dynamics, streams, averages, samplers)
 
 
-def trained(
-    setup: Setup,
-    seeds: np.ndarray,
-    steps: int,
-    chunk: int,
-    *,
-    progress: bool = False,
-    watch: Callable[[int, GameState], bool] | None = None,
-) -> GameState:
-    """The runs of all seeds as one program, chunk by chunk.
-
-    Args:
-        setup: what each of them trains.
-        seeds: of the runs, [S].
-        steps: until which they train.
-        chunk: steps of one call.
-        progress: show a bar.
-        watch: called after every chunk with the steps taken and the states, which the next chunk uses up; what it
-            returns says whether to stop there.
-
-    Returns:
-        The final states on the host, every leaf with a leading axis over the seeds. Member i is, up to rounding, what
-        `training.train` makes of `seeds[i]` on one device.
-    """
-    run, data, keys = _together(setup), jax.device_put(arrays(setup)), [Keys.of(int(seed)) for seed in seeds]
-    orders = [order(setup, int(seed)) for seed in seeds]
-    state = _stacked([initial_state(setup, int(seed)) for seed in seeds])
-    base, costs = jnp.stack([one.steps for one in keys]), None
-    with tqdm(total=steps, desc=f"{len(seeds)} seeds", unit="step", disable=not progress, dynamic_ncols=True) as bar:
-        for start in range(0, steps, chunk):
-            count = min(chunk, steps - start)
-            state, metrics = run(state, data, _stacked([rows(start, count) for rows in orders]), base)
-            if costs is not None:  # of the chunk before, while this one is under way
-                bar.set_postfix({name: f"{value.mean():.3f}" for name, value in jax.device_get(costs).items()})
-            costs = {name: value for name, value in metrics.items() if name.endswith("/cost")}
-            bar.update(count)
-            if watch is not None and watch(start + count, state):
-                break
-    return jax.device_get(state)
-
-
-def _together(setup: Setup) -> Callable:
-    """`(states, data, rows {stream: [seeds, count, batch]}, base keys [seeds]) -> (states, metrics [seeds, count])`."""
-    return jax.jit(jax.vmap(_steps(setup), in_axes=(0, None, 0, 0)), donate_argnums=0)
-
-
-def _steps(setup: Setup) -> Callable:
-    """The same of one seed."""
-    step = train_step(setup.game, setup.dynamics, setup.averages)
-
-    def chunk(state, data, rows, key):
-        return jax.lax.scan(lambda s, row: step(s, collate(setup, data, row, key), key), state, rows)
-
-    return chunk
-
-
 def _stacked(trees: list[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
@@ -189,7 +133,7 @@ def _raced(setup: Setup, seeds: np.ndarray) -> list[str]:
     data, keys = jax.device_put(arrays(setup)), [Keys.of(int(seed)) for seed in seeds]
     rows = [order(setup, int(seed))(0, RACE) for seed in seeds]
     starts, base = [initial_state(setup, int(seed)) for seed in seeds], jnp.stack([one.steps for one in keys])
-    one, many = jax.jit(_steps(setup)), jax.jit(jax.vmap(_steps(setup), in_axes=(0, None, 0, 0)))
+    one, many = jax.jit(stretch(setup)), jax.jit(jax.vmap(stretch(setup), in_axes=(0, None, 0, 0)))
     contenders = {
         "one program": lambda: many(_stacked(starts), data, _stacked(rows), base),
         "one after another": lambda: [one(s, data, r, k.steps) for s, r, k in zip(starts, rows, keys, strict=True)],

@@ -31,7 +31,8 @@ from tqdm import tqdm
 
 from ganjax import launch
 from ganjax.config import require
-from ganjax.core import Array, Batch, Key
+from ganjax.core import Array
+from ganjax.data import Dataset
 from ganjax.data.points import ring, ring_centres
 from ganjax.dynamics import alternating, clipped
 from ganjax.errors import ConfigError, did_you_mean
@@ -42,7 +43,7 @@ from ganjax.models import mlp
 from ganjax.penalties import gradient_penalty
 from ganjax.report import Panel, Series, panels
 from ganjax.spectral import spectral_norm
-from ganjax.training import population, simulate
+from ganjax.training import drawn, population, simulate
 
 
 class Constraint(NamedTuple):
@@ -106,7 +107,7 @@ POINTS = 500
 
 def compute(config: Config, workdir: Path) -> list[str]:
     """Train under every constraint, judge, draw."""
-    data = jnp.asarray(ring(100_000, sigma=config.sigma)[0])
+    data = Dataset(ring(100_000, sigma=config.sigma)[0])
     real = ring(POINTS, sigma=config.sigma, seed=1)[0]
     perfect = perfect_modes(8, 2500)
     rows = [
@@ -149,7 +150,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
     return [*rows, *map(str, figures)]
 
 
-def _train(config: Config, constraint: Constraint, data: Array, real: np.ndarray) -> dict[str, Any]:
+def _train(config: Config, constraint: Constraint, data: Dataset, real: np.ndarray) -> dict[str, Any]:
     """What all seeds lead to; leading axis [seeds]."""
     generator = mlp.Generator((2,), (config.width,) * 2, output=mlp.identity, initialisation="uniform")
     critic = mlp.Discriminator((config.width,) * 2, initialisation="uniform")
@@ -161,11 +162,7 @@ def _train(config: Config, constraint: Constraint, data: Array, real: np.ndarray
     adam = optax.adam(config.learning_rate, b1=0.5, b2=0.9)
     own = clipped(adam, constraint.clip) if constraint.clip else adam
     dynamics = alternating({"discriminator": own, "generator": adam}, turns={"discriminator": config.turns})
-    size, draw = config.batch_size * dynamics.slices, sampler(generator, prior)
-
-    def batch(key: Key) -> Batch:
-        rows = jax.random.randint(key, (size,), 0, len(data))
-        return Batch(data[rows], None, jnp.arange(size, dtype=jnp.int32))
+    batch, draw = drawn(data, config.batch_size * dynamics.slices), sampler(generator, prior)
 
     def one(seed: Array) -> dict[str, Array]:
         key = jax.random.key(seed)

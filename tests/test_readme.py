@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ganjax.config import parse
 from ganjax.launch import _commands
+from ganjax.training.streams import encoded
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -23,9 +24,17 @@ def test_the_example_runs_and_both_plays_converge(capsys):
     assert all(float(line.split()[1]) < 0.5 for line in lines)
 
 
-def test_the_population_runs_and_contracts():
+def test_the_setup_trains_and_its_measure_holds():
     names = {}
     exec(compile(EXAMPLES[1], "README.md", "exec"), names)
+    state, digits = names["state"], names["digits"]
+    batch = encoded(digits, "class", digits.x_test, digits.y_test, None)
+    assert state.step == 200 and names["nearest"](state.weights, batch, None).mean() > 0.8
+
+
+def test_the_population_runs_and_contracts():
+    names = {}
+    exec(compile(EXAMPLES[2], "README.md", "exec"), names)
     assert names["distances"].shape == (5, 40) and (names["distances"][:, -1] < 0.5).all()
 
 

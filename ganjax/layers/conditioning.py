@@ -1,13 +1,18 @@
 """Conditions: what a class or a vector says to a layer, and concatenation to networks that know neither."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from ganjax.core import Array
 from ganjax.layers.mode import check_told, mode
+
+
+def is_condition(y: Array | None, num_classes: int) -> TypeGuard[Array]:
+    """Whether a model goes by y: by vectors always, by classes if it has any (`num_classes`), else it ignores them."""
+    return y is not None and (num_classes > 0 or bool(jnp.issubdtype(y.dtype, jnp.floating)))
 
 
 def embedded(
@@ -35,8 +40,15 @@ def embedded(
     return nn.Embed(num_classes, size, **table, **layer)(y)
 
 
+def joined(z: Array, y: Array | None, size: int, num_classes: int, **options: Any) -> Array:
+    """`[z, e(y)]` (Mirza & Osindero 2014), [B, Z + size] with the options of `embedded`; z where y is no condition."""
+    if not is_condition(y, num_classes):
+        return z
+    return jnp.concatenate([z, embedded(y, size, num_classes, **options).astype(z.dtype)], -1)
+
+
 class ConcatenatedLatent(nn.Module):
-    """`G([z, e(y)])` (Mirza & Osindero 2014) with a learned vector `e(y)` for each class."""
+    """`G([z, e(y)])` (Mirza & Osindero 2014) for a generator that knows neither classes nor vectors y."""
 
     make: Callable[..., nn.Module]  # (dtype=..., name=...) -> generator without classes
     num_classes: int
@@ -45,14 +57,14 @@ class ConcatenatedLatent(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, labels: Array, *, train: bool) -> Array:
-        """[B, Z] latents and [B] int32 labels to examples."""
-        vectors = nn.Embed(self.num_classes, self.embedding, dtype=self.dtype, name="classes")(labels)
+        """[B, Z] latents and [B] int32 classes or [B, E] vectors to examples."""
         generator = self.make(dtype=self.dtype, name="generator")
-        return _told(generator, jnp.concatenate([z, vectors.astype(z.dtype)], -1), train)
+        z = joined(z, labels, self.embedding, self.num_classes, dtype=self.dtype, name="classes")
+        return _told(generator, z, train)
 
 
 class ConcatenatedImage(nn.Module):
-    """`D([x, e(y)])` (Mirza & Osindero 2014) with a learned map `e(y)`, as large as the image, as one more channel."""
+    """`D([x, e(y)])` (Mirza & Osindero 2014) with a map `e(y)`, as large as the image, as one more channel."""
 
     make: Callable[..., nn.Module]  # (dtype=..., name=...) -> discriminator without classes
     num_classes: int
@@ -61,9 +73,9 @@ class ConcatenatedImage(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, labels: Array, *, train: bool) -> Any:
-        """[B, H, W, C] images and [B] int32 labels to what the discriminator says."""
+        """[B, H, W, C] images and [B] int32 classes or [B, E] vectors to what the discriminator says."""
         size = x.shape[1] * x.shape[2]
-        maps = nn.Embed(self.num_classes, size, dtype=self.dtype, name="classes")(labels)
+        maps = embedded(labels, size, self.num_classes, dtype=self.dtype, name="classes")
         planes = maps.reshape(*x.shape[:3], 1).astype(x.dtype)
         discriminator = self.make(dtype=self.dtype, name="discriminator")
         return _told(discriminator, jnp.concatenate([x, planes], -1), train)

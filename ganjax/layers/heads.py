@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ganjax.checks import check_range
 from ganjax.core import Array, Judgement
 from ganjax.errors import ConfigError
-from ganjax.layers.conditioning import embedded
+from ganjax.layers.conditioning import embedded, is_condition
 
 
 def check_labels(labels: Array | None, num_classes: int) -> None:
@@ -38,7 +38,7 @@ def projection(features: Array, labels: Array | None, num_classes: int, **option
         num_classes: 0 adds nothing to the logits of classes, nor does the lack of labels.
         options: of `layers.conditioning.embedded`.
     """
-    if labels is None or not (num_classes or jnp.issubdtype(labels.dtype, jnp.floating)):
+    if not is_condition(labels, num_classes):
         return jnp.zeros(len(features), features.dtype)
     return (embedded(labels, features.shape[-1], num_classes, **options) * features).sum(-1)
 
@@ -58,3 +58,29 @@ def judgement(logits: Array, features: Array, heads: Mapping[str, int] | None, d
         return logits
     layers = {name: nn.Dense(size, dtype=dtype, name=f"head_{name}") for name, size in heads.items()}
     return Judgement(logits, features, {name: layer(features) for name, layer in layers.items()})
+
+
+def logit_head(
+    features: Array,
+    labels: Array | None,
+    network: Any,
+    kernel_init: Any,
+    *,
+    projected: Array | None = None,
+) -> Array | Judgement:
+    """`w h + b + <e(y), h'>`, and further heads of h: how a projection discriminator ends.
+
+    Called inside a module, which then owns the layers "logit" and "classes" and those of `judgement`.
+
+    Args:
+        features: h, [B, F].
+        labels: y, [B] int32 classes or [B, E] floating vectors.
+        network: the module, of which `num_classes`, `heads` and `dtype` are read.
+        kernel_init: of w and e.
+        projected: h', [B, F']; h by default.
+    """
+    how = {"dtype": network.dtype}
+    logits = nn.Dense(1, kernel_init=kernel_init, name="logit", **how)(features)[:, 0]
+    of_class = features if projected is None else projected
+    logits += projection(of_class, labels, network.num_classes, embedding_init=kernel_init, name="classes", **how)
+    return judgement(logits, features, network.heads, network.dtype)

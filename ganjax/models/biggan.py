@@ -25,7 +25,8 @@ import jax.numpy as jnp
 
 from ganjax.core import Array, Judgement
 from ganjax.errors import ConfigError
-from ganjax.layers.heads import check_labels, judgement, projection
+from ganjax.layers.conditioning import embedded, is_condition
+from ganjax.layers.heads import check_labels, logit_head
 from ganjax.layers.normalisation import BatchNorm, ConditionalBatchNorm
 from ganjax.layers.resampling import Conv3x3
 from ganjax.layers.residual import DownBlock, UpBlock, stacked
@@ -75,23 +76,23 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, labels: Array | None = None, *, train: bool) -> Array:
-        """[B, Z] latents and [B] int32 labels to images [B, H, W, C]."""
+        """[B, Z] latents and labels, [B] int32 or vectors [B, E], to images [B, H, W, C]."""
         check_labels(labels, self.num_classes)
         height, width, channels = self.shape
         base, *widths = layout(self.shape).generator
         n = len(widths)
-        z, *parts = self._parts(z, n)
+        z, *parts = self._parts(z, n, by_table=is_condition(labels, self.num_classes) and not self.embedding)
         init = INITIALISATIONS[self.initialisation]
         shared = []
-        if self.num_classes and self.embedding:
-            table = nn.Embed(self.num_classes, self.embedding, embedding_init=init, dtype=self.dtype, name="classes")
-            shared = [table(labels)]
+        if is_condition(labels, self.num_classes) and self.embedding:
+            options = {"embedding_init": init, "dtype": self.dtype, "name": "classes"}
+            shared = [embedded(labels, self.embedding, self.num_classes, **options)]
         plain = partial(BatchNorm, use_running_average=not train, axis_name=self.axis_name, dtype=self.dtype)
         conditional = partial(ConditionalBatchNorm, axis_name=self.axis_name, kernel_init=init, dtype=self.dtype)
 
         def norm(part: list[Array]) -> Any:
             def call(x: Array) -> Array:
-                if self.num_classes and not self.embedding and labels is not None:
+                if is_condition(labels, self.num_classes) and not self.embedding:
                     return conditional(self.num_classes)(x, labels, train=train)
                 if not shared + part:
                     return plain()(x)
@@ -108,11 +109,11 @@ class Generator(nn.Module):
         x_BxHxWxC = jax.nn.relu(plain()(x_BxHxWxC))
         return jnp.tanh(Conv3x3(channels, kernel_init=init, dtype=self.dtype, name="image")(x_BxHxWxC))
 
-    def _parts(self, z: Array, blocks: int) -> list[Any]:
+    def _parts(self, z: Array, blocks: int, *, by_table: bool) -> list[Any]:
         """z for the base map, and for each block a list of its own part, if it has one."""
         if not self.split:
             return [z, *([] for _ in range(blocks))]
-        if self.num_classes and not self.embedding:
+        if by_table:
             raise ConfigError(
                 "biggan.Generator: embedding is 0, which leaves z no way into a BatchNorm; got split=True, expected "
                 "split=False, or a shared embedding of 128"
@@ -150,13 +151,11 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, labels: Array | None = None) -> Array | Judgement:
-        """[B, H, W, C] images and [B] int32 labels to logits [B], or to a `Judgement` if there are heads."""
+        """[B, H, W, C] images and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Judgement`."""
         check_labels(labels, self.num_classes)
         size = layout(x.shape[1:])
         init = INITIALISATIONS[self.initialisation]
         each = [{**block, "hidden": block["features"]} for block in size.down(self.width)]
         h_BxHxWxC = stacked(DownBlock, x, each, **_how(self, init))
         h_BxC = jax.nn.relu(h_BxHxWxC).sum((1, 2))
-        logits_B = nn.Dense(1, kernel_init=init, dtype=self.dtype, name="logit")(h_BxC)[:, 0]
-        logits_B += projection(h_BxC, labels, self.num_classes, embedding_init=init, dtype=self.dtype, name="classes")
-        return judgement(logits_B, h_BxC, self.heads, self.dtype)
+        return logit_head(h_BxC, labels, self, init)

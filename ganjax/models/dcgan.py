@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from ganjax.checks import check_name
 from ganjax.core import Array, Judgement
 from ganjax.errors import DataError
+from ganjax.layers.conditioning import is_condition, joined
 from ganjax.layers.convolution import Conv, ConvTranspose
 from ganjax.layers.dropout import Dropout
 from ganjax.layers.heads import check_labels, judgement, projection
@@ -75,18 +76,16 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, labels: Array | None = None, *, train: bool) -> Array:
-        """[B, Z] latents and [B] int32 labels to images [B, H, W, C]."""
+        """[B, Z] latents and labels, [B] int32 or vectors [B, E], to images [B, H, W, C]."""
         check_name("dcgan.Generator", "conditioning", self.conditioning, ("concatenation", "batch_norm"))
         check_image_shape(self.shape)
         check_labels(labels, self.num_classes)
-        by_class = self.num_classes > 0 and self.conditioning == "batch_norm"
-        if self.num_classes and not by_class:
-            label = nn.Embed(self.num_classes, self.embedding, dtype=self.dtype)(labels)
-            z = jnp.concatenate([z, label.astype(z.dtype)], axis=-1)
+        if self.conditioning == "concatenation":
+            z = joined(z, labels, self.embedding, self.num_classes, dtype=self.dtype)
         shared: dict[str, Any] = {"axis_name": self.axis_name, "dtype": self.dtype}
 
         def norm(x: Array) -> Array:
-            if by_class and labels is not None:
+            if is_condition(labels, self.num_classes) and self.conditioning == "batch_norm":
                 return ConditionalBatchNorm(self.num_classes, **shared)(x, labels, train=train)
             return _batch_norm(use_running_average=not train, **shared)(x)
 
@@ -130,7 +129,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, labels: Array | None = None, *, train: bool) -> Array | Judgement:
-        """[B, H, W, C] images and [B] int32 labels to logits [B], or to a `Judgement` if there are heads."""
+        """[B, H, W, C] images and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Judgement`."""
         check_image_shape(x.shape[1:])
         check_labels(labels, self.num_classes)
         norm = partial(_batch_norm, use_running_average=not train, axis_name=self.axis_name, dtype=self.dtype)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ganjax.checks import check_name, check_range
 from ganjax.core import Array, Judgement, Key
+from ganjax.layers.conditioning import joined
 from ganjax.layers.dropout import Dropout
 from ganjax.layers.heads import check_labels, judgement, projection
 from ganjax.layers.minibatch import Maxout, MinibatchDiscrimination, MinibatchStandardDeviation
@@ -62,13 +63,10 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, labels: Array | None = None, *, train: bool) -> Array:
-        """[B, Z] latents and [B] int32 labels to examples [B, *shape]."""
+        """[B, Z] latents and labels, [B] int32 or vectors [B, E], to examples [B, *shape]."""
         check_labels(labels, self.num_classes)
         affine = partial(dense, initialisation=self.initialisation, dtype=self.dtype)
-        x_BxF = z
-        if self.num_classes:
-            label = nn.Embed(self.num_classes, self.embedding, dtype=self.dtype)(labels)
-            x_BxF = jnp.concatenate([z, label.astype(z.dtype)], axis=-1)
+        x_BxF = joined(z, labels, self.embedding, self.num_classes, dtype=self.dtype)
         for width in self.hidden:
             # BatchNorm subtracts what a bias would add.
             x_BxF = affine(width, x_BxF.shape[-1], use_bias=not self.batch_norm)(x_BxF)
@@ -104,7 +102,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, labels: Array | None = None, *, train: bool) -> Array | Judgement:
-        """[B, ...] examples and [B] int32 labels to logits [B], or to a `Judgement` if there are heads."""
+        """[B, ...] examples and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Judgement`."""
         check_name("mlp.Discriminator", "minibatch", self.minibatch, ("none", "discrimination", "std"))
         check_range("mlp.Discriminator", 0, whole=True, maxout=self.maxout)
         check_labels(labels, self.num_classes)

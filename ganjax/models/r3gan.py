@@ -21,6 +21,7 @@ import jax.numpy as jnp
 
 from ganjax.core import Array, Judgement
 from ganjax.errors import ConfigError, DataError
+from ganjax.layers.conditioning import is_condition, joined
 from ganjax.layers.convolution import conv_general_dilated, use_trio
 from ganjax.layers.heads import check_labels, judgement, projection
 
@@ -169,14 +170,12 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, labels: Array | None = None) -> Array:
-        """[B, Z] latents and [B] int32 labels to images [B, H, W, C], without bounds."""
+        """[B, Z] latents and labels, [B] int32 or vectors [B, E], to images [B, H, W, C], without bounds."""
         check_labels(labels, self.num_classes)
         height, width, channels = self.shape
         widths = stages(self.shape, self.width)
         n = len(widths) - 1
-        if self.num_classes:
-            table = nn.Embed(self.num_classes, self.embedding, embedding_init=fan_in(), name="classes")
-            z = jnp.concatenate([z, table(labels).astype(z.dtype)], -1)
+        z = joined(z, labels, self.embedding, self.num_classes, embedding_init=fan_in(), name="classes")
         basis = self.param("basis", nn.initializers.normal(1.0), (height // 2**n, width // 2**n, widths[0]))
         style = nn.Dense(widths[0], use_bias=False, kernel_init=fan_in(), dtype=self.dtype, name="style")(z)
         x_BxHxWxC = style[:, None, None] * basis[None].astype(style.dtype)
@@ -210,7 +209,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, labels: Array | None = None) -> Array | Judgement:
-        """[B, H, W, C] images and [B] int32 labels to logits [B], or to a `Judgement` if there are heads."""
+        """[B, H, W, C] images and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Judgement`."""
         check_labels(labels, self.num_classes)
         widths = stages(x.shape[1:], self.width)[::-1]
         block = partial(_block(self), self.blocks * len(widths), self.expansion, self.group, self.dtype)
@@ -225,9 +224,10 @@ class Discriminator(nn.Module):
         area = math.prod(h_BxHxWxC.shape[1:3])
         basis = self.param("basis", nn.initializers.normal(area**-0.5), h_BxHxWxC.shape[1:])
         h_BxC = jnp.einsum("bhwc,hwc->bc", h_BxHxWxC, basis.astype(h_BxHxWxC.dtype))
-        outputs = self.width if self.num_classes else 1
+        conditional = is_condition(labels, self.num_classes)
+        outputs = self.width if conditional else 1
         last_BxF = nn.Dense(outputs, use_bias=False, kernel_init=fan_in(), dtype=self.dtype, name="logit")(h_BxC)
-        if self.num_classes:
+        if conditional:
             init = fan_in(outputs**-0.5)
             logits_B = projection(
                 last_BxF, labels, self.num_classes, embedding_init=init, dtype=self.dtype, name="classes"

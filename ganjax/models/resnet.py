@@ -24,7 +24,8 @@ import jax.numpy as jnp
 from ganjax.checks import check_name
 from ganjax.core import Array, Judgement
 from ganjax.errors import DataError
-from ganjax.layers.heads import check_labels, judgement, projection
+from ganjax.layers.conditioning import is_condition
+from ganjax.layers.heads import check_labels, logit_head
 from ganjax.layers.normalisation import BatchNorm, ConditionalBatchNorm
 from ganjax.layers.resampling import Conv3x3
 from ganjax.layers.residual import XAVIER, DownBlock, UpBlock, stacked
@@ -105,12 +106,12 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, labels: Array | None = None, *, train: bool) -> Array:
-        """[B, Z] latents and [B] int32 labels to images [B, H, W, C]."""
+        """[B, Z] latents and labels, [B] int32 or vectors [B, E], to images [B, H, W, C]."""
         check_labels(labels, self.num_classes)
         plain = partial(BatchNorm, use_running_average=not train, axis_name=self.axis_name, dtype=self.dtype)
 
         def norm(x: Array) -> Array:
-            if not self.num_classes or labels is None:
+            if not is_condition(labels, self.num_classes):
                 return plain()(x)
             conditional = ConditionalBatchNorm(self.num_classes, axis_name=self.axis_name, dtype=self.dtype)
             return conditional(x, labels, train=train)
@@ -146,13 +147,11 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, labels: Array | None = None) -> Array | Judgement:
-        """[B, H, W, C] images and [B] int32 labels to logits [B], or to a `Judgement` if there are heads."""
+        """[B, H, W, C] images and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Judgement`."""
         check_name("resnet.Discriminator", "pooling", self.pooling, ("sum", "mean"))
         check_labels(labels, self.num_classes)
         size = layout(x.shape[1:])
         how: dict[str, Any] = {"attention": self.attention, "remat": self.remat, "dtype": self.dtype}
         h_BxHxWxC = jax.nn.relu(stacked(DownBlock, x, size.down(self.width), **how))
         h_BxC = h_BxHxWxC.sum((1, 2)) if self.pooling == "sum" else h_BxHxWxC.mean((1, 2))
-        logits_B = nn.Dense(1, kernel_init=XAVIER, dtype=self.dtype, name="logit")(h_BxC)[:, 0]
-        logits_B += projection(h_BxC, labels, self.num_classes, embedding_init=XAVIER, dtype=self.dtype, name="classes")
-        return judgement(logits_B, h_BxC, self.heads, self.dtype)
+        return logit_head(h_BxC, labels, self, XAVIER)

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 
 from ganjax.core import Array, Judgement
 from ganjax.errors import DataError
+from ganjax.layers.conditioning import is_condition
 from ganjax.layers.convolution import Conv, ConvTranspose
-from ganjax.layers.heads import check_labels, judgement, projection
+from ganjax.layers.heads import check_labels, logit_head
 from ganjax.layers.normalisation import BatchNorm, ConditionalBatchNorm
 
 _init = nn.initializers.normal(0.02)
@@ -46,13 +47,13 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Array, labels: Array | None = None, *, train: bool) -> Array:
-        """[B, Z] latents and [B] int32 labels to images [B, H, W, C]."""
+        """[B, Z] latents and labels, [B] int32 or vectors [B, E], to images [B, H, W, C]."""
         check_image_shape(self.shape)
         check_labels(labels, self.num_classes)
         shared: dict[str, Any] = {"axis_name": self.axis_name, "dtype": self.dtype}
 
         def norm(x: Array) -> Array:
-            if self.num_classes and labels is not None:
+            if is_condition(labels, self.num_classes):
                 return ConditionalBatchNorm(self.num_classes, **shared)(x, labels, train=train)
             return BatchNorm(use_running_average=not train, **shared)(x)
 
@@ -85,7 +86,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, labels: Array | None = None) -> Array | Judgement:
-        """[B, H, W, C] images and [B] int32 labels to logits [B], or to a `Judgement` if there are heads."""
+        """[B, H, W, C] images and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Judgement`."""
         check_image_shape(x.shape[1:])
         check_labels(labels, self.num_classes)
         conv = partial(Conv, padding="SAME", kernel_init=_init, dtype=self.dtype)
@@ -94,9 +95,4 @@ class Discriminator(nn.Module):
             k, s = (4, 2) if i % 2 else (3, 1)
             h_BxHxWxC = conv(multiple * self.width, (k, k), (s, s))(h_BxHxWxC)
             h_BxHxWxC = nn.leaky_relu(h_BxHxWxC, 0.1)
-        h_BxF = h_BxHxWxC.reshape(len(x), -1)
-        logits_B = nn.Dense(1, kernel_init=_init, dtype=self.dtype, name="logit")(h_BxF)[:, 0]
-        logits_B += projection(
-            h_BxHxWxC.sum((1, 2)), labels, self.num_classes, embedding_init=_init, dtype=self.dtype, name="classes"
-        )
-        return judgement(logits_B, h_BxF, self.heads, self.dtype)
+        return logit_head(h_BxHxWxC.reshape(len(x), -1), labels, self, _init, projected=h_BxHxWxC.sum((1, 2)))

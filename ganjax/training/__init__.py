@@ -6,7 +6,7 @@ from ganjax.training.fit import fit
 from ganjax.training.loop import train
 from ganjax.training.sampling import Given, draw, in_turn, name_of_weights, weights_of
 from ganjax.training.setup import Keys, Setup, check, check_classes, load_state
-from ganjax.training.simulate import population, rejected, simulate
+from ganjax.training.simulate import population, rejected, simulate, states_at
 from ganjax.training.start import From
 from ganjax.training.state import Averaged, digest, init_state
 from ganjax.training.step import train_step
@@ -34,6 +34,7 @@ __all__ = [
     "population",
     "rejected",
     "simulate",
+    "states_at",
     "train",
     "train_step",
     "weights_of",

@@ -1,8 +1,9 @@
 """Whole runs as pure functions: one program plays all steps, and `population` plays many runs in one program."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -12,7 +13,8 @@ from jax.typing import ArrayLike
 
 from ganjax.checks import check_range
 from ganjax.core import Array, Dynamics, Game, GameState, Key, PyTree
-from ganjax.training.state import init_state
+from ganjax.training.setup import Keys
+from ganjax.training.state import Averaged, init_state
 from ganjax.training.step import train_step
 
 
@@ -66,6 +68,49 @@ def simulate(
     if keep is None:
         return state, None
     return state, jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), keep(start), kept)
+
+
+def states_at(
+    stops: Sequence[int] | np.ndarray,
+    game: Game,
+    dynamics: Dynamics,
+    keys: Keys,
+    sample: Callable[[Key], PyTree],
+    averages: Mapping[str, Averaged] = MappingProxyType({}),
+) -> Iterator[GameState]:
+    """The state after each of these numbers of steps, for runs that are looked at now and then.
+
+    The steps from one stop to the next are one call of one program. Data are drawn anew for each: the batch of step k
+    is `sample(fold_in(keys.samples, k))`.
+
+    Args:
+        stops: from 0, the beginning, on; no number is smaller than the one before.
+        game: the game.
+        dynamics: how it is played.
+        keys: of a run, or of several with a leading axis, as of `jax.vmap(Keys.of)(seeds)`; states then have it too.
+        sample: draws a batch, as `drawn` does.
+        averages: what is kept of players.
+    """
+    counts = np.diff(stops, prepend=0)
+    if (counts < 0).any():
+        raise ValueError(f"states_at: the stops are {list(stops)}, expected numbers from 0 on that do not fall")
+    step = train_step(game, dynamics, averages)
+
+    def batch(keys: Keys, index: Array | int) -> PyTree:
+        return sample(jax.random.fold_in(keys.samples, index))
+
+    def begin(keys: Keys) -> GameState:
+        return init_state(game, dynamics, keys.init, batch(keys, 0), averages)
+
+    def advance(state: GameState, keys: Keys, count: Array) -> GameState:
+        return jax.lax.fori_loop(0, count, lambda _, s: step(s, batch(keys, s.step), keys.steps)[0], state)
+
+    if keys.init.ndim:
+        begin, advance = jax.vmap(begin), jax.vmap(advance, (0, 0, None))
+    state, advance = jax.jit(begin)(keys), jax.jit(advance)
+    for count in counts:
+        state = advance(state, keys, count)
+        yield state
 
 
 def rejected(skipped: ArrayLike, steps: int, first: ArrayLike | None = None) -> str:

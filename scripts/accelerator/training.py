@@ -3,7 +3,7 @@
     training.py together stacked_mnist --seeds 10 --metric modes --count 26000 --data D --seconds S --out FOLDER
     training.py alone sngan --count 10000 --data D --seconds S --out FOLDER
 
-`together`: several seeds as one program (experiments/seeds.py), judged after 500 steps, 1,000, 2,000, ... and at the
+`together`: several seeds as one program (`ganjax.training.fit`), judged after 500 steps, 1,000, 2,000, ... and at the
 end, each time with a row of samples of each seed. `alone`: the command line of the experiment, stopped in time; the run
 in FOLDER/run is continued if there is one; then `sample` and `evaluate`.
 """
@@ -33,9 +33,8 @@ def together(args: argparse.Namespace) -> int:
     base.prepare_jax()
     import jax
     import numpy as np
-    import seeds as program
 
-    from ganjax.training import check
+    from ganjax.training import check, fit
 
     experiment = importlib.import_module(args.experiment).EXPERIMENT
     config = replace(experiment.config, **{**(experiment.smoke if args.smoke else {}), "data": args.data})
@@ -53,7 +52,7 @@ def together(args: argparse.Namespace) -> int:
         reserve = 1.2 * looks.longest if looks.longest else 0.25 * args.seconds
         return steps == config.steps or time.monotonic() + reserve + 2 > end
 
-    final = program.trained(setup, np.arange(args.seeds), config.steps, config.chunk, watch=watch)
+    final = fit(setup, np.arange(args.seeds), config.steps, chunk=config.chunk, watch=watch)
     looks.take(taken, final)
     return 0
 

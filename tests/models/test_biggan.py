@@ -204,22 +204,6 @@ def test_rematerialisation_changes_no_gradient(small):
         assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(found))
 
 
-def test_bfloat16_computes_and_float32_remembers(small):
-    g, gv, d, dv, z, x, labels = small
-    half = g.clone(dtype=jnp.bfloat16)
-    assert {leaf.dtype.name for leaf in jax.tree.leaves(shapes(half, z, labels, train=True))} == {"float32"}
-    y, new = jax.eval_shape(lambda: half.apply(gv, z, labels, train=True, mutable=["batch_stats"]))
-    assert y.dtype == jnp.bfloat16 and {leaf.dtype.name for leaf in jax.tree.leaves(new)} == {"float32"}
-    assert jax.eval_shape(lambda: d.clone(dtype=jnp.bfloat16).apply(dv, x, labels)).dtype == jnp.bfloat16
-
-
-def test_a_logit_depends_on_its_own_example_alone(small):
-    *_, d, dv, _, x, labels = small
-    assert d.by_example
-    judge = jax.jit(d.apply)
-    np.testing.assert_allclose(judge(dv, x, labels)[1:2], judge(dv, x[1:2], labels[1:2]), rtol=1e-4, atol=1e-5)
-
-
 def test_the_projection_is_the_inner_product_with_the_features(small):
     *_, d, dv, _, x, _ = small
     table = dv["params"]["classes"]["embedding"]

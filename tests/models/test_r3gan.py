@@ -183,28 +183,6 @@ def test_penalties_are_differentiable_and_rematerialisation_changes_nothing(smal
     assert float(jnp.abs(found["block_1_0"]["conv_1"]["kernel"]).max()) > 0
 
 
-def test_labels_change_both_networks(small):
-    g, gv, d, dv, z, x, labels = small
-    draw, judge = jax.jit(g.apply), jax.jit(d.apply)
-    assert (draw(gv, z, labels) != draw(gv, z, (labels + 1) % 3)).any((1, 2, 3)).all()
-    assert (judge(dv, x, labels) != judge(dv, x, (labels + 1) % 3)).all()
-    with pytest.raises(ConfigError, match="labels: got None"):
-        d.apply(dv, x)
-    assert d.by_example
-    np.testing.assert_allclose(judge(dv, x, labels)[1:2], judge(dv, x[1:2], labels[1:2]), rtol=1e-4, atol=1e-6)
-
-
-def test_bfloat16_computes_and_float32_remembers(small):
-    g, gv, d, dv, z, x, labels = small
-    for module, v, inputs in ((g, gv, (z, labels)), (d, dv, (x, labels))):
-        half = module.clone(dtype=jnp.bfloat16)
-        assert {leaf.dtype.name for leaf in jax.tree.leaves(shapes(half, *inputs))} == {"float32"}
-        y = jax.jit(half.apply)(trained(v), *inputs)
-        assert y.dtype == jnp.bfloat16
-        full = jax.jit(module.apply)(trained(v), *inputs)
-        np.testing.assert_allclose(y.astype(jnp.float32), full, atol=0.05 * float(jnp.abs(full).max()))
-
-
 # --- the recipe ---
 
 
@@ -255,9 +233,8 @@ def test_schedules_count_steps_of_extragradient_whose_optimisers_move_twice(reci
 )
 def test_what_the_recipe_remembers(recipe, options, entries):
     """Schedules of penalties need no memory, that of the augmentation counts the images it has seen."""
-    data = load("digits")
     config = dataclasses.replace(recipe.CONFIG, data="digits", width=16, blocks=1, latent=4, batch_size=4, **options)
-    setup = recipe.build(config, lambda name: data, None)
+    setup = recipe.build(config, load, None)
     batch = Batch(jnp.zeros((4, 8, 8, 1)), jnp.zeros(4, jnp.int32), jnp.arange(4))
 
     def begin():

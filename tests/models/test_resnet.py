@@ -1,14 +1,13 @@
 """The residual networks: published parameter counts, layers, options."""
 
 import itertools
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ganjax.errors import ConfigError, DataError
+from ganjax.errors import DataError
 from ganjax.layers import resampling
 from ganjax.models import resnet
 
@@ -115,11 +114,6 @@ def test_an_image_without_a_base_map_is_an_error(shape):
         resnet.layout(shape)
 
 
-def test_labels_are_needed_by_conditional_networks():
-    with pytest.raises(ConfigError, match="labels: got None"):
-        shapes(resnet.Discriminator(num_classes=3), images(8))
-
-
 def test_attention_stands_behind_the_block_of_its_side():
     g = shapes(resnet.Generator((32, 32, 3), width=8, attention=16), jnp.ones((B, 8)), train=True)["params"]
     d = shapes(resnet.Discriminator(width=8, attention=16), images(32))["params"]
@@ -168,37 +162,9 @@ def test_pooling_apart_changes_no_logit(small, monkeypatch):
     np.testing.assert_allclose(jax.jit(d.clone().apply)(dv, x, labels), logits, atol=1e-4)
 
 
-def test_a_logit_depends_on_its_own_example_alone(small):
-    *_, d, dv, _, x, labels = small
-    assert d.by_example
-    judge = jax.jit(d.apply)
-    np.testing.assert_allclose(judge(dv, x, labels)[1:2], judge(dv, x[1:2], labels[1:2]), rtol=1e-5)
-
-
-def test_bfloat16_computes_and_float32_remembers(small):
-    g, gv, d, dv, z, x, labels = small
-    half = g.clone(dtype=jnp.bfloat16)
-    assert {leaf.dtype.name for leaf in jax.tree.leaves(shapes(half, z, labels, train=True))} == {"float32"}
-    y, new = jax.jit(partial(half.apply, train=True, mutable=["batch_stats"]))(gv, z, labels)
-    full, _ = jax.jit(partial(g.apply, train=True, mutable=["batch_stats"]))(gv, z, labels)
-    assert y.dtype == jnp.bfloat16 and {leaf.dtype.name for leaf in jax.tree.leaves(new)} == {"float32"}
-    np.testing.assert_allclose(y.astype(jnp.float32), full, atol=0.1)
-    logits = jax.jit(d.clone(dtype=jnp.bfloat16).apply)(dv, x, labels)
-    assert logits.dtype == jnp.bfloat16
-    np.testing.assert_allclose(logits.astype(jnp.float32), jax.jit(d.apply)(dv, x, labels), rtol=0.1, atol=0.1)
-
-
 def test_pooling_of_the_last_map(small):
     """The mean over 16 positions is a sixteenth of the sum; without bias the logit is linear in it."""
     d, x = resnet.Discriminator(width=8), small[5]
     variables = jax.jit(d.init)(jax.random.key(0), x)
     mean = jax.jit(d.clone(pooling="mean").apply)(variables, x)
     np.testing.assert_allclose(mean, jax.jit(d.apply)(variables, x) / 16, rtol=1e-5)
-
-
-def test_heads(small):
-    d, x = resnet.Discriminator(width=8, heads={"class": 3}), small[5]
-    judgement, variables = jax.jit(d.init_with_output)(jax.random.key(0), x)
-    head = variables["params"]["head_class"]
-    np.testing.assert_allclose(judgement.heads["class"], judgement.features @ head["kernel"], rtol=1e-4, atol=1e-5)
-    assert judgement.features.shape == (4, 8) and judgement.logits.shape == (4,)

@@ -31,6 +31,7 @@ AREAS = {
     "models",
     "parallel",
     "penalties",
+    "setups",
     "spectral_norm",
     "training",
     "transport",

@@ -7,9 +7,9 @@ import optax
 import pytest
 
 from ganjax.core import Game, Outcome
-from ganjax.dynamics import alternating, consensus, simultaneous
+from ganjax.dynamics import alternating, consensus, ema, simultaneous
 from ganjax.games import bilinear, gradient_noise
-from ganjax.training import init_state, population, rejected, simulate, train_step
+from ganjax.training import Averaged, Keys, init_state, population, rejected, simulate, states_at, train_step
 
 
 def _play(seed, eta, gamma=0.1, steps=30):
@@ -124,3 +124,49 @@ def test_a_step_rejected_now_and_then_says_since_when():
 def test_short_runs(steps):
     state, path = simulate(bilinear(), simultaneous({p: optax.sgd(0.1) for p in "ab"}), steps)
     assert path["a"].shape == (steps + 1,) and int(state.step) == steps
+
+
+def test_states_at_stops_are_those_of_the_loop(float64):
+    """Batches from the key of their step, averages, and several runs at once, each of which is the run of its keys."""
+    game = gradient_noise(bilinear(start=(1.0, -2.0)), 0.1)
+    seen = game.costs["a"]
+
+    def pulled(params, moment):
+        value, outcome = seen(params, moment)
+        return value + moment.batch.mean() * params["a"], outcome
+
+    game = game._replace(costs={**game.costs, "a": pulled})
+    dynamics, averages = alternating({p: optax.sgd(0.1) for p in "ab"}), {"mean": Averaged("a", ema(0.5))}
+    step, keys, sample = (
+        train_step(game, dynamics, averages),
+        [Keys.of(seed) for seed in (3, 4)],
+        lambda key: jax.random.normal(key, (2,)),
+    )
+
+    @jax.jit
+    def one(state, own):
+        return step(state, sample(jax.random.fold_in(own.samples, state.step)), own.steps)[0]
+
+    expected = []
+    for own in keys:
+        states = [init_state(game, dynamics, own.init, sample(own.samples), averages)]
+        for _ in range(5):
+            states.append(one(states[-1], own))
+        expected.append([states[k] for k in (0, 2, 2, 5)])
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *keys)
+    found = list(states_at([0, 2, 2, 5], game, dynamics, together, sample, averages))
+    alone = list(states_at([0, 2, 2, 5], game, dynamics, keys[0], sample, averages))
+    for number, state in enumerate(found):
+        members = [jax.tree.map(lambda leaf, i=i: leaf[i], state) for i in range(2)]
+        for got, wanted in ((members[0], 0), (members[1], 1), (alone[number], 0)):
+            jax.tree.map(
+                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), got, expected[wanted][number]
+            )
+    assert expected[0][-1].params["a"] != expected[1][-1].params["a"]
+
+
+def test_stops_that_fall_are_refused():
+    game = bilinear()
+    dynamics = simultaneous({p: optax.sgd(0.1) for p in "ab"})
+    with pytest.raises(ValueError, match=r"the stops are \[3, 2\], expected numbers from 0 on"):
+        next(states_at([3, 2], game, dynamics, Keys.of(0), lambda key: None))

@@ -13,30 +13,11 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from workloads import Workload
+from workloads import Child, Settings, Workload
 
 _CONTEXT = multiprocessing.get_context("spawn")
-
-
-class Settings(NamedTuple):
-    """What every child is told."""
-
-    threads: int
-    device: str  # cpu or gpu
-    precision: str  # float32 or bf16
-    data: Path = Path()  # the .npz file of the training examples
-    before: Path | None = None  # a checkout of another commit, whose ganjax is the contender "ganjax before"
-
-
-class Child(NamedTuple):
-    """One side of a workload, built."""
-
-    parameters: dict[str, int]  # of each player
-    run: Callable[[int], float]  # steps -> a number that must be finite; returns when all is computed
-    flops: Callable[[], int | None]  # floating-point operations of one step, where this side counts them
-    peak: Callable[[], float | None]  # bytes of the accelerator's memory at most; None on a CPU
 
 
 def create(workload: Workload, name: str, settings: Settings) -> Child:

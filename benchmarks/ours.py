@@ -8,8 +8,7 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
-from contender import Child, Settings
-from workloads import SAMPLES, Workload
+from workloads import SAMPLES, Child, Settings, Workload
 
 from ganjax.commands import base
 

@@ -15,14 +15,14 @@ import contextlib
 import copy
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import peer_networks
 import torch
-from contender import Child, Settings
 from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
-from workloads import DECAY, LEARNING_RATE, SAMPLES, WEIGHT, Workload
+from workloads import DECAY, LEARNING_RATE, SAMPLES, WEIGHT, Child, Settings, Workload
 
 # The discriminator's cost from logits of real and fake examples, and the generator's.
 LOSSES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
@@ -109,32 +109,24 @@ def _forward_flops(network: nn.Module, x: Tensor) -> tuple[int, int]:
     return sum(counts), counts[0]
 
 
-def _training(
+class Costs(NamedTuple):
+    """What both players pay, as this variant computes it."""
+
+    fakes: Callable[[Tensor], Tensor]  # of latents
+    discriminator: Callable[[Tensor, Tensor], Tensor]  # of real and fake examples
+    generator: Callable[[Tensor], Tensor]  # of latents
+
+
+def _costs(
     workload: Workload,
-    settings: Settings,
-    variant: str,
+    joined: bool,
     device: torch.device,
     precision: Callable[[], contextlib.AbstractContextManager],
     generator: nn.Module,
     discriminator: nn.Module,
-) -> Callable[[int], Tensor]:
-    """`run(steps) -> the discriminator's last cost`."""
-    tuned, batch = variant != "eager", workload.batch
-    joined = tuned and not any(isinstance(layer, nn.BatchNorm2d) for layer in discriminator.modules())
-    average = copy.deepcopy(generator).requires_grad_(False)
-    adam = {"lr": LEARNING_RATE, "betas": (workload.beta1, workload.beta2), "fused": tuned or None}
-    d_adam = torch.optim.Adam(discriminator.parameters(), **adam)
-    g_adam = torch.optim.Adam(generator.parameters(), **adam)
+) -> Costs:
+    """The costs of both; `joined` shows real and fake examples to the discriminator in one pass."""
     d_loss, g_loss = LOSSES[workload.loss]
-    data = torch.from_numpy(np.load(settings.data)["x_train"])
-    data = (data.permute(0, 3, 1, 2).contiguous() if data.ndim == 4 else data).to(device)
-
-    def examples() -> Tensor:
-        x = data[torch.randint(len(data), (batch,), device=device)]
-        return x.float() / 127.5 - 1 if x.dtype == torch.uint8 else x
-
-    def latents() -> Tensor:
-        return torch.randn(batch, workload.latent, device=device)
 
     def slopes(x: Tensor) -> Tensor:
         """The gradient of each example's logit, [B, size], differentiable once more; in full precision."""
@@ -144,7 +136,7 @@ def _training(
 
     def penalty(real: Tensor, fake: Tensor) -> Tensor:
         if workload.penalty == "gradient_penalty":
-            e = torch.rand(batch, *[1] * (real.ndim - 1), device=device)
+            e = torch.rand(workload.batch, *[1] * (real.ndim - 1), device=device)
             return WEIGHT * (slopes(e * real + (1 - e) * fake).norm(dim=1) - 1).square().mean()
         return WEIGHT / 2 * slopes(real).square().sum(1).mean()
 
@@ -162,28 +154,64 @@ def _training(
         with precision():
             return generator(z)
 
+    return Costs(fakes, discriminator_cost, generator_cost)
+
+
+def _examples(workload: Workload, settings: Settings, device: torch.device) -> Callable[[], Tensor]:
+    """Draws a batch of training examples."""
+    data = torch.from_numpy(np.load(settings.data)["x_train"])
+    data = (data.permute(0, 3, 1, 2).contiguous() if data.ndim == 4 else data).to(device)
+
+    def examples() -> Tensor:
+        x = data[torch.randint(len(data), (workload.batch,), device=device)]
+        return x.float() / 127.5 - 1 if x.dtype == torch.uint8 else x
+
+    return examples
+
+
+def _averaged(module: nn.Module) -> list[Tensor]:
+    """What ganjax averages: parameters and BatchNorm statistics."""
+    return [t.detach() for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
+
+
+def _training(
+    workload: Workload,
+    settings: Settings,
+    variant: str,
+    device: torch.device,
+    precision: Callable[[], contextlib.AbstractContextManager],
+    generator: nn.Module,
+    discriminator: nn.Module,
+) -> Callable[[int], Tensor]:
+    """`run(steps) -> the discriminator's last cost`."""
+    tuned = variant != "eager"
+    joined = tuned and not any(isinstance(layer, nn.BatchNorm2d) for layer in discriminator.modules())
+    average = copy.deepcopy(generator).requires_grad_(False)
+    adam = {"lr": LEARNING_RATE, "betas": (workload.beta1, workload.beta2), "fused": tuned or None}
+    d_adam = torch.optim.Adam(discriminator.parameters(), **adam)
+    g_adam = torch.optim.Adam(generator.parameters(), **adam)
+    examples = _examples(workload, settings, device)
+    costs = _costs(workload, joined, device, precision, generator, discriminator)
     if variant == "compiled":
-        fakes, discriminator_cost, generator_cost = map(torch.compile, (fakes, discriminator_cost, generator_cost))
+        costs = Costs(*map(torch.compile, costs))
+    mean, latest = _averaged(average), _averaged(generator)
 
-    def averaged(module: nn.Module) -> list[Tensor]:
-        """What ganjax averages: parameters and BatchNorm statistics."""
-        return [t.detach() for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
-
-    mean, latest = averaged(average), averaged(generator)
+    def latents() -> Tensor:
+        return torch.randn(workload.batch, workload.latent, device=device)
 
     def step() -> Tensor:
         for _ in range(workload.turns):
             real = examples()
             with torch.set_grad_enabled(not tuned):
-                fake = fakes(latents())
-            d_cost = discriminator_cost(real, fake.detach().float())
+                fake = costs.fakes(latents())
+            d_cost = costs.discriminator(real, fake.detach().float())
             d_adam.zero_grad()
             d_cost.backward()
             d_adam.step()
 
         if tuned:
             discriminator.requires_grad_(False)
-        g_cost = generator_cost(latents())
+        g_cost = costs.generator(latents())
         g_adam.zero_grad()
         g_cost.backward()
         g_adam.step()

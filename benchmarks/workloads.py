@@ -4,10 +4,30 @@ A training workload's step is all turns of the discriminator and one of the gene
 a batch of 64 images drawn by the generator in evaluation mode.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 SAMPLES = 64  # images of one sampling step, and in a call of PyTorch; ganjax.training.draw takes more in a call
+
+
+class Settings(NamedTuple):
+    """What every child is told."""
+
+    threads: int
+    device: str  # cpu or gpu
+    precision: str  # float32 or bf16
+    data: Path = Path()  # the .npz file of the training examples
+    before: Path | None = None  # a checkout of another commit, whose ganjax is the contender "ganjax before"
+
+
+class Child(NamedTuple):
+    """One side of a workload, built."""
+
+    parameters: dict[str, int]  # of each player
+    run: Callable[[int], float]  # steps -> a number that must be finite; returns when all is computed
+    flops: Callable[[], int | None]  # floating-point operations of one step, where this side counts them
+    peak: Callable[[], float | None]  # bytes of the accelerator's memory at most; None on a CPU
 
 
 class Workload(NamedTuple):

@@ -134,94 +134,129 @@ class Variant(NamedTuple):
     orbit: np.ndarray | None = None  # [n, 2] where the flow stays or ends, but for the origin
 
 
+def _last(path: np.ndarray) -> np.ndarray:
+    """The last third of an orbit, [T, 2] to [T / 3, 2]."""
+    return path[-(len(path) // 3) :]
+
+
+def _final(path: np.ndarray) -> float:
+    return float(_radius(path)[-1])
+
+
+def _widest(path: np.ndarray) -> float:
+    return float(_radius(_last(path)).max())
+
+
+def _mean(path: np.ndarray) -> float:
+    return float(_radius(_last(path)).mean())
+
+
+def _swing(path: np.ndarray) -> float:
+    return float(np.abs(_last(path)[:, 0]).max())
+
+
+BOUNDED = Size("bounded: largest radius", _widest, None)
+ARRIVES = (Size("converges: final radius", _final, lambda path: 0.0),) * 2
+
+
 def variants(config: Config) -> list[Variant]:
     """All of them, in the order of the figure."""
-    h, start, c, gamma = config.h, config.start, config.clip, config.gp_gamma
+    return [*_unregularised(config), *_about_a_target(config), *_about_zero(config), *_of_the_field(config)]
+
+
+def _unregularised(config: Config) -> list[Variant]:
+    """Plain, non-saturating and Wasserstein games, the last with and without clipping."""
+    h, start, c = config.h, config.start, config.clip
     r0 = float(np.hypot(*start))
-    last = lambda path: path[-(len(path) // 3) :]  # noqa: E731
-    final = lambda path: float(_radius(path)[-1])  # noqa: E731
-    widest = lambda path: float(_radius(last(path)).max())  # noqa: E731
-    mean = lambda path: float(_radius(last(path)).mean())  # noqa: E731
-    swing = lambda path: float(np.abs(last(path)[:, 0]).max())  # noqa: E731
-
-    def game(f="gan", **options: Any) -> Game:
-        return dirac_gan(f, start=start, **options)
-
-    def wasserstein(penalty: str) -> Game:
-        return game("wasserstein", penalty=penalty, gamma=gamma, target=config.target)
-
-    bounded = Size("bounded: largest radius", widest, None)
-    arrives = (Size("converges: final radius", final, lambda path: 0.0),) * 2
-
-    def amplitude(play: Play) -> Size:
-        predicted = gradient_penalty_amplitude(gamma, config.target, h, play)
-        return Size("cycle: largest |theta|", swing, lambda path: predicted)
-
-    def wall(play: Play) -> Size:
-        predicted = clipping_band(c, h, play)[1]
-        return Size("cycle: largest radius", widest, lambda path: predicted)
 
     def grown(path: np.ndarray) -> float:
         return r0 * float(np.sqrt(simultaneous_growth(path[:-1, 0], path[:-1, 1], h).prod()))
 
-    cycles, walls = [amplitude(play) for play in PLAYS], [wall(play) for play in PLAYS]
-    saturating = Size("grows: final radius", final, grown)
-    spiral = Size("grows: final radius", final, lambda path: r0 * (1 + h**2) ** ((len(path) - 1) / 2))
+    def flowing(path: np.ndarray) -> float:
+        return float(_last(non_saturating_flow(h * np.arange(len(path)), r0)).mean())
+
+    def wall(play: Play) -> Size:
+        predicted = clipping_band(c, h, play)[1]
+        return Size("cycle: largest radius", _widest, lambda path: predicted)
+
+    saturating = Size("grows: final radius", _final, grown)
+    spiral = Size("grows: final radius", _final, lambda path: r0 * (1 + h**2) ** ((len(path) - 1) / 2))
     slow = (
-        Size("cycle: mean radius", mean, lambda path: float(non_saturating_radius(h))),
-        Size(
-            "converges slowly: mean radius",
-            mean,
-            lambda path: float(last(non_saturating_flow(h * np.arange(len(path)), r0)).mean()),
-        ),
+        Size("cycle: mean radius", _mean, lambda path: float(non_saturating_radius(h))),
+        Size("converges slowly: mean radius", _mean, flowing),
     )
-    one_sided = (
-        Size("cycle: largest radius", widest, None),
-        Size("cycle: largest radius", widest, lambda path: clipping_band(config.target, h, "alternating")[1]),
-    )
-    cycle = gradient_penalty_cycle(gamma, config.target)
-    neutral, noisy = dirac_eigenvalues(GAN), 2 * CURVED * config.noise**2
-    pull = -config.gradient_norm * GAN**2
-
-    def zero_centred(name: str, weight: float, **options: Any) -> Variant:
-        return Variant(
-            f"{name}, gamma {weight:g}", game(gamma=weight, **options),
-            penalty_eigenvalues(weight, GAN), arrives, pulls=(0.0, -weight),
-        )  # fmt: skip
-
+    neutral, slower = dirac_eigenvalues(GAN), dirac_eigenvalues(WASSERSTEIN)
+    plain, critic = dirac_gan(start=start), dirac_gan("wasserstein", start=start)
+    non_saturating = dirac_gan(start=start, non_saturating=True)
     return [
-        Variant("GAN", game(), neutral, (saturating, bounded), orbit=_circle(r0)),
-        Variant("NS-GAN", game(non_saturating=True), neutral, slow, orbit=_circle(np.sqrt(2 * h))),
+        Variant("GAN", plain, neutral, (saturating, BOUNDED), orbit=_circle(r0)),
+        Variant("NS-GAN", non_saturating, neutral, slow, orbit=_circle(np.sqrt(2 * h))),
+        Variant("WGAN", critic, slower, (spiral, BOUNDED), WASSERSTEIN, orbit=_circle(r0)),
         Variant(
-            "WGAN", game("wasserstein"), dirac_eigenvalues(WASSERSTEIN), (spiral, bounded), WASSERSTEIN,
-            orbit=_circle(r0),
-        ),
-        Variant(
-            f"WGAN, clipped to {c:g}", game("wasserstein"), dirac_eigenvalues(WASSERSTEIN), walls, WASSERSTEIN,
+            f"WGAN, clipped to {c:g}", critic, slower, [wall(play) for play in PLAYS], WASSERSTEIN,
             clip=c, orbit=_circle(c),
         ),
-        Variant("WGAN-GP", wasserstein("gp"), None, cycles, WASSERSTEIN, orbit=cycle),
+    ]  # fmt: skip
+
+
+def _about_a_target(config: Config) -> list[Variant]:
+    """Penalties that ask for a slope: WGAN-GP, WGAN-LP, DRAGAN."""
+    h, gamma, target = config.h, config.gp_gamma, config.target
+
+    def game(penalty: str) -> Game:
+        return dirac_gan("wasserstein", start=config.start, penalty=penalty, gamma=gamma, target=target)
+
+    def amplitude(play: Play) -> Size:
+        predicted = gradient_penalty_amplitude(gamma, target, h, play)
+        return Size("cycle: largest |theta|", _swing, lambda path: predicted)
+
+    cycles = [amplitude(play) for play in PLAYS]
+    one_sided = (
+        Size("cycle: largest radius", _widest, None),
+        Size("cycle: largest radius", _widest, lambda path: clipping_band(target, h, "alternating")[1]),
+    )
+    orbit = gradient_penalty_cycle(gamma, target)
+    return [
+        Variant("WGAN-GP", game("gp"), None, cycles, WASSERSTEIN, orbit=orbit),
         Variant(
-            "WGAN-LP", wasserstein("lp"), dirac_eigenvalues(WASSERSTEIN), one_sided, WASSERSTEIN,
-            orbit=_circle(config.target),
+            "WGAN-LP", game("lp"), dirac_eigenvalues(WASSERSTEIN), one_sided, WASSERSTEIN, orbit=_circle(target)
         ),
-        Variant("DRAGAN", wasserstein("dragan"), None, cycles, WASSERSTEIN, orbit=cycle),
-        zero_centred("R1", config.gamma, penalty="r1"),
-        zero_centred("R1", critical_gamma(GAN), penalty="r1"),
-        zero_centred("R2", config.gamma, penalty="r2"),
-        zero_centred("NS-GAN + R1", config.gamma, penalty="r1", non_saturating=True),
+        Variant("DRAGAN", game("dragan"), None, cycles, WASSERSTEIN, orbit=orbit),
+    ]  # fmt: skip
+
+
+def _about_zero(config: Config) -> list[Variant]:
+    """R1 and R2."""
+
+    def variant(name: str, weight: float, **options: Any) -> Variant:
+        game = dirac_gan(start=config.start, gamma=weight, **options)
+        eigenvalues = penalty_eigenvalues(weight, GAN)
+        return Variant(f"{name}, gamma {weight:g}", game, eigenvalues, ARRIVES, pulls=(0.0, -weight))
+
+    return [
+        variant("R1", config.gamma, penalty="r1"),
+        variant("R1", critical_gamma(GAN), penalty="r1"),
+        variant("R2", config.gamma, penalty="r2"),
+        variant("NS-GAN + R1", config.gamma, penalty="r1", non_saturating=True),
+    ]
+
+
+def _of_the_field(config: Config) -> list[Variant]:
+    """Noise on the examples, and adjustments of the field."""
+    noise, gamma, norm = config.noise, config.consensus, config.gradient_norm
+    plain = dirac_gan(start=config.start)
+    return [
         Variant(
-            f"instance noise {config.noise:g}", game(instance_noise=config.noise),
-            instance_noise_eigenvalues(config.noise, GAN, CURVED), arrives, pulls=(0.0, noisy),
+            f"instance noise {noise:g}", dirac_gan(start=config.start, instance_noise=noise),
+            instance_noise_eigenvalues(noise, GAN, CURVED), ARRIVES, pulls=(0.0, 2 * CURVED * noise**2),
         ),
         Variant(
-            f"consensus {config.consensus:g}", game(), consensus_dirac_eigenvalues(config.consensus, GAN), arrives,
-            pulls=(-config.consensus * GAN**2,) * 2, adjust=(consensus(config.consensus),),
+            f"consensus {gamma:g}", plain, consensus_dirac_eigenvalues(gamma, GAN), ARRIVES,
+            pulls=(-gamma * GAN**2,) * 2, adjust=(consensus(gamma),),
         ),
         Variant(
-            f"Nagarajan-Kolter {config.gradient_norm:g}", game(),
-            gradient_norm_eigenvalues(config.gradient_norm, GAN), arrives, pulls=(pull, 0.0),
-            adjust=(gradient_norm(config.gradient_norm, players=("generator",)),),
+            f"Nagarajan-Kolter {norm:g}", plain, gradient_norm_eigenvalues(norm, GAN), ARRIVES,
+            pulls=(-norm * GAN**2, 0.0), adjust=(gradient_norm(norm, players=("generator",)),),
         ),
     ]  # fmt: skip
 

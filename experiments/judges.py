@@ -31,7 +31,7 @@ from ganjax.data import Dataset, load
 from ganjax.errors import DataError
 from ganjax.evaluation import METRICS, chosen_extractor
 from ganjax.evaluation.evaluate import real_examples, score
-from ganjax.evaluation.measures import Examples, Scene
+from ganjax.evaluation.measures import Comparison, Examples
 from ganjax.report import Panel, Series, panels, save_image
 from ganjax.report import grid as image_grid
 
@@ -131,7 +131,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
             bar.set_description(name)
             sets = [fault(x, y, data.x_train, s, np.random.default_rng(config.seed)) for s in strengths]
             found[name] = [
-                score(Scene(Examples(fake, extractor), *real, data, extractor), list(METRICS)) for fake in sets
+                score(Comparison(Examples(fake, extractor), *real, data, extractor), list(METRICS)) for fake in sets
             ]
             shown.append(np.concatenate([fake[:4] for fake in sets]))
             bar.update(len(strengths))

@@ -16,7 +16,7 @@ all looks, rises from 0.02 to 0.32 as D learns, and is within 0.02 of the diverg
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -72,8 +72,64 @@ class Config:
         require(self, "distance", 0 <= self.distance <= 8, "0 to 8")
 
 
+class Looks(NamedTuple):
+    """What was seen of training, look after look."""
+
+    stops: np.ndarray  # [L] integers, steps before each look
+    p: Array  # [cells], the data's mass
+    q: list[Array]  # [cells], the generator's
+    logits: list[Array]  # [cells], of D at the centres of the cells
+
+    @property
+    def divergence(self) -> np.ndarray:
+        """[L]."""
+        return np.array([jensen_shannon_divergence(self.p, q) for q in self.q])
+
+    @property
+    def bound(self) -> np.ndarray:
+        """(log 4 - cost) / 2 on the cells, [L]."""
+        pairs = zip(self.q, self.logits, strict=True)
+        return (np.log(4) - np.array([(self.p * softplus(-v)).sum() + (q * softplus(v)).sum() for q, v in pairs])) / 2
+
+    @property
+    def off(self) -> np.ndarray:
+        """The mean of |D - D*|, [L]."""
+        p, pairs = self.p, zip(self.q, self.logits, strict=True)
+        return np.array([(jnp.abs(sigmoid(v) - p / (p + q + 1e-12)) * (p + q) / 2).sum() for q, v in pairs])
+
+
 def compute(config: Config, workdir: Path) -> list[str]:
     """Train, compare at every look, draw."""
+    looks = _trained(config)
+    stops, divergence, bound, off = looks.stops, looks.divergence, looks.bound, looks.off
+    moments = np.unique(np.linspace(0, len(stops) - 1, 6).round().astype(int))
+    rows = [f"{'step':>7}{'JSD':>9}{'bound':>9}{'gap':>9}{'mean |D - D*|':>15}"]
+    rows += [
+        f"{stops[i]:7d}{divergence[i]:9.4f}{bound[i]:9.4f}{divergence[i] - bound[i]:9.4f}{off[i]:15.4f}"
+        for i in moments
+    ]
+    rows.append(
+        f"the bound held at {int((bound <= divergence + 1e-5).sum())} of {len(stops)} looks; smallest gap "
+        f"{(divergence - bound).min():.1e}"
+    )
+    figures = workdir / "densities.png", workdir / "bound.png"
+    _draw_densities(looks, moments, figures[0])
+    curves = [
+        Panel(
+            [
+                Series(stops + 1, divergence, "JSD(p, q)", tint=1),
+                Series(stops + 1, bound, "(log 4 - cost) / 2", tint=0),
+            ],
+            "step + 1", "nats", "a live lower bound", "x", ylim=(-0.05, 0.75), lines={"log 2": float(np.log(2))},
+        ),
+        Panel([Series(stops + 1, off, "", tint=0)], "step + 1", "mean |D - D*|", "how far D is from D*", "x"),
+    ]  # fmt: skip
+    panels(curves, figures[1], columns=2)
+    return [*rows, *map(str, figures)]
+
+
+def _trained(config: Config) -> Looks:
+    """Training, seen at times of which most lie at its start."""
     shift = config.distance / 2
     mass = np.diff(norm.cdf(EDGES, -shift) + norm.cdf(EDGES, shift)) / 2
     generator = mlp.Generator((1,), (config.width,) * 2, output=mlp.identity, initialisation="uniform")
@@ -106,52 +162,27 @@ def compute(config: Config, workdir: Path) -> list[str]:
         return jnp.histogram(inside, bins=jnp.asarray(EDGES))[0] / config.samples, logits
 
     state = jax.jit(lambda: init_state(game, dynamics, keys.init, batch(keys.samples)))()
-    stops = np.unique(np.geomspace(1, config.steps + 1, config.looks + 1).round().astype(int)) - 1  # most at the start
+    stops = np.unique(np.geomspace(1, config.steps + 1, config.looks + 1).round().astype(int)) - 1
     found = [look(state)]
     for count in tqdm(np.diff(stops), unit="look"):
         state = advance(state, count)
         found.append(look(state))
+    return Looks(stops, jnp.asarray(mass / mass.sum()), [q for q, _ in found], [v for _, v in found])
 
-    p = jnp.asarray(mass / mass.sum())
-    divergence = np.array([jensen_shannon_divergence(p, q) for q, _ in found])
-    costs = np.array([(p * softplus(-v)).sum() + (q * softplus(v)).sum() for q, v in found])
-    bound = (np.log(4) - costs) / 2
-    off = np.array([(jnp.abs(sigmoid(v) - p / (p + q + 1e-12)) * (p + q) / 2).sum() for q, v in found])
-    moments = np.unique(np.linspace(0, len(stops) - 1, 6).round().astype(int))
-    rows = [f"{'step':>7}{'JSD':>9}{'bound':>9}{'gap':>9}{'mean |D - D*|':>15}"]
-    rows += [
-        f"{stops[i]:7d}{divergence[i]:9.4f}{bound[i]:9.4f}{divergence[i] - bound[i]:9.4f}{off[i]:15.4f}"
-        for i in moments
-    ]
-    rows.append(
-        f"the bound held at {int((bound <= divergence + 1e-5).sum())} of {len(found)} looks; smallest gap "
-        f"{(divergence - bound).min():.1e}"
-    )
-    figures = workdir / "densities.png", workdir / "bound.png"
-    wide = np.diff(EDGES)
-    parts = []
+
+def _draw_densities(looks: Looks, moments: np.ndarray, out: Path) -> None:
+    """p, q, D and D* at some of the looks."""
+    wide, p, parts = np.diff(EDGES), looks.p, []
     for i in moments:
-        q, v = found[i]
+        q, v = looks.q[i], looks.logits[i]
         series = [
             Series(CENTRES, p / wide, "data p", "band", 6, 0 * CENTRES),
             Series(CENTRES, q / wide, "generator q", tint=1),
             Series(CENTRES, sigmoid(v), "D", tint=0),
             Series(CENTRES, p / (p + q + 1e-9), "D* = p / (p + q)", "predicted"),
         ]
-        parts.append(Panel(series, "x", "", f"step {stops[i]:,}", xlim=(-6, 6), ylim=(0, 1)))
-    panels(parts, figures[0], columns=3, size=(3.4, 2.6))
-    curves = [
-        Panel(
-            [
-                Series(stops + 1, divergence, "JSD(p, q)", tint=1),
-                Series(stops + 1, bound, "(log 4 - cost) / 2", tint=0),
-            ],
-            "step + 1", "nats", "a live lower bound", "x", ylim=(-0.05, 0.75), lines={"log 2": float(np.log(2))},
-        ),
-        Panel([Series(stops + 1, off, "", tint=0)], "step + 1", "mean |D - D*|", "how far D is from D*", "x"),
-    ]  # fmt: skip
-    panels(curves, figures[1], columns=2)
-    return [*rows, *map(str, figures)]
+        parts.append(Panel(series, "x", "", f"step {looks.stops[i]:,}", xlim=(-6, 6), ylim=(0, 1)))
+    panels(parts, out, columns=3, size=(3.4, 2.6))
 
 
 SMOKE = {"steps": 2, "looks": 1, "samples": 1000, "batch_size": 16, "turns": 1}

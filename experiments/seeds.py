@@ -36,7 +36,7 @@ from ganjax.dynamics import alternating, ema
 from ganjax.evaluation import chosen_extractor
 from ganjax.evaluation.evaluate import Real, real_examples, score
 from ganjax.evaluation.extractor import Extractor
-from ganjax.evaluation.measures import Examples, Scene
+from ganjax.evaluation.measures import Comparison, Examples
 from ganjax.evaluation.receipt import Score
 from ganjax.games import gan, normal_prior, sampler
 from ganjax.losses import LOSSES
@@ -152,7 +152,7 @@ def _raced(setup: Setup, seeds: np.ndarray) -> list[str]:
 
 
 def _judged(x: np.ndarray, real: Real, data: Dataset, extractor: Extractor) -> Score:
-    (found,) = score(Scene(Examples(x, extractor), *real, data, extractor), ("frechet",)).values()
+    (found,) = score(Comparison(Examples(x, extractor), *real, data, extractor), ("frechet",)).values()
     return found
 
 

@@ -66,6 +66,19 @@ class Cost(Protocol):
         ...
 
 
+class Begin(Protocol):
+    """How a game begins."""
+
+    def __call__(self, key: Key, batch: PyTree, /) -> tuple[dict, dict]:
+        """`(params, net_state)`, both keyed by player, onlookers among them.
+
+        Args:
+            key: of the initialisation.
+            batch: the one of step 0, as the costs see it; a game without data gets None.
+        """
+        ...
+
+
 class Game(NamedTuple):
     """A differentiable game: each player owns parameters and minimises a cost of everybody's.
 
@@ -74,7 +87,7 @@ class Game(NamedTuple):
     optimiser, and not a bit of it moves, which is what a frozen network is.
     """
 
-    init: Callable[[Key, PyTree], tuple[dict, dict]]  # (key, batch) -> (params, net_state), keyed by player
+    init: Begin
     costs: Mapping[str, Cost]  # keyed by name, in the order of play
     movers: Mapping[str, str] = {}  # cost -> whose it is, where that is not its name
     parts: int = 1  # micro-batches in which a batch is evaluated, one after another; see `dynamics.field.View`
@@ -142,13 +155,41 @@ class GameState:
         return {player: Owned(self.params[player], self.net_state[player]) for player in self.params}
 
 
+class Remember(Protocol):
+    """What a dynamics remembers at first."""
+
+    def __call__(self, params: PerPlayer, /) -> PyTree:
+        """The dynamics_state of step 0.
+
+        Args:
+            params: of those who move, keyed by player.
+        """
+        ...
+
+
+class Advance(Protocol):
+    """How the players move in a step."""
+
+    def __call__(self, game: Game, state: GameState, batch: PyTree, key: Key, /) -> tuple[GameState, Metrics]:
+        """The state with new params, net_state and dynamics_state, the rest as it was, and metrics by name.
+
+        Args:
+            game: says what each player wants.
+            state: before the step.
+            batch: what the costs expect, all slices of it, on this device.
+            key: of the step.
+        """
+        ...
+
+
 class Dynamics(NamedTuple):
     """How the players move: a pair of pure functions."""
 
-    init: Callable[[PerPlayer], PyTree]  # params -> dynamics_state
-    # (game, state, batch, key) -> (state, metrics): new params, net_state and dynamics_state; the rest is kept.
-    step: Callable[[Game, GameState, PyTree, Key], tuple[GameState, Metrics]]
+    init: Remember
+    step: Advance
     slices: int = 1  # the equal parts of a batch that one step consumes, one per turn
+    axis_name: str | None = None  # the mapped axis over which it averages; None where each device moves by itself
+    one_at_a_time: bool = False  # players move in turns, none at once with another
 
 
 def as_arrays(tree: PyTree) -> PyTree:

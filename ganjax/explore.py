@@ -22,12 +22,12 @@ from ganjax.training.sampling import classes_of, in_batches
 
 COLUMNS = 11  # images of a path
 THRESHOLDS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, np.inf)  # of truncation
-JUDGED = 512  # samples that judge a threshold
+MEASURED = 512  # samples that judge a threshold
 SORTED, LEAST = 2048, 10  # samples that the classifier sorts, and the fewest that make a mean
 NOISE = 0.2  # standard deviation of what a projection leaves unexplained, of pixels in [-1, 1]
 
 
-class Generator(NamedTuple):
+class Trained(NamedTuple):
     """A trained generator, and the data it imitates."""
 
     data: Dataset
@@ -42,7 +42,7 @@ class Generator(NamedTuple):
         return self.sampler.latents(self.weights, self.key, jnp.arange(start, start + count), threshold)
 
     def images(self, z: Array, index: np.ndarray) -> np.ndarray:
-        """Of latents [N, ...], uint8 [N, H, W, C]; image i is of the class whose turn `index[i]` is."""
+        """The images of latents [N, ...], uint8 [N, H, W, C]; image i is of the class whose turn `index[i]` is."""
         decode = jax.jit(self.way.decode)
 
         def of(place: np.ndarray) -> Array:
@@ -93,11 +93,11 @@ def explore(
     draws = setup.sampler(sampler)
     way, asked = _checked(what, setup, draws, classes), classes_of(setup, draws, classes)
     chosen = weights_of(setup, state, draws.players, weights)
-    generator = Generator(setup.imitated(draws).in_memory(), draws, way, chosen, Keys.of(seed).samples, asked)
+    generator = Trained(setup.imitated(draws).in_memory(), draws, way, chosen, Keys.of(seed).samples, asked)
     return [*VIEWS[what](generator, out, count), str(out)]
 
 
-def interpolation(generator: Generator, out: Path, count: int) -> list[str]:
+def interpolation(generator: Trained, out: Path, count: int) -> list[str]:
     """Pairs of draws, the straight path above the one along the sphere (White 2016)."""
     ends = generator.latent(0, count), generator.latent(count, count)
     index, middle, content, lines = np.repeat(np.arange(count), COLUMNS), COLUMNS // 2, {}, []
@@ -113,16 +113,16 @@ def interpolation(generator: Generator, out: Path, count: int) -> list[str]:
     return lines
 
 
-def _of_points(generator: Generator, name: str, z: Array, images: np.ndarray) -> str:
+def _of_points(generator: Trained, name: str, z: Array, images: np.ndarray) -> str:
     length = float(jnp.linalg.norm(z, axis=-1).mean())
     return (
         f"{name:18} mean |z| {length:6.2f}, median L2 distance to the training images {generator.nearest(images):.2f}"
     )
 
 
-def truncation(generator: Generator, out: Path, count: int) -> list[str]:
+def truncation(generator: Trained, out: Path, count: int) -> list[str]:
     """Samples by threshold: how they lose diversity, and come nearer to training images, as blank ones also do."""
-    index, content, table = np.arange(max(JUDGED, count)), [], {}
+    index, content, table = np.arange(max(MEASURED, count)), [], {}
     for threshold in THRESHOLDS:
         name = "all" if np.isinf(threshold) else f"|z_j| <= {threshold:g}"
         z = generator.latent(0, len(index), None if np.isinf(threshold) else threshold)
@@ -150,7 +150,7 @@ def _draw_curve(table: dict[str, tuple[float, float]], out: Path) -> None:
     panels([Panel(parts, x, y, "Diversity and closeness by threshold")], out, size=(5.6, 4.2))
 
 
-def arithmetic(generator: Generator, out: Path, count: int) -> list[str]:
+def arithmetic(generator: Trained, out: Path, count: int) -> list[str]:
     """`a - b + c` of the mean latents of three classes (Radford et al. 2016), as a classifier sorts the samples."""
     classify, accuracy = classifier(generator.data)
     means, found = _class_means(generator, classify)
@@ -175,7 +175,7 @@ def arithmetic(generator: Generator, out: Path, count: int) -> list[str]:
     ]
 
 
-def _class_means(generator: Generator, classify: Callable[[np.ndarray], np.ndarray]) -> tuple[Array, np.ndarray]:
+def _class_means(generator: Trained, classify: Callable[[np.ndarray], np.ndarray]) -> tuple[Array, np.ndarray]:
     """Mean latents [classes, Z], and the classes that the generator draws."""
     z, classes = generator.latent(0, SORTED), generator.data.classes or 0
     group = classify(generator.images(z, np.arange(SORTED)))
@@ -188,7 +188,7 @@ def _class_means(generator: Generator, classify: Callable[[np.ndarray], np.ndarr
     return latents.group_means(z, jnp.asarray(group), groups=classes), found
 
 
-def projection(generator: Generator, out: Path, count: int) -> list[str]:
+def projection(generator: Trained, out: Path, count: int) -> list[str]:
     """Held-out images above the nearest ones that the generator makes, and training images likewise, as a control."""
     data, content, lines = generator.data, [], []
     pixels, compiled = data.x_train[0].size, jax.jit(partial(_projected, generator.way))

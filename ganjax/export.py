@@ -134,7 +134,7 @@ def export(
         CheckpointError: the exported program draws other samples than the run.
     """
     check_name("export", "which", which, ("last", "best"))
-    check_free(out)
+    check_folder(out)
     draws = setup.sampler(sampler)
     asked = given_of(setup, draws)
     if asked is not None and asked[1] == CLASS:
@@ -281,7 +281,7 @@ def rebuild(folder: str | Path, experiment: Any) -> tuple[Setup, Weights]:
     return setup, {player: Owned(own["params"], own["net_state"]) for player, own in tree.items()}
 
 
-def check_free(out: Path) -> None:
+def check_folder(out: Path) -> None:
     """Raise `ConfigError` unless the folder can be made."""
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ConfigError(f"--out {out} exists and is not an empty folder; choose another one")

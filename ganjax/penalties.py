@@ -143,7 +143,7 @@ def consistency(*, augment: Callable[[Key, Array], Array] = flip_and_shift) -> P
 
     def values(critic: Critic, x_real: Array, x_fake: Array, keys: Array) -> Array:
         del x_fake
-        return (_judge(critic, x_real) - _judge(critic, jax.vmap(augment)(keys, x_real))) ** 2
+        return (_logit_of(critic, x_real) - _logit_of(critic, jax.vmap(augment)(keys, x_real))) ** 2
 
     return _penalty(values, on_examples=True)
 
@@ -213,13 +213,13 @@ def _penalty(values: Callable[[Critic, Array, Array, Array], Array], *, on_examp
 
 
 def _widened(x: Array) -> Array:
-    """In float32 or wider."""
+    """The array in float32 or wider."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"penalty: got {x.dtype}, expected floating point; scale the data first")
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _judge(critic: Critic, x: Array) -> Array:
+def _logit_of(critic: Critic, x: Array) -> Array:
     """D(x): the mean logit of each example, [B]."""
     logits = _widened(critic(x))
     if logits.shape[:1] != x.shape[:1]:
@@ -229,7 +229,7 @@ def _judge(critic: Critic, x: Array) -> Array:
 
 def _gradient(critic: Critic, x: Array) -> Array:
     """The gradient of D at each example, its axes joined: [B, size]."""
-    return jax.grad(lambda x: _judge(critic, x).sum())(x).reshape(len(x), -1)
+    return jax.grad(lambda x: _logit_of(critic, x).sum())(x).reshape(len(x), -1)
 
 
 @jax.custom_jvp

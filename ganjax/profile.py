@@ -148,16 +148,14 @@ def measure(
         FLOPs and FLOP/s of a step, "rates", "utilisation" (of the best rate of each dtype), "memory".
     """
     clock = Clock(trace)
-    observed = None if observe is None else clock("sampling", observe)
-    judged = None if judge is None else clock("judge", judge)
     with clock.running():
         train(
             setup,
             workdir,
             seed=seed,
             schedule=schedule,
-            observe=observed,
-            judge=judged,
+            observe=observe,
+            judge=judge,
             progress=False,
             timed=clock,
         )
@@ -198,7 +196,7 @@ def measured_rates(seconds: float = RATE_SECONDS) -> dict[str, float]:
         of 32x32, as many channels out as in. Products of float32 are what JAX makes of them by default, which is a
         narrower format on some accelerators.
     """
-    found = {}
+    rates = {}
     for dtype in ("float32", "bfloat16"):
         for kind, (sizes, shapes, product) in _PRODUCTS.items():
             best = 0.0
@@ -211,12 +209,12 @@ def measured_rates(seconds: float = RATE_SECONDS) -> dict[str, float]:
                 best = max(best, flops(product, a, b) / once)
                 if once > seconds / 6:
                     break
-            found[f"{kind} {dtype}"] = best
-    return found
+            rates[f"{kind} {dtype}"] = best
+    return rates
 
 
 def _seconds(function: Callable, *args: Array, calls: int) -> float:
-    """Of one of so many calls that are in the queue together."""
+    """Seconds of one of so many calls that are in the queue together."""
     began = time.perf_counter()
     jax.block_until_ready([function(*args) for _ in range(calls)])
     return (time.perf_counter() - began) / calls
@@ -240,13 +238,13 @@ _PRODUCTS: dict[str, Any] = {  # sizes, shapes of both factors, product
 
 def _memory() -> dict[str, int]:
     """Bytes in use on the first device, now and at most, where the backend says it."""
-    found = jax.local_devices()[0].memory_stats() or {}
-    return {name: found[name] for name in ("bytes_in_use", "peak_bytes_in_use", "bytes_limit") if name in found}
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return {name: stats[name] for name in ("bytes_in_use", "peak_bytes_in_use", "bytes_limit") if name in stats}
 
 
-def table(found: Mapping[str, Any]) -> list[str]:
+def table(profile: Mapping[str, Any]) -> list[str]:
     """A profile as lines."""
-    total, parts = found["total_seconds"], found["parts"]
+    total, parts = profile["total_seconds"], profile["parts"]
     lines = [f"{'part':<12}{'calls':>7}{'seconds':>10}{'percent':>9}{'ms/call':>10}"]
     for part, one in parts.items():
         each = f"{1e3 * one['seconds'] / one['calls']:.2f}" if one["calls"] else "-"
@@ -254,22 +252,24 @@ def table(found: Mapping[str, Any]) -> list[str]:
             f"{part:<12}{one['calls'] or '-':>7}{one['seconds']:>10.3f}{100 * one['seconds'] / total:>9.1f}{each:>10}"
         )
     lines += [f"{'total':<12}{'':>7}{total:>10.3f}{100:>9.1f}", ""]
-    lines.append(f"{found['programs_from_cache']} programs came from the compilation cache")
-    if found["step_seconds"]:
+    lines.append(f"{profile['programs_from_cache']} programs came from the compilation cache")
+    if profile["step_seconds"]:
         lines.append(
-            f"one step: {1e3 * found['step_seconds']:.2f} ms, {found['examples_per_step']} examples "
-            f"({found['examples_per_second']:,.0f} a second), {found['flops_per_step'] / 1e9:.3f} GFLOP "
-            f"({found['flops_per_second'] / 1e9:,.1f} GFLOP/s)"
+            f"one step: {1e3 * profile['step_seconds']:.2f} ms, {profile['examples_per_step']} examples "
+            f"({profile['examples_per_second']:,.0f} a second), {profile['flops_per_step'] / 1e9:.3f} GFLOP "
+            f"({profile['flops_per_second'] / 1e9:,.1f} GFLOP/s)"
         )
     else:
-        lines.append(f"one step: {found['flops_per_step'] / 1e9:.3f} GFLOP; the only chunk compiled, take more --steps")
-    rates = ", ".join(f"{name} {rate / 1e9:,.1f}" for name, rate in found["rates"].items())
-    lines.append(f"{found['devices']} x {found['device']}, each at best, GFLOP/s: {rates}")
+        lines.append(
+            f"one step: {profile['flops_per_step'] / 1e9:.3f} GFLOP; the only chunk compiled, take more --steps"
+        )
+    rates = ", ".join(f"{name} {rate / 1e9:,.1f}" for name, rate in profile["rates"].items())
+    lines.append(f"{profile['devices']} x {profile['device']}, each at best, GFLOP/s: {rates}")
     lines += [
         f"utilisation: {100 * share:.1f} % of the best {dtype} rate"
-        for dtype, share in found["utilisation"].items()
+        for dtype, share in profile["utilisation"].items()
         if share
     ]
-    if found["memory"]:
-        lines.append(", ".join(f"{name} {size / 2**20:,.0f} MiB" for name, size in found["memory"].items()))
+    if profile["memory"]:
+        lines.append(", ".join(f"{name} {size / 2**20:,.0f} MiB" for name, size in profile["memory"].items()))
     return lines

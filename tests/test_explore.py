@@ -16,7 +16,7 @@ from ganjax import launch
 from ganjax.core import GameState, Sampler
 from ganjax.data import Dataset, subsample
 from ganjax.errors import ConfigError
-from ganjax.explore import COLUMNS, JUDGED, THRESHOLDS, VIEWS, diversity, explore
+from ganjax.explore import COLUMNS, MEASURED, THRESHOLDS, VIEWS, diversity, explore
 from ganjax.games import normal_prior, sampler, uniform_prior
 from ganjax.kinds import to_bytes
 from ganjax.report.images import load_image
@@ -92,7 +92,7 @@ def _distances(a, b):
 
 def test_truncation_judges_the_runs_own_samples(look):
     shown, lines = look("truncation", _setup(labelled=True), count=5, seed=2)
-    samples = draw(_setup(labelled=True), STATE, Keys.of(2).samples, JUDGED)
+    samples = draw(_setup(labelled=True), STATE, Keys.of(2).samples, MEASURED)
     np.testing.assert_array_equal(shown[-1].images, samples[:5])
     table = {line[:16].strip(): np.array(line[16:].split(), float) for line in lines[1:-1]}
     assert list(table) == [f"|z_j| <= {t:g}" for t in THRESHOLDS[:-1]] + ["all", "held-out images"]
@@ -118,7 +118,7 @@ def test_images_of_a_split_that_is_sorted_by_class_are_of_all_classes(look, monk
     shown, _ = look("projection", _setup(data), count=12)
     for row, (x, y) in zip(shown[::2], [(data.x_test, data.y_test), (data.x_train, data.y_train)], strict=True):
         assert {int(y[(x == image).all((1, 2, 3))][0]) for image in row.images} == {0, 1, 2}
-    monkeypatch.setattr(module, "JUDGED", 12)
+    monkeypatch.setattr(module, "MEASURED", 12)
     monkeypatch.setattr(module, "diversity", lambda images: compared.append(images) or 0.0)
     look("truncation", _setup(data), count=2)
     rows = subsample(50, 12)

@@ -22,7 +22,7 @@ from ganjax.errors import ConfigError
 from ganjax.games import Term, gan, normal_prior
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan, mlp, r3gan, resnet
-from ganjax.options import ConvolutionalConfig, ImageConfig
+from ganjax.options import IN_TURN, ConvolutionalConfig, ImageConfig
 from ganjax.spectral import spectral_norm
 from ganjax.training import Keys, init_state, train_step
 from ganjax.training.setup import arrays, collate, initial_state, state_shapes
@@ -95,6 +95,12 @@ def test_every_choice_takes_a_step(build, changes):
     labels = jnp.arange(8) % 10 if draws.given else None
     x = jax.jit(lambda *told: draws(*told))(new.weights, Keys.of(0).samples, jnp.arange(8), labels)
     assert x.shape == (8, 8, 8, 1) and jnp.isfinite(x).all()
+
+
+@pytest.mark.parametrize("name", get_args(get_type_hints(ImageConfig)["dynamics"]))
+def test_the_options_know_in_which_dynamics_players_take_turns(name):
+    """Options cannot ask the dynamics, which they do not import."""
+    assert recipe.dynamics(replace(SMALL, dynamics=name), None).one_at_a_time == (name in IN_TURN)
 
 
 @pytest.mark.parametrize("name", LATER)

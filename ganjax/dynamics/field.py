@@ -44,8 +44,8 @@ class View(NamedTuple):
     """
 
     game: Game
-    moment: Moment
-    axis_name: str | None = None
+    moment: Moment  # statistics, batch, key and step, the same in every product
+    axis_name: str | None = None  # the mapped axis that shares the batch; None on one device
 
     def field(self, params: PerPlayer, costs: tuple[str, ...] | None = None) -> Field:
         """`v_i = d c_i / d theta_i` for each cost: nobody's cost leaks into another's parameters.

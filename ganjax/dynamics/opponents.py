@@ -27,7 +27,7 @@ def lola(dynamics: Dynamics, *, step: Rates, axis_name: str | None = None) -> Dy
     Args:
         dynamics: how the players move in the game that they anticipate.
         step: alpha, what a player thinks to be the step of its opponents, one for all or keyed by opponent.
-        axis_name: the mapped axis that shares the batch, if any.
+        axis_name: the mapped axis that shares the batch; by default that of `dynamics`.
     """
     return _anticipated("lola", dynamics, None, 1, step, True, axis_name)
 
@@ -61,7 +61,7 @@ def unrolled(
         steps: K.
         step: u, the length of the opponents' steps, one for all or keyed by opponent.
         backpropagate: differentiate through the opponents' steps, as published.
-        axis_name: the mapped axis that shares the batch, if any.
+        axis_name: the mapped axis that shares the batch; by default that of `dynamics`.
     """
     check_range("unrolled", 1, whole=True, steps=steps)
     return _anticipated("unrolled", dynamics, (player,), steps, step, backpropagate, axis_name)
@@ -78,6 +78,7 @@ def _anticipated(
 ) -> Dynamics:
     """The dynamics in the game in which these players, or all, face their opponents after their next steps."""
     check_rates(where, rates)
+    axis_name = dynamics.axis_name if axis_name is None else axis_name
 
     def init(params: PerPlayer) -> PyTree:
         check_players(where, players, params)
@@ -175,7 +176,7 @@ def history_of_opponents(
         past = jax.tree.map(lambda kept, now: jnp.where(due, kept.at[slot].set(now), kept), past, present)
         return replace(new, dynamics_state=HistoryState(past, count + 1, new.dynamics_state)), metrics
 
-    return Dynamics(init, step, dynamics.slices)
+    return dynamics._replace(init=init, step=step)
 
 
 def against_average(
@@ -210,7 +211,7 @@ def against_average(
         )
         return replace(new, dynamics_state=(memory, new.dynamics_state)), metrics
 
-    return Dynamics(init, step, dynamics.slices)
+    return dynamics._replace(init=init, step=step)
 
 
 BestResponse = Callable[
@@ -261,4 +262,4 @@ def fictitious_play(
         check_each("fictitious_play", "the best response", best_response, params)
         return jnp.zeros((), jnp.int32)
 
-    return rule(None, move, own=own, axis_name=axis_name)
+    return rule(None, move, own=own, one_at_a_time=not simultaneous, axis_name=axis_name)

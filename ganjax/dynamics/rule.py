@@ -29,8 +29,8 @@ class Memory(NamedTuple):
 class Look(NamedTuple):
     """The field that a rule sees: adjusted, and averaged over devices."""
 
-    view: View
-    adjustments: tuple[Adjustment, ...]
+    view: View  # of the game at the moment of the step, or of a turn
+    adjustments: tuple[Adjustment, ...]  # of the field, each of the unadjusted one
     memories: tuple  # what each adjustment remembers
 
     def __call__(self, params: PerPlayer, costs: tuple[str, ...] | None = None) -> Field:
@@ -52,6 +52,7 @@ def rule(
     own: Callable[[PerPlayer], PyTree] = lambda params: (),
     rates: Rates | None = None,
     slices: int = 1,
+    one_at_a_time: bool = False,
     axis_name: str | None = None,
 ) -> Dynamics:
     """A dynamics from what it does in a step.
@@ -63,6 +64,7 @@ def rule(
         own: params -> what the rule remembers beside optimisers and adjustments.
         rates: step sizes of the rule's own, which every player must have.
         slices: the equal parts of a batch that one step consumes.
+        one_at_a_time: no two players move at once.
         axis_name: the mapped axis that shares the batch, if any.
     """
     adjustments = (adjust,) if isinstance(adjust, Adjustment) else tuple(adjust or ())
@@ -85,7 +87,7 @@ def rule(
         updated = tuple(a.update(moved, memory) for a, memory in zip(adjustments, memories, strict=True))
         return replace(new, dynamics_state=new.dynamics_state._replace(adjustments=updated)), metrics
 
-    return Dynamics(init, step, slices)
+    return Dynamics(init, step, slices, axis_name, one_at_a_time)
 
 
 def descend(

@@ -98,7 +98,8 @@ def alternating(
             taken += count
         return state, metrics
 
-    return rule(optimizers, move, adjust=adjust, slices=len(sequence) if fresh else 1, axis_name=axis_name)
+    slices, alone = len(sequence) if fresh else 1, all(len(group) == 1 for group in groups)
+    return rule(optimizers, move, adjust=adjust, slices=slices, one_at_a_time=alone, axis_name=axis_name)
 
 
 def extragradient(
@@ -251,7 +252,7 @@ def lookahead(dynamics: Dynamics, *, k: int, alpha: float | Array) -> Dynamics:
         memory = LookaheadState(slow, new.dynamics_state, count + 1)
         return replace(new, params={**new.params, **fast}, dynamics_state=memory), metrics
 
-    return Dynamics(init, step, dynamics.slices)
+    return dynamics._replace(init=init, step=step)
 
 
 def _mix(weights: Sequence[float], trees: Sequence[dict]) -> dict:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import jax
 import numpy as np
@@ -20,12 +20,12 @@ from ganjax.errors import ConfigError, DataError, reason
 from ganjax.evaluation.classifier import stacked_classifier, trained_classifier
 from ganjax.evaluation.extractor import Extractor, classes, pairs_of_tokens, pixels
 from ganjax.evaluation.held_out import split_of
-from ganjax.evaluation.measures import METRICS, Examples, Scene, names_of
+from ganjax.evaluation.measures import METRICS, Comparison, Examples, names_of
 from ganjax.evaluation.pretrained import efficientnet_lite0, fid_inception
 from ganjax.evaluation.receipt import LABELS, Receipt, Score
 from ganjax.rundir import config_digest
 from ganjax.training import Given, Keys, Setup, draw, in_turn, name_of_weights
-from ganjax.training.sampling import given_of
+from ganjax.training.sampling import Drawing, given_of
 
 PUBLISHED_NETWORKS = ("fid", "efficientnet_lite0")  # extractors that are read from a file
 DEFAULT_EXTRACTOR = {"image": "classifier"}  # by the kind of data; of others the coordinates
@@ -37,14 +37,11 @@ def evaluate(
     state: GameState,
     extractor: Extractor,
     *,
-    weights: str = "default",
     metrics: Sequence[str] = (),
     count: int = 10_000,
     reference_count: int | None = None,
     seed: int = 0,
-    standing: int = 0,
-    sampler: str = "",
-    truncation: float | None = None,
+    **how: Unpack[Drawing],
 ) -> dict[str, Score]:
     """Score `count` samples against the training split of the data that they imitate.
 
@@ -56,22 +53,19 @@ def evaluate(
         setup: what was trained.
         state: its state.
         extractor: what looks at samples and data.
-        weights: "raw", the name of an average, or "default" as in `draw`.
         metrics: names from `METRICS`; by default, all that fit the data and the extractor.
         count: samples.
         reference_count: examples of the training split, by default `count`, at most all.
         seed: of the latents.
-        standing: passes that BatchNorm's statistics are taken from anew, as of `draw`; 0 takes the running ones.
-        sampler: its name; the first by default.
-        truncation: of the prior; None leaves it whole.
+        how: as of `draw`: sampler, weights, standing statistics, truncation.
 
     Raises:
         ConfigError: no such sampler, weights or metric, or a metric that does not fit.
         DataError: too few examples, or none of the metrics can be computed.
     """
     check_range("evaluate", 1, whole=True, count=count, reference_count=reference_count)
-    check_range("evaluate", 0, whole=True, seed=seed, standing=standing)
-    draws = setup.sampler(sampler)
+    check_range("evaluate", 0, whole=True, seed=seed, standing=how.get("standing"))
+    draws = setup.sampler(how.get("sampler", ""))
     dataset = setup.imitated(draws)
     chosen = names_of(tuple(metrics), dataset, classes(extractor, dataset.x_train))
     if "agreement" in metrics and not is_conditional(setup, draws):
@@ -79,24 +73,23 @@ def evaluate(
     real = real_examples(dataset, extractor, count, reference_size(dataset, count, reference_count))
     given = asked_of(setup, draws, real, count).values
     labels = given if is_conditional(setup, draws) else None
-    how: dict[str, Any] = {"sampler": sampler, "weights": weights, "standing": standing, "truncation": truncation}
     x = draw(setup, state, Keys.of(seed).samples, count, given, **how)
-    found = score(Scene(Examples(x, extractor), *real, dataset, extractor, labels), chosen)
+    found = score(Comparison(Examples(x, extractor), *real, dataset, extractor, labels), chosen)
     if not found:
         raise DataError(f"none of the metrics {', '.join(chosen)} can be computed of these samples")
     return found
 
 
-def score(scene: Scene, chosen: Sequence[str]) -> dict[str, Score]:
+def score(sets: Comparison, chosen: Sequence[str]) -> dict[str, Score]:
     """The scores of the metrics of these names, in their order; of one that cannot be computed, a warning."""
     ordered = sorted(chosen, key=lambda metric: METRICS[metric].sees == "moments")  # of features that are held by then
-    found = {metric: _score(metric, scene) for metric in ordered}
+    found = {metric: _score(metric, sets) for metric in ordered}
     return {name: one for metric in chosen for name, one in found[metric].items()}
 
 
-def _score(metric: str, scene: Scene) -> dict[str, Score]:
+def _score(metric: str, sets: Comparison) -> dict[str, Score]:
     try:
-        return METRICS[metric].score(scene)
+        return METRICS[metric].score(sets)
     except ValueError as error:
         logging.getLogger(__name__).warning("the metric %s is left out: %s", metric, reason(error))
         return {}
@@ -196,20 +189,18 @@ def receipt_of(
     extractor: Extractor,
     config: Mapping[str, Any],
     *,
-    weights: str,
     count: int,
     reference_count: int | None,
     seed: int,
-    standing: int = 0,
-    sampler: str = "",
-    truncation: float | None = None,
+    **how: Unpack[Drawing],
 ) -> Receipt:
     """What `evaluate` with these arguments goes by; `config` is that of the run.
 
     Of a setup without a sampler it says which held-out examples its measures were taken of.
     """
+    standing, truncation = how.get("standing", 0), how.get("truncation")
     if setup.samplers:
-        draws = setup.sampler(sampler)
+        draws = setup.sampler(how.get("sampler", ""))
         dataset, players, asked = setup.imitated(draws), draws.players, given_of(setup, draws)
         given = in_turn(setup, draws, 1).how if asked and not is_conditional(setup, draws) else LABELS
         reference, size = "train", reference_size(dataset, count, reference_count)
@@ -226,7 +217,7 @@ def receipt_of(
         reference_count=size,
         rows=f"drawn without replacement, seed {SUBSAMPLE_SEED}",
         resize=extractor.resize,
-        weights=name_of_weights(setup, state, players, weights),
+        weights=name_of_weights(setup, state, players, how.get("weights", "default")),
         batch_norm=f"standing statistics, {standing} passes" if standing else "running statistics",
         labels=given,
         truncation=f"{math.inf if truncation is None else truncation:g}",

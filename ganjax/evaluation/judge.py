@@ -10,7 +10,7 @@ from ganjax.errors import ConfigError
 from ganjax.evaluation.evaluate import asked_of, chosen_extractor, real_examples, score
 from ganjax.evaluation.extractor import classes
 from ganjax.evaluation.held_out import measured
-from ganjax.evaluation.measures import METRICS, Examples, Scene
+from ganjax.evaluation.measures import METRICS, Comparison, Examples
 from ganjax.training import Keys, Setup, draw
 from ganjax.training.judging import Judge
 
@@ -74,8 +74,8 @@ def _of_samples(setup: Setup, name: str, seed: int, count: int, progress: bool) 
 
     def judge(state: GameState) -> dict[str, float]:
         x = draw(setup, state, key, count, given, sampler=name)
-        scene = Scene(Examples(x, extractor), *real, dataset, extractor)
-        scores = {metric: score(scene, [metric]) for metric in reversed(chosen)}
+        sets = Comparison(Examples(x, extractor), *real, dataset, extractor)
+        scores = {metric: score(sets, [metric]) for metric in reversed(chosen)}
         main = next(iter(scores[first].values()), None)
         value, floor = (main.value, main.floor or 0.0) if main else (math.nan, math.nan)
         values = {name: one.value for metric in chosen for name, one in scores[metric].items()}

@@ -53,7 +53,7 @@ class Examples:
 
     @cached_property
     def moments(self) -> metrics.Moments:
-        """Of the features, without holding them if nothing else has asked for them."""
+        """The moments of the features, without holding them if nothing else has asked for them."""
         if self.parts:
             return reduce(metrics.merge, (part.moments for part in self.parts))
         if "_extracted" in vars(self):
@@ -66,7 +66,7 @@ class Examples:
         return jnp.asarray(self.logits).argmax(-1).astype(jnp.int32)
 
 
-class Scene(NamedTuple):
+class Comparison(NamedTuple):
     """All that the scores of a generator are taken from."""
 
     samples: Examples
@@ -83,43 +83,43 @@ class Metric(NamedTuple):
 
     sees: Literal["features", "moments"]  # what of the examples; those that see moments are scored last
     lacks: Callable[[Dataset, int | None], str]  # (data, classes of the extractor) -> what is missing, or nothing
-    score: Callable[[Scene], dict[str, Score]]
+    score: Callable[[Comparison], dict[str, Score]]
 
 
 Values = dict[str, float]
 
 
-def _paired(better: Literal["lower", "higher"], values: Callable[..., Values], scene: Scene) -> dict[str, Score]:
-    """Score samples, floor and held-out data by one function `(scene, real, fake) -> values`."""
-    found = values(scene, scene.reference, scene.samples)
-    floor = values(scene, *scene.floor)
-    held_out, missing = _of_held_out(values, scene)
-    note = ", ".join(filter(None, (_sizes(scene), missing)))
+def _paired(better: Literal["lower", "higher"], values: Callable[..., Values], sets: Comparison) -> dict[str, Score]:
+    """Score samples, floor and held-out data by one function `(sets, real, fake) -> values`."""
+    found = values(sets, sets.reference, sets.samples)
+    floor = values(sets, *sets.floor)
+    held_out, missing = _of_held_out(values, sets)
+    note = ", ".join(filter(None, (_sizes(sets), missing)))
     return {
         name: Score(value=value, floor=floor[name], held_out=held_out.get(name), better=better, note=note)
         for name, value in found.items()
     }
 
 
-def _of_held_out(values: Callable[..., Values], scene: Scene) -> tuple[Values, str]:
+def _of_held_out(values: Callable[..., Values], sets: Comparison) -> tuple[Values, str]:
     """The figures of held-out data, and why there are none if they are too few for the metric."""
-    if scene.held_out is None:
+    if sets.held_out is None:
         return {}, ""
     try:
-        return values(scene, scene.reference, scene.held_out), ""
+        return values(sets, sets.reference, sets.held_out), ""
     except ValueError as error:
         return {}, f"none of held-out data: {reason(error)}"
 
 
-def _sizes(scene: Scene) -> str:
+def _sizes(sets: Comparison) -> str:
     """Where floor and held-out data were taken with other numbers than the samples."""
-    count, reference = len(scene.samples), len(scene.reference)
-    real, stand_in = map(len, scene.floor)
+    count, reference = len(sets.samples), len(sets.reference)
+    real, stand_in = map(len, sets.floor)
     notes = []
     if (stand_in, real) != (count, reference):
         notes.append(f"floor at {stand_in} against {real}")
-    if scene.held_out is not None and len(scene.held_out) != count:
-        notes.append(f"held out at {len(scene.held_out)}")
+    if sets.held_out is not None and len(sets.held_out) != count:
+        notes.append(f"held out at {len(sets.held_out)}")
     return ", ".join(notes)
 
 
@@ -134,42 +134,42 @@ def published_name(name: str, extractor: str) -> str:
     return name if name == "classifier_score" else f"{name}_{extractor}"
 
 
-def _frechet(scene: Scene, real: Examples, fake: Examples) -> Values:
-    name = published_name("frechet", scene.extractor.name)
+def _frechet(sets: Comparison, real: Examples, fake: Examples) -> Values:
+    name = published_name("frechet", sets.extractor.name)
     return {name: metrics.frechet_distance(fake.moments, real.moments)}
 
 
-def _kernel(scene: Scene, real: Examples, fake: Examples) -> Values:
-    return {published_name("kernel", scene.extractor.name): metrics.kernel_distance(fake.features, real.features)}
+def _kernel(sets: Comparison, real: Examples, fake: Examples) -> Values:
+    return {published_name("kernel", sets.extractor.name): metrics.kernel_distance(fake.features, real.features)}
 
 
-def _classifier_score(scene: Scene, real: Examples, fake: Examples) -> Values:
+def _classifier_score(sets: Comparison, real: Examples, fake: Examples) -> Values:
     del real
     probabilities = softmax(np.asarray(fake.logits, np.float64), axis=1)
-    name = published_name("classifier_score", scene.extractor.name)
+    name = published_name("classifier_score", sets.extractor.name)
     return {name: metrics.inception_score(probabilities).mean}
 
 
-def _precision_recall(scene: Scene, real: Examples, fake: Examples) -> Values:
-    del scene
+def _precision_recall(sets: Comparison, real: Examples, fake: Examples) -> Values:
+    del sets
     return metrics.precision_recall(real.features, fake.features)._asdict()
 
 
-def _density_coverage(scene: Scene, real: Examples, fake: Examples) -> Values:
-    del scene
+def _density_coverage(sets: Comparison, real: Examples, fake: Examples) -> Values:
+    del sets
     return metrics.density_coverage(real.features, fake.features)._asdict()
 
 
-def _sliced_wasserstein(scene: Scene, real: Examples, fake: Examples) -> Values:
-    del scene
+def _sliced_wasserstein(sets: Comparison, real: Examples, fake: Examples) -> Values:
+    del sets
     size = min(len(real), len(fake))
     x, y = jnp.asarray(fake.features[:size]), jnp.asarray(real.features[:size])
     return {"sliced_wasserstein": float(metrics.sliced_wasserstein(x, y, jax.random.key(0)))}
 
 
-def _duplicates(scene: Scene, real: Examples, fake: Examples) -> Values:
+def _duplicates(sets: Comparison, real: Examples, fake: Examples) -> Values:
     """Samples that are as close to another one as hardly any two real examples are."""
-    del scene
+    del sets
     examples = _comparable(real.x)
     apart = metrics.nearest(examples[1::2], examples[::2]).distances
     return {"duplicates": metrics.duplicates(_comparable(fake.x), within=float(np.quantile(apart, COPIES))).share}
@@ -180,43 +180,43 @@ def _comparable(x: np.ndarray) -> np.ndarray:
     return x if x.dtype == np.uint8 or np.issubdtype(x.dtype, np.floating) else x.reshape(len(x), -1).astype(np.float32)
 
 
-def _found_modes(scene: Scene, fake: Examples) -> metrics.Modes:
-    """Of a mixture whose centres are known; else the classes that the extractor sees, of those that the data have.
+def _found_modes(sets: Comparison, fake: Examples) -> metrics.Modes:
+    """The modes of a mixture whose centres are known; else classes that the extractor sees, of those of the data.
 
     Stacked images have every combination of their channels' classes, whether or not it was drawn for training.
     """
-    if scene.dataset.mixture:
-        centres, std = scene.dataset.mixture
+    if sets.dataset.mixture:
+        centres, std = sets.dataset.mixture
         return metrics.modes(jnp.asarray(fake.x), jnp.asarray(centres), std)
-    data = scene.dataset
+    data = sets.dataset
     number = np.full(data.classes or 0, -1, np.int32)
     known = np.arange(len(number)) if data.channel_classes else np.unique(data.y_train)  # type: ignore[arg-type]
     number[known] = np.arange(len(known))
     return metrics.label_modes(jnp.asarray(number)[fake.labels], len(known))
 
 
-def _captured(scene: Scene, real: Examples, fake: Examples) -> Values:
+def _captured(sets: Comparison, real: Examples, fake: Examples) -> Values:
     del real
-    found = _found_modes(scene, fake)
-    quality = {"high_quality": float(found.high_quality)} if scene.dataset.mixture else {}
+    found = _found_modes(sets, fake)
+    quality = {"high_quality": float(found.high_quality)} if sets.dataset.mixture else {}
     return {"modes": float(found.captured), **quality}
 
 
-def _mode_kl(scene: Scene, real: Examples, fake: Examples) -> Values:
+def _mode_kl(sets: Comparison, real: Examples, fake: Examples) -> Values:
     del real
-    return {"mode_kl": float(_found_modes(scene, fake).reverse_kl)}
+    return {"mode_kl": float(_found_modes(sets, fake).reverse_kl)}
 
 
-def _modes(scene: Scene) -> dict[str, Score]:
-    scores = _paired("higher", _captured, scene) | _paired("lower", _mode_kl, scene)
-    total = len(_found_modes(scene, scene.reference).histogram)
-    return _noted(scores, {"modes": f"of {total}{_trust(scene)}", "mode_kl": "nats, from equal shares"})
+def _modes(sets: Comparison) -> dict[str, Score]:
+    scores = _paired("higher", _captured, sets) | _paired("lower", _mode_kl, sets)
+    total = len(_found_modes(sets, sets.reference).histogram)
+    return _noted(scores, {"modes": f"of {total}{_trust(sets)}", "mode_kl": "nats, from equal shares"})
 
 
-def _trust(scene: Scene) -> str:
+def _trust(sets: Comparison) -> str:
     """How often the extractor names the class of a held-out example."""
-    right = None if scene.dataset.mixture else _right(scene.held_out)
-    return "" if right is None else f", {scene.extractor.name} right on {right:.1%} of held-out data"
+    right = None if sets.dataset.mixture else _right(sets.held_out)
+    return "" if right is None else f", {sets.extractor.name} right on {right:.1%} of held-out data"
 
 
 def _right(held_out: Examples | None) -> float | None:
@@ -227,25 +227,25 @@ def _right(held_out: Examples | None) -> float | None:
 
 
 def _noted(scores: Mapping[str, Score], said: Mapping[str, str]) -> dict[str, Score]:
-    """With a remark in front of the note."""
+    """The score with a remark in front of its note."""
     notes = {name: ", ".join(filter(None, (said.get(name), score.note))) for name, score in scores.items()}
     return {name: replace(score, note=notes[name]) for name, score in scores.items()}
 
 
-def _agreement(scene: Scene) -> dict[str, Score]:
+def _agreement(sets: Comparison) -> dict[str, Score]:
     """How often the extractor sees the class that a sample was asked for, beside its accuracy on held-out data."""
-    if scene.labels is None:
+    if sets.labels is None:
         return {}
-    value = float(np.mean(np.asarray(scene.samples.labels) == scene.labels))
+    value = float(np.mean(np.asarray(sets.samples.labels) == sets.labels))
     note = "samples taken for the class that was asked for"
-    return {"agreement": Score(value=value, floor=None, held_out=_right(scene.held_out), better="higher", note=note)}
+    return {"agreement": Score(value=value, floor=None, held_out=_right(sets.held_out), better="higher", note=note)}
 
 
-def _memorisation(scene: Scene) -> dict[str, Score]:
+def _memorisation(sets: Comparison) -> dict[str, Score]:
     """The floor is what one half of the held-out data scores against the other: nobody copied them."""
-    data = scene.dataset.in_memory()
+    data = sets.dataset.in_memory()
     held_out, train = _comparable(np.asarray(data.x_test)), _comparable(np.asarray(data.x_train))
-    found = metrics.memorisation(_comparable(scene.samples.x), train, held_out)
+    found = metrics.memorisation(_comparable(sets.samples.x), train, held_out)
     control = metrics.memorisation(held_out[::2], train, held_out[1::2])
     note = f"nearer to one of {len(train)} training examples than {COPIES:.0%} of held-out ones"
     return {"memorised": Score(value=found.closer, floor=control.closer, held_out=None, better="lower", note=note)}

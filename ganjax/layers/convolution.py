@@ -254,7 +254,7 @@ weight_gradient.defvjp(
 )
 
 
-def conv_general_dilated(
+def conv_general_dilated(  # noqa: PLR0913  lax's own
     lhs: Array,
     rhs: Array,
     window_strides: Sequence[int],

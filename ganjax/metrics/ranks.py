@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 
 class RankTest(NamedTuple):
-    """Of Mann and Whitney."""
+    """The rank test of Mann and Whitney."""
 
     auc: float  # P(x > y) + P(x = y) / 2
     z: float  # standard normal for many x and y of one distribution; negative where x is smaller

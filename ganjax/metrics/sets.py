@@ -18,7 +18,7 @@ def blocks(x: NDArray, rows: int = ROWS) -> Iterator[NDArray]:
 
 
 def float64(x: NDArray) -> NDArray[np.float64]:
-    """In double precision; pixels as 0 to 1."""
+    """The examples in double precision; pixels as 0 to 1."""
     return x.astype(np.float64) / 255 if x.dtype == np.uint8 else x.astype(np.float64)
 
 

@@ -66,5 +66,5 @@ def spectral_distance(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def _unit(images: NDArray) -> NDArray[np.float64]:
-    """Of uint8, in [-1, 1]."""
+    """Pixels of uint8 in [-1, 1], others as they are."""
     return images / 127.5 - 1 if images.dtype == np.uint8 else images.astype(np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,8 +13,6 @@ from ganjax.report.style import FAINT, INK, colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from ganjax.report.parts import Series
 
 Field = Callable[[NDArray[np.float64], NDArray[np.float64]], tuple[ArrayLike, ArrayLike]]
 
@@ -27,6 +25,21 @@ HUGE = 1e150  # far beyond it matplotlib overflows in choosing limits and ticks
 GREY = "#777777"  # references
 REFERENCES = ((0, (2, 1.5)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))  # dashes of the first, second, third one
 OVERLAYS = (DASHES, (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))  # of closed forms over a map
+
+
+class Series(NamedTuple):
+    """One thing drawn in a panel.
+
+    kind: "line" or "points" for what was measured, "predicted" for a dashed closed form on top of it, "band" for
+    a light fill between y and y2, "mark" for hollow markers (a start), "star" for an equilibrium.
+    """
+
+    x: ArrayLike  # [T]
+    y: ArrayLike  # [T]; NaN and inf leave gaps
+    label: str = ""  # "" = no legend entry
+    kind: str = "line"
+    tint: int | None = None  # index of the colour; None = in turn among those of its kind, marks in ink
+    y2: ArrayLike | None = None  # [T]; upper edge of a band
 
 
 def line_style(has_closed_form: bool) -> dict[str, Any]:

@@ -9,26 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ganjax.report.marks import KINDS, Field, shown
+from ganjax.report.marks import KINDS, Field, Series, shown
 
 Limits = tuple[float, float]
 LOGS = ("", "x", "y", "xy")
 NONE: Mapping[str, float] = MappingProxyType({})
-
-
-class Series(NamedTuple):
-    """One thing drawn in a panel.
-
-    kind: "line" or "points" for what was measured, "predicted" for a dashed closed form on top of it, "band" for
-    a light fill between y and y2, "mark" for hollow markers (a start), "star" for an equilibrium.
-    """
-
-    x: ArrayLike  # [T]
-    y: ArrayLike  # [T]; NaN and inf leave gaps
-    label: str = ""  # "" = no legend entry
-    kind: str = "line"
-    tint: int | None = None  # index of the colour; None = in turn among those of its kind, marks in ink
-    y2: ArrayLike | None = None  # [T]; upper edge of a band
 
 
 class Panel(NamedTuple):

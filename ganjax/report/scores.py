@@ -24,14 +24,12 @@ HINTS = {
     "recall": "Share of real images that lie among samples: diversity.",
     "density": "How closely real images surround a sample; can pass 1.",
     "coverage": "Share of real images that have a sample nearby.",
-    "authenticity": "Share of samples that are no nearer to a training image than its nearest other training image.",
     "sliced_wasserstein": "Mean transport distance of projections on random lines.",
     "modes": "How many modes or classes of the data the samples hit.",
     "mode_kl": "Divergence of the samples' modes from equal shares, which sees uneven modes that a count does not.",
     "memorised": "Share of samples that lie suspiciously near to a training image; the floor is that of real images.",
     "duplicates": "Share of samples as near to another one as hardly any two real images are.",
     "accuracy": "Share of examples that a classifier gets right.",
-    "likelihood": "Log density that the model gives to real data.",
 }
 CIRCUMSTANCES = {"created", "ganjax", "jax", "device", "config_digest"}  # of a receipt, as opposed to the protocol
 BETTER = {"lower": "↓ lower is better", "higher": "↑ higher is better"}

@@ -42,7 +42,7 @@ _ARITHMETIC |= {"div": lambda same: same[0], "select_n": lambda same: frozenset.
 
 
 def absorbing(function: Callable, state: PyTree, *rest: Any) -> list[bool]:
-    """Of each leaf of the state, whether `function(state, *rest) -> (a state like it, ...)` cannot heal it.
+    """Whether, for each leaf of the state, `function(state, *rest) -> (a state like it, ...)` cannot heal it.
 
     >>> def step(state, x):
     ...     return {"sum": state["sum"] + x, "last": x, "mean": 0.0 * state["mean"] + x}, x

@@ -35,9 +35,9 @@ def compile_chunk(move: Step, collate: Collate, *, scan: bool, length: int) -> C
 
 def _dispatched(step: Step, collate: Collate) -> Callable:
     def one(state: GameState, data: Mapping, rows: Mapping, key: Key, i: Array) -> tuple[GameState, Metrics]:
-        return step(state, _batch(collate, data, rows, i, key, state), key)
+        return step(state, batch_of(collate, data, rows, i, key, state), key)
 
-    compiled = parallel.compile_chunk(one)
+    compiled = parallel.compiled(one)
 
     def dispatch(state, data, rows, key, count):
         metrics = []
@@ -62,7 +62,7 @@ def _scanned(move: Step, collate: Collate, length: int) -> Callable:
 
     @jax.jit  # traced once: for the shapes of its metrics, and for the loop
     def one(state: GameState, data: Mapping, rows: Mapping, key: Key, i: Array) -> tuple[GameState, Metrics, Array]:
-        return step(state, _batch(collate, data, rows, i, key, state), key)
+        return step(state, batch_of(collate, data, rows, i, key, state), key)
 
     def scanned(begin, data, rows, key, count):
         state, wary = begin
@@ -92,7 +92,7 @@ def _scanned(move: Step, collate: Collate, length: int) -> Callable:
         new, metrics, flags, *_ = jax.lax.while_loop(left, attempt, start)
         return (new, new.skipped > state.skipped), metrics | {"finite": flags}
 
-    compiled, wary = parallel.compile_chunk(scanned), None
+    compiled, wary = parallel.compiled(scanned), None
 
     def run(state, data, rows, key, count):
         nonlocal wary
@@ -103,7 +103,7 @@ def _scanned(move: Step, collate: Collate, length: int) -> Callable:
     return run
 
 
-def _batch(collate: Collate, data: Mapping, rows: Mapping, i: Array, key: Key, state: GameState) -> PyTree:
+def batch_of(collate: Collate, data: Mapping, rows: Mapping, i: Array, key: Key, state: GameState) -> PyTree:
     """The batch of step i of a chunk."""
     own = {name: positions[i] for name, positions in rows.items()}
     return collate(data, own, jax.random.fold_in(key, state.step))
@@ -132,9 +132,9 @@ def first_not_finite(
     """
 
     def probe(state: GameState, data: Mapping, rows: Mapping, key: Key, i: Array) -> tuple[GameState, Metrics]:
-        new, _ = move(state, _batch(collate, data, rows, i, key, state), key)
+        new, _ = move(state, batch_of(collate, data, rows, i, key, state), key)
         return new, {path: jnp.isfinite(leaf).all() for path, leaf in by_path(new).items()}
 
-    _, finite = parallel.compile_chunk(probe)(state, data, rows, key, 0)
+    _, finite = parallel.compiled(probe)(state, data, rows, key, 0)
     finite = parallel.fetch(finite)
     return next((path for path in by_path(state) if not finite[path]), None)

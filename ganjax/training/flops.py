@@ -23,7 +23,7 @@ from ganjax.training.step import unguarded_step
 
 
 def step_flops(setup: Setup) -> float:
-    """Of one training step, all turns of all players and all devices together.
+    """The FLOPs of one training step, all turns of all players and all devices together.
 
     Where a penalty is lazy, the step is one in which it is due.
     """
@@ -40,7 +40,7 @@ class Load(NamedTuple):
 
 
 def step_load(setup: Setup, axis_name: str | None = None, devices: int = 1) -> Load:
-    """Of one training step on each of so many devices, which share the batch; nothing runs.
+    """The load of one training step on each of so many devices, which share the batch; nothing runs.
 
     Args:
         setup: built with this `axis_name`.
@@ -66,7 +66,7 @@ def _step(setup: Setup, axis_name: str | None, devices: int) -> Any:
 
 
 def flops(function: Callable, *args: Any, trips: int | None = None) -> float:
-    """Of a function of these arguments, or of arrays of their shapes.
+    """The FLOPs of a function of these arguments, or of arrays of their shapes.
 
     >>> x = jax.ShapeDtypeStruct((3, 4), jnp.float32)
     >>> flops(lambda x: x @ x.T, x)
@@ -76,7 +76,7 @@ def flops(function: Callable, *args: Any, trips: int | None = None) -> float:
 
 
 def jaxpr_flops(jaxpr: Any, *, trips: int | None = None) -> float:
-    """Of a jaxpr, closed or open.
+    """The FLOPs of a jaxpr, closed or open.
 
     A `scan` counts its body as often as it runs, a `cond` its dearest branch.
 
@@ -132,7 +132,7 @@ class _Graph:
         return [read(atom) for atom in jaxpr.outvars]
 
     def total(self, outputs: Sequence[Any]) -> tuple[float, float]:
-        """Of all that these values need: the sum, and that of the dearest chain."""
+        """The cost of all that these values need: the sum, and that of the dearest chain."""
         seen: set[int] = set()
         waiting = _computations(outputs)
         chain = max((self._chain[place] for place in waiting), default=0.0)
@@ -156,7 +156,7 @@ class _Graph:
         return self._known[key]
 
     def _costs(self, eqn: Any) -> tuple[float, float]:
-        """Of one equation: the sum, and that of the dearest chain in it."""
+        """The cost of one equation: the sum, and that of the dearest chain in it."""
         name, params = eqn.primitive.name, eqn.params
         inner = [_total(jaxpr, self._measure, self._trips) for jaxpr in _programs(params)]
         if not any(cost for cost, _ in inner):
@@ -200,7 +200,7 @@ def _bytes_of_products(eqn: Any) -> float:
 
 
 def _bytes_reduced(eqn: Any) -> float:
-    """Of the operands of a sum, a least or a greatest value over devices."""
+    """Bytes of the operands of a sum, a least or a greatest value over devices."""
     reduces = eqn.primitive.name.startswith(("psum", "pmin", "pmax"))
     return float(sum(map(_bytes, eqn.invars))) if reduces else 0.0
 

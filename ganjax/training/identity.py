@@ -103,6 +103,8 @@ def _parts(x: Any) -> Iterator[tuple[str, Any]]:
         yield kind(array), array.tobytes()
     elif isinstance(x, Mapping):
         yield from ((str(key), value) for key, value in x.items())
+    elif isinstance(x, tuple) and hasattr(x, "_fields"):
+        yield from zip(x._fields, x, strict=True)
     elif isinstance(x, tuple | list):
         yield from ((str(place), value) for place, value in enumerate(x))
     elif isinstance(x, functools.partial):

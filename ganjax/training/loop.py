@@ -1,15 +1,14 @@
-"""The one training loop: any game, any dynamics, any data; compiled chunks of steps, and what happens between them."""
+"""The one training loop: any game, any dynamics, any data; compiled chunks of steps, and the events between them."""
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from tqdm import tqdm
 
 from ganjax.checks import check_range
@@ -18,7 +17,8 @@ from ganjax.errors import DivergedError, OutOfMemoryError, PeerError, reason
 from ganjax.options import Schedule
 from ganjax.training import feed, parallel
 from ganjax.training.checkpoint import Checkpoints
-from ganjax.training.chunk import compile_chunk, first_not_finite, per_step
+from ganjax.training.chunk import compile_chunk, per_step
+from ganjax.training.divergence import MAX_SKIPPED, diverged
 from ganjax.training.identity import identity
 from ganjax.training.judging import Judge, Judging
 from ganjax.training.setup import Keys, Setup, check, collate, initial_state, order, state_shapes
@@ -32,7 +32,20 @@ from ganjax.training.writers import Writers
 STATUS = re.compile("RESOURCE_EXHAUSTED|UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED")
 Observe = Callable[[int, GameState, Writers], None]
 Timed = Callable[[str, Callable], Callable]  # (part of the loop, function) -> the function, its time measured
-MAX_SKIPPED = 5  # consecutive steps without a finite result before the run is stopped
+
+
+class Event(NamedTuple):
+    """What happens between chunks, now and then."""
+
+    name: str  # the part of the loop that it is, for whoever measures it
+    every: int  # steps; 0: at the end alone
+    act: Callable[[GameState], Any]  # of the state on the host; a clock waits for what it returns
+    start: bool = False  # at step 0 too
+    end: bool = True  # at the last step too, whichever that is
+
+    def is_due(self, step: int, steps: int) -> bool:
+        """Whether it happens after so many of the steps."""
+        return (self.end and step == steps) or (self.every > 0 and step % self.every == 0)
 
 
 class Result(NamedTuple):
@@ -90,7 +103,49 @@ def train(
     if schedule.judge_every and judge is None and parallel.is_primary():
         raise ValueError(f"train: judge_every is {schedule.judge_every} and there is no judge; give one, or 0")
     with _causes_named(setup):
-        return _train(setup, workdir, seed, schedule, observe, judge, stop, progress, allow_change, timed)
+        workdir.mkdir(parents=True, exist_ok=True)
+        checkpoints = Checkpoints(workdir, run=identity(setup, seed))
+        state = _first_state(setup, workdir, seed, checkpoints, allow_change)
+        begin = int(state.step)
+        if begin >= schedule.steps:
+            checkpoints.close()
+            return Result(state, begin)
+
+        positions, key = order(setup, seed), Keys.of(seed).steps
+        schedule, chunks = _fed(setup, positions, begin, schedule)
+        move = unguarded_step(setup.game, setup.dynamics, setup.averages)
+        look_up = partial(collate, setup, axis_name=parallel.axis_name())
+        compiled = compile_chunk(move, look_up, scan=setup.scan, length=schedule.chunk)
+        writers = Writers(workdir, begin) if parallel.is_primary() else None
+        judging = Judging(workdir, judge, writers) if schedule.judge_every else None
+        error_of = partial(diverged, setup, move, look_up, positions, key)
+        log = _Log(writers, schedule, begin, error_of, progress and writers is not None)
+        events = _events(setup, schedule, writers, log, observe, judging, checkpoints)
+        events = [event._replace(act=timed(event.name, event.act)) for event in events]
+        next_chunk, run, log_chunk = timed("input", next), timed("step", compiled), timed("metrics", log.chunk)
+        state, step = parallel.replicate(state), begin
+        reachable = True
+        try:
+            _happen([event for event in events if event.start and step == 0], state)
+            while step < schedule.steps and not parallel.any_process(stop()):
+                count, data, rows = next_chunk(chunks)
+                state, metrics = run(state, data, rows, key, count)
+                log_chunk(step, count, metrics, state)
+                step += count
+                _happen([event for event in events if event.is_due(step, schedule.steps)], state)
+            if step > begin and not events[-1].is_due(step, schedule.steps):  # stopped between two checkpoints
+                _happen(events[-1:], state)
+        except Exception as error:
+            reachable = not _is_lost(error)  # to finish a checkpoint would be to wait for the process that is gone
+            raise
+        finally:
+            chunks.close()
+            log.close()
+            if reachable:
+                timed("checkpoint", checkpoints.close)()
+                if judging:
+                    judging.close()
+        return Result(parallel.fetch(state), begin)
 
 
 def _check_schedule(schedule: Schedule) -> None:
@@ -100,92 +155,62 @@ def _check_schedule(schedule: Schedule) -> None:
         check_range("Schedule", 0 if name in may_be_zero else 1, whole=True, **{name: getattr(schedule, name)})
 
 
-def _train(
+def _first_state(setup: Setup, workdir: Path, seed: int, checkpoints: Checkpoints, allow_change: bool) -> GameState:
+    """The state on the host that the run begins with, or goes on from."""
+    if checkpoints.latest is not None:
+        return checkpoints.restore(state_shapes(setup), allow_change=allow_change)
+    taken = {player: take(source) for player, source in setup.start.items()}
+    state = jax.device_get(initial_state(setup, seed, taken))
+    if taken and parallel.is_primary():
+        keep_start(workdir, taken)
+    return state
+
+
+def _fed(setup: Setup, positions: feed.Positions, begin: int, schedule: Schedule) -> tuple[Schedule, feed.Chunks]:
+    """The chunks of examples that are left, and the schedule with the length that they have."""
+    if feed.is_resident(setup, schedule.resident_megabytes):
+        return schedule, feed.resident(setup, positions, _spans(begin, schedule), schedule.chunk)
+    schedule = replace(schedule, chunk=feed.fitting(setup, schedule.chunk))
+    spans = _spans(begin, schedule)
+    return schedule, feed.streamed(setup, positions, spans, schedule.chunk, workers=schedule.workers)
+
+
+def _events(
     setup: Setup,
-    workdir: Path,
-    seed: int,
     schedule: Schedule,
+    writers: Writers | None,
+    log: "_Log",
     observe: Observe | None,
-    judge: Judge | None,
-    stop: Callable[[], bool],
-    progress: bool,
-    allow_change: bool,
-    timed: Timed,
-) -> Result:
-    keys, positions = Keys.of(seed), order(setup, seed)
-    workdir.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(workdir, run=identity(setup, seed))
-    if checkpoints.latest is None:
-        taken = {player: take(source) for player, source in setup.start.items()}
-        state = jax.device_get(initial_state(setup, seed, taken))
-        if taken and parallel.is_primary():
-            keep_start(workdir, taken)
-    else:
-        state = checkpoints.restore(state_shapes(setup), allow_change=allow_change)
-    step = begin = saved = int(state.step)
-    if begin >= schedule.steps:
-        checkpoints.close()
-        return Result(state, begin)
+    judging: Judging | None,
+    checkpoints: Checkpoints,
+) -> list[Event]:
+    """What happens on this process, in its order. The last one saves: a state follows the metrics that led to it."""
 
-    resident = feed.is_resident(setup, schedule.resident_megabytes)
-    if not resident:
-        schedule = replace(schedule, chunk=feed.fitting(setup, schedule.chunk))
-    move = unguarded_step(setup.game, setup.dynamics, setup.averages)
-    look_up = partial(collate, setup, axis_name=parallel.axis_name())
-    run = timed("step", compile_chunk(move, look_up, scan=setup.scan, length=schedule.chunk))
-    measure, save = timed("telemetry", telemetry(setup)), timed("checkpoint", _save)
-    state = parallel.replicate(state)
-    writers = Writers(workdir, begin) if parallel.is_primary() else None
-    judging = Judging(workdir, judge, writers) if schedule.judge_every else None
+    def sample(state: GameState) -> None:
+        if observe and writers:
+            observe(int(state.step), state, writers)
 
-    def blame(at: int) -> str | None:
-        """What step `at` would do to the state, which is as it was before: that step was rejected."""
-        before, chunk = replace(state, step=state.step * 0 + (at - 1)), feed.gathered(setup, positions(at - 1, 1))
-        return first_not_finite(move, look_up, before, chunk.data, chunk.rows, keys.steps)
+    def save(state: GameState) -> None:
+        log.flush()
+        checkpoints.save(state)
 
-    divergence = partial(_divergence, setup)
-    log = _Log(writers, schedule, begin, blame, divergence, progress and writers is not None)
-    if resident:
-        chunks = feed.resident(setup, positions, _spans(begin, schedule), schedule.chunk)
-    else:
-        chunks = feed.streamed(setup, positions, _spans(begin, schedule), schedule.chunk, workers=schedule.workers)
-    log_chunk, log_finish = timed("metrics", log.chunk), timed("metrics", log.finish)
-    next_chunk = timed("input", next)
-    reachable = True
-    try:
-        with _causes_named(setup):
-            if step == 0 and writers and observe:
-                observe(0, parallel.fetch(state), writers)
-            while step < schedule.steps and not parallel.any_process(stop()):
-                count, data, rows = next_chunk(chunks)
-                state, metrics = run(state, data, rows, keys.steps, count)
-                log_chunk(step, count, metrics)
-                step += count
-                last = step == schedule.steps
-                sampled = step % schedule.sample_every == 0
-                if writers and sampled:  # not where a run happens to stop: a whole run has no such record
-                    log.add(measure(parallel.fetch(state)))
-                if last:
-                    log_finish()
-                if observe and writers and (last or sampled):
-                    observe(step, parallel.fetch(state), writers)
-                if judging and (last or step % schedule.judge_every == 0):
-                    judging(parallel.fetch(state))
-                if last or step % schedule.checkpoint_every == 0:
-                    saved = save(checkpoints, log, state)
-            if step != saved:
-                save(checkpoints, log, state)
-    except PeerError:
-        reachable = False  # to finish a checkpoint would be to wait for the process that is gone
-        raise
-    finally:
-        chunks.close()
-        log.close()
-        if reachable:
-            timed("checkpoint", checkpoints.close)()
-            if judging:
-                judging.close()
-    return Result(parallel.fetch(state), begin)
+    measure = telemetry(setup)
+    events = [Event("metrics", 0, lambda state: log.finish())]
+    if writers:  # not where a run happens to end: a longer one has no such record
+        events.insert(0, Event("telemetry", schedule.sample_every, lambda state: log.add(measure(state)), end=False))
+    if writers and observe:
+        events.append(Event("sampling", schedule.sample_every, sample, start=True))
+    if judging:
+        events.append(Event("judge", schedule.judge_every, judging))
+    return [*events, Event("checkpoint", schedule.checkpoint_every, save)]
+
+
+def _happen(events: Sequence[Event], state: GameState) -> None:
+    """All of them, one after another, each with the state on the host."""
+    if events:
+        host = parallel.fetch(state)
+        for event in events:
+            event.act(host)
 
 
 @contextlib.contextmanager
@@ -194,14 +219,13 @@ def _causes_named(setup: Setup) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, MemoryError) as error:
-        status = STATUS.match(str(error))
-        if isinstance(error, MemoryError) or (status and status[0] == "RESOURCE_EXHAUSTED"):
+        if isinstance(error, MemoryError) or _status(error) == "RESOURCE_EXHAUSTED":
             sizes = " and ".join(str(stream.batch_size) for stream in setup.played.values())
             raise OutOfMemoryError(
                 f"the memory of {jax.device_count()} {jax.devices()[0].device_kind} is too small for turns of "
                 f"{sizes} examples ({reason(error)}); lower --batch-size, or use more devices"
             ) from error
-        if status and jax.process_count() > 1:
+        if _is_lost(error):
             raise PeerError(
                 f"process {jax.process_index()} of {jax.process_count()} lost another one ({reason(error)}); start all "
                 "again with the same commands, they continue from the newest checkpoint"
@@ -209,12 +233,15 @@ def _causes_named(setup: Setup) -> Iterator[None]:
         raise
 
 
-def _save(checkpoints: Checkpoints, log: "_Log", state: GameState) -> int:
-    """Save the state after what led to it; returns its step."""
-    log.flush()
-    host = parallel.fetch(state)
-    checkpoints.save(host)
-    return int(host.step)
+def _status(error: BaseException) -> str:
+    """What XLA calls an error; "" for one that is not its."""
+    status = STATUS.match(str(error)) if isinstance(error, RuntimeError | ValueError) else None
+    return status[0] if status else ""
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether the error says that another process is gone."""
+    return jax.process_count() > 1 and _status(error) not in ("", "RESOURCE_EXHAUSTED")
 
 
 def _until_next_event(step: int, schedule: Schedule) -> int:
@@ -231,26 +258,6 @@ def _spans(step: int, schedule: Schedule) -> Iterator[tuple[int, int]]:
         step += count
 
 
-def _owner(setup: Setup, name: str) -> str | None:
-    """The player whose metric (cost/name) or leaf (kind, ..., player, layer, name) it is, or whose average."""
-    kept = [kept.owners for key, kept in setup.averages.items() if name.startswith(f"averages.{key}.")]
-    averaged = [owners[0] for owners in kept if len(owners) == 1]
-    owners = [setup.game.mover(part) for part in [*averaged, *re.split("[./]", name)]]
-    return next((owner for owner in owners if owner in setup.game.players), None)
-
-
-def _divergence(setup: Setup, step: int, record: Mapping[str, float], leaf: str | None) -> str:
-    """Which values were not finite, and whose."""
-    bad = [name for name, value in record.items() if not np.isfinite(value)]
-    owners = [_owner(setup, name) for name in ([leaf] if leaf else bad)]
-    player = next((owner for owner in owners if owner), "unknown")
-    return (
-        f"step {step}: {MAX_SKIPPED} steps in a row gave values that are not finite ({', '.join(bad) or 'no metric'}), "
-        f"the first of the player {player}{f': {leaf}' if leaf else ''}; the same settings would diverge again from "
-        "the newest checkpoint: use a new --workdir and a lower --learning-rate"
-    )
-
-
 class _Log:
     """Metrics of a chunk, read when the next one is already under way, so that the device never waits."""
 
@@ -259,24 +266,26 @@ class _Log:
         writers: Writers | None,
         schedule: Schedule,
         begin: int,
-        blame: Callable[[int], str | None],
-        divergence: Callable[[int, Mapping[str, float], str | None], str],
+        error_of: Callable[[int, dict[str, float], GameState], DivergedError],
         progress: bool,
     ):
         self._writers, self._every, self._streak = writers, schedule.log_every, 0
         self._pending: tuple[int, int, Any] | None = None  # first step, steps, metrics on the device
-        self._blame = blame  # step -> the first leaf that it made not finite
-        self._divergence = divergence  # (step, its record, that leaf) -> what to say
+        self._error_of = error_of  # (step, its record, the state before it) -> the error that names who is to blame
+        self._state: Any = None  # the newest, on the devices
         self._added: Any = {}  # to the record of the last pending step
         self._bar = tqdm(total=schedule.steps, initial=begin, unit="step", disable=not progress, dynamic_ncols=True)
 
-    def chunk(self, step: int, count: int, metrics: Any) -> None:
+    def chunk(self, step: int, count: int, metrics: Any, state: GameState) -> None:
+        """Write what is pending, and keep the metrics of `count` steps from this one to the state."""
+        self._state = state
         self.finish()
         self._pending = step, count, metrics
 
-    def add(self, metrics: Metrics) -> None:
+    def add(self, metrics: Metrics) -> Metrics:
         """Join further metrics to the record of the newest step, which is then written even between two records."""
         self._added = metrics
+        return metrics
 
     def finish(self) -> None:
         """Write what is pending."""
@@ -290,7 +299,7 @@ class _Log:
             if self._writers and (step % self._every == 0 or (added and record is records[-1])):
                 self._writers.scalars(step, record)
             if self._streak == MAX_SKIPPED:
-                raise DivergedError(self._divergence(step, record, self._blame(step)))
+                raise self._error_of(step, record, self._state)
         self._bar.set_postfix({k: f"{v:.3f}" for k, v in records[-1].items() if k.endswith("/cost")}, refresh=False)
         self._bar.update(count)
 

@@ -14,7 +14,6 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ganjax import core
 from ganjax.core import PyTree
 from ganjax.errors import ConfigError, GanjaxError, reason
 
@@ -111,7 +110,7 @@ def check_batch(batch_size: int, parts: int = 1, group: int = 1) -> None:
         )
 
 
-def compile_chunk(function: Callable) -> Callable:
+def compiled(function: Callable) -> Callable:
     """Compile `(state, data, positions, key, i) -> (state, ...)`, donating the state."""
     if jax.device_count() == 1:
         return jax.jit(function, donate_argnums=0)
@@ -163,11 +162,6 @@ def _per_device(rows: np.ndarray) -> jax.Array:
     """Row i on local device i, placed as `pmap` places its results, so that it compiles once."""
     sharding = NamedSharding(Mesh(np.array(jax.devices()), (AXIS,)), PartitionSpec(AXIS))
     return jax.make_array_from_process_local_data(sharding, rows)
-
-
-def global_index(size: int) -> jax.Array:
-    """Positions in the global batch of a device's `size` examples, [size] int32; inside the compiled chunk."""
-    return core.global_index(size, axis_name())
 
 
 def shared(function: Callable, weights: PyTree, size: int) -> tuple[Callable, int]:

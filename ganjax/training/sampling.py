@@ -1,7 +1,7 @@
 """Samples of what a run has trained, from its raw or its averaged weights, and what they are asked for."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import jax
 import numpy as np
@@ -56,6 +56,15 @@ class Given(NamedTuple):
     how: str  # for receipts: which rows, of which split
     split: str = "test"  # of which they are examples
     rows: np.ndarray | None = None  # [N] integers, which examples, if they are any
+
+
+class Drawing(TypedDict, total=False):
+    """How samples are drawn, as `draw` takes it by name."""
+
+    sampler: str
+    weights: str
+    standing: int
+    truncation: float | None
 
 
 def draw(

@@ -79,7 +79,7 @@ class Keys(NamedTuple):
 
 
 def check(setup: Setup) -> None:
-    """Raise before anything is written if the data or the devices do not fit the batch, or names lead nowhere."""
+    """Raise before anything is written if data or devices do not fit batch and dynamics, or names lead nowhere."""
     if not setup.played:
         raise ConfigError(f"no stream of {list(setup.streams)} has a batch size: nobody would see an example")
     for name, stream in setup.streams.items():
@@ -89,6 +89,11 @@ def check(setup: Setup) -> None:
         streams.named_y(stream.dataset, stream.y)
         if CLASS in ((stream.y,) if isinstance(stream.y, str) else stream.y or ()):
             check_classes(stream.dataset)
+    if parallel.axis_name() is not None and setup.dynamics.axis_name is None:
+        raise ConfigError(
+            f"the dynamics was built without axis_name, so each of the {jax.device_count()} devices would train by "
+            f"itself; build it with axis_name={parallel.axis_name()!r}, which `build` is given, or use one device"
+        )
     players = _players(setup)
     for name, kept in setup.averages.items():
         check_players(f"the average {name!r}", kept.owners, players)

@@ -103,7 +103,7 @@ def by_path(state: PyTree) -> dict[str, Any]:
 
 
 def digests(state: PyTree) -> dict[str, str]:
-    """Of every leaf by path, the sha256 over path, dtype, shape and bytes in C order."""
+    """The sha256 of every leaf by path, over path, dtype, shape and bytes in C order."""
     return {path: digest_of(path, leaf) for path, leaf in by_path(state).items()}
 
 

@@ -25,6 +25,7 @@ SPEED = [
     ("sample_dcgan", "float32", 120),
     ("wgangp_res_s", "float32", 180),
 ]
+OUT = ("--out", "{out}")
 FIRST_SPEED, FIRST_PROFILES = 3, 2  # of these that come before the training, the others after it
 PROFILES = ["dcgan_cifar", "sngan", "biggan", "r3gan", "wgan_gp", "vanilla_gan"]
 
@@ -53,68 +54,18 @@ def parts(data: Path | None, *, dry: bool = False) -> list[Part]:
         data: a folder with mnist.npz and cifar10.npz, as far as they are at hand.
         dry: everything in miniature, on the CPU.
     """
-    torch = "" if find_spec("torch") else "PyTorch is not installed"
-    has = {name: bool(data and (data / f"{name}.npz").exists()) for name in ("mnist", "cifar10")}
-    stacks = f"stacked:{data}/mnist.npz" if has["mnist"] else "stacked:fashion_mnist"
-    cifar, no_cifar = (
-        f"{data}/cifar10.npz",
-        "" if dry or has["cifar10"] else "no cifar10.npz; give its folder by --data",
-    )
-    out, seconds = ("--out", "{out}"), ("--seconds", "{seconds}")
-    small = ("--smoke",) if dry else ()
-
-    def training(name: str, command: str, *words: str, why: str = "", limit: float) -> Part:
-        return Part(name, limit, _child("training", command, *words, *out, *seconds, *small), {}, why)
-
-    def own(real: Sequence[str], miniature: Sequence[str]) -> Sequence[str]:
-        return miniature if dry else real
-
-    found = [
-        Part(
-            "machine",
-            60,
-            _child("machine", *out, *own(("--accelerator",), ("--seconds", ".02"))),
-            vital=True,
-        ),
-        Part("numerics", 200, _child("numerics", "compare", *out, "--reference", str(REFERENCE)), EXACT),
-        Part("resume", 60, _child("numerics", "resume", *out), DETERMINISTIC),
-        Part("guard", 45, _child("numerics", "guard", *out)),
-        Part("bfloat16", 60, _child("numerics", "bfloat16", *out), EXACT),
-    ]
-    races = [("dcgan28", "float32", 0), ("dcgan28", "bf16", 0)] if dry else SPEED
-    brief = own(("--rounds", "3", "--seconds", "2"), ("--rounds", "1", "--seconds", ".2"))
-    speed = [
-        Part(f"speed_{workload}_{precision}", limit, _speed(workload, precision, *brief), {}, torch)
-        for workload, precision, limit in races
-    ]
+    speed, largest = _races(dry)
     names = ["dcgan_cifar", "vanilla_gan"] if dry else PROFILES
-    profiles = [Part(f"profile_{name}", 60, _child("profiles", name, *out, *small)) for name in names]
+    small = ("--smoke",) if dry else ()
+    profiles = [Part(f"profile_{name}", 60, _child("profiles", name, *OUT, *small)) for name in names]
     convolutions = Part(
         "convolutions",
         90,
-        _child("collect", *out, "--", "benchmarks/convolutions.py", "layers", "--rounds", *own(("3",), ("1",))),
+        _child("collect", *OUT, "--", "benchmarks/convolutions.py", "layers", "--rounds", "1" if dry else "3"),
         {},
         "" if (ROOT / "benchmarks" / "convolutions.py").exists() else "there is no benchmarks/convolutions.py yet",
     )
-    colour, grey = own(("--data", cifar), ("--data", "digits")), own(("--data", stacks), ("--data", "stacked:digits"))
-    many, few = own(("--count", "26000"), ("--count", "100")), own(("--count", "10000"), ("--count", "100"))
-    trained = [
-        training("stacked_mnist", "together", "stacked_mnist", *grey, "--seeds", *own(("10",), ("2",)),
-                 "--metric", "modes", *many, limit=240),
-        training("dcgan_cifar", "together", "dcgan_cifar", *colour, "--seeds", *own(("3",), ("2",)),
-                 "--metric", "frechet", *few, why=no_cifar, limit=150),
-        training("sngan", "alone", "sngan", *colour, *few, why=no_cifar, limit=240),
-        training("stylegan", "alone", "stylegan", *colour, *few, why=_experiment("stylegan") or no_cifar, limit=240),
-    ]  # fmt: skip
-    largest = Part(
-        "largest_batch",
-        180,
-        _speed(*own(("dcgan32",), ("toy8",)), "float32", "--largest-batch",
-               *own(("--rounds", "1", "--seconds", "1"), ("--rounds", "1", "--seconds", ".1", "--tries", "2"))),
-        {},
-        torch,
-    )  # fmt: skip
-    found += [*speed[:FIRST_SPEED], convolutions, *profiles[:FIRST_PROFILES], *trained]
+    found = [*_numerics(dry), *speed[:FIRST_SPEED], convolutions, *profiles[:FIRST_PROFILES], *_trained(data, dry)]
     found += [*speed[FIRST_SPEED:], *profiles[FIRST_PROFILES:], largest]
     if not dry:
         return found
@@ -124,6 +75,55 @@ def parts(data: Path | None, *, dry: bool = False) -> list[Part]:
             environment={**part.environment, **DRY},
         )
         for part in found
+    ]  # fmt: skip
+
+
+def _numerics(dry: bool) -> list[Part]:
+    """The machine, then whether it computes what others do."""
+    told = ("--seconds", ".02") if dry else ("--accelerator",)
+    return [
+        Part("machine", 60, _child("machine", *OUT, *told), vital=True),
+        Part("numerics", 200, _child("numerics", "compare", *OUT, "--reference", str(REFERENCE)), EXACT),
+        Part("resume", 60, _child("numerics", "resume", *OUT), DETERMINISTIC),
+        Part("guard", 45, _child("numerics", "guard", *OUT)),
+        Part("bfloat16", 60, _child("numerics", "bfloat16", *OUT), EXACT),
+    ]
+
+
+def _races(dry: bool) -> tuple[list[Part], Part]:
+    """Against PyTorch: speed, and the largest batch."""
+    torch = "" if find_spec("torch") else "PyTorch is not installed"
+    races = [("dcgan28", "float32", 0), ("dcgan28", "bf16", 0)] if dry else SPEED
+    brief = ("--rounds", "1", "--seconds", ".2") if dry else ("--rounds", "3", "--seconds", "2")
+    speed = [
+        Part(f"speed_{workload}_{precision}", limit, _speed(workload, precision, *brief), {}, torch)
+        for workload, precision, limit in races
+    ]
+    once = ("--rounds", "1", "--seconds", ".1", "--tries", "2") if dry else ("--rounds", "1", "--seconds", "1")
+    command = _speed("toy8" if dry else "dcgan32", "float32", "--largest-batch", *once)
+    return speed, Part("largest_batch", 180, command, {}, torch)
+
+
+def _trained(data: Path | None, dry: bool) -> list[Part]:
+    """Experiments as published, as far as the time goes."""
+    has = {name: bool(data and (data / f"{name}.npz").exists()) for name in ("mnist", "cifar10")}
+    stacks = f"stacked:{data}/mnist.npz" if has["mnist"] else "stacked:fashion_mnist"
+    no_cifar = "" if dry or has["cifar10"] else "no cifar10.npz; give its folder by --data"
+    small = ("--smoke",) if dry else ()
+
+    def training(name: str, command: str, *words: str, why: str = "", limit: float) -> Part:
+        return Part(name, limit, _child("training", command, *words, *OUT, "--seconds", "{seconds}", *small), {}, why)
+
+    colour = ("--data", "digits" if dry else f"{data}/cifar10.npz")
+    grey = ("--data", "stacked:digits" if dry else stacks)
+    many, few = ("--count", "100" if dry else "26000"), ("--count", "100" if dry else "10000")
+    return [
+        training("stacked_mnist", "together", "stacked_mnist", *grey, "--seeds", "2" if dry else "10",
+                 "--metric", "modes", *many, limit=240),
+        training("dcgan_cifar", "together", "dcgan_cifar", *colour, "--seeds", "2" if dry else "3",
+                 "--metric", "frechet", *few, why=no_cifar, limit=150),
+        training("sngan", "alone", "sngan", *colour, *few, why=no_cifar, limit=240),
+        training("stylegan", "alone", "stylegan", *colour, *few, why=_experiment("stylegan") or no_cifar, limit=240),
     ]  # fmt: skip
 
 

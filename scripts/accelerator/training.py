@@ -91,7 +91,7 @@ class Looks:
         import numpy as np
 
         from ganjax.evaluation.evaluate import score
-        from ganjax.evaluation.measures import Examples, Scene
+        from ganjax.evaluation.measures import Comparison, Examples
         from ganjax.report import Row, rows
         from ganjax.training import Keys, draw
 
@@ -102,8 +102,8 @@ class Looks:
         for seed in range(args.seeds):
             one = jax.tree.map(lambda leaf, m=seed: leaf[m], host)
             x = draw(self._setup, one, Keys.of(seed).samples, args.count)
-            scene = Scene(Examples(x, self._extractor), *self._real, self._data, self._extractor)
-            found = score(scene, (args.metric,))
+            sets = Comparison(Examples(x, self._extractor), *self._real, self._data, self._extractor)
+            found = score(sets, (args.metric,))
             scores.append({name: {"value": float(s.value), "floor": _number(s.floor)} for name, s in found.items()})
             title = ", ".join(f"{name} {s.value:.3g}" for name, s in found.items())
             pictures.append(Row(x[:COLUMNS], f"seed {seed}", title))

@@ -339,6 +339,36 @@ def test_devices_that_share_a_batch_take_the_step_of_one(dynamics_name, adjust):
     assert max(jax.tree.leaves(moved)) > 1e-3, "nothing moved, nothing was compared"
 
 
+@pytest.mark.parametrize("dynamics_name", DYNAMICS)
+def test_a_rule_knows_its_axis_and_whether_players_take_turns(dynamics_name):
+    make, optimizers = DYNAMICS[dynamics_name], {p: optax.sgd(RATE) for p in "ab"}
+    assert [make(optimizers, axis_name=axis).axis_name for axis in (None, "data")] == [None, "data"]
+    assert make(optimizers).one_at_a_time == dynamics_name.startswith("alternating")
+
+
+def test_a_wrapper_takes_turns_and_averages_as_what_it_wraps():
+    turns = alternating({p: optax.sgd(RATE) for p in "ab"}, axis_name="data")
+    for wrap in WRAPPED.values():
+        wrapped = wrap(turns, ("a", "b"), None)
+        assert (wrapped.axis_name, wrapped.one_at_a_time, wrapped.slices) == ("data", True, 2)
+    at_once = alternating({p: optax.sgd(RATE) for p in "ab"}, order=[("a", "b")])
+    assert not at_once.one_at_a_time
+
+
+def test_who_anticipates_averages_as_the_dynamics_does():
+    """Without an axis of its own `lola` takes that of the dynamics: each device would else see other opponents."""
+    game, batch, start = _begun("gan", seed=5)
+    base = simultaneous({p: optax.sgd(RATE) for p in game.players}, axis_name="data")
+    dealt = jax.tree.map(lambda leaf: jnp.stack([leaf[0::2], leaf[1::2]]), batch)
+
+    def moved(dynamics):
+        step = jax.vmap(dynamics.step, in_axes=(None, None, 0, None), axis_name="data")
+        return _jit(lambda state: step(game, state, dealt, jax.random.key(5))[0].params)(start(dynamics))
+
+    told, silent = (moved(lola(base, step=1.0, axis_name=axis)) for axis in ("data", None))
+    chex.assert_trees_all_equal(told, silent)
+
+
 def test_lola_is_moved_by_what_it_pays_for_its_opponents():
     """The test above can fail."""
     game, _ = GAMES["bilinear"]()

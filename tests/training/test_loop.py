@@ -21,6 +21,7 @@ from ganjax.spectral import spectral_norm
 from ganjax.training import Averaged, Keys, Schedule, Setup, Stream, digest, draw, load_state, loop, train, weights_of
 from ganjax.training import setup as setups
 from ganjax.training.checkpoint import Checkpoints
+from ganjax.training.divergence import owner_of
 from ganjax.training.streams import arrays, collate
 
 
@@ -243,6 +244,8 @@ def test_telemetry_joins_the_records_of_the_samples(tmp_path):
     for step in (4, 8, 12):
         assert records[step]["generator/gradient"] > 0 and "discriminator/gradient" in records[step]
     assert records[4]["bias"] != records[8]["bias"] and all("discriminator/cost" in r for r in records.values())
+    train(setup, tmp_path, seed=0, schedule=replace(schedule, steps=13), progress=False)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == len(records), "not where a run happens to end"
 
 
 def test_tensorboard_reads_the_metrics(tmp_path):
@@ -316,7 +319,7 @@ def test_an_average_is_blamed_on_its_player():
         "discriminator/cost": "discriminator",
         "residual": None,
     }
-    assert {name: loop._owner(setup, name) for name in owners} == owners
+    assert {name: owner_of(setup, name) for name in owners} == owners
 
 
 def test_bad_setups_fail_before_anything_is_written(tmp_path):
@@ -365,3 +368,25 @@ def test_a_failed_save_is_one_sentence_and_keeps_the_last_checkpoint(tmp_path, m
     with pytest.raises(CheckpointError, match=r"checkpoint 10 could not be written to .*no space left"):
         _train(tmp_path, 20, setup)
     assert int(load_state(setup, tmp_path).step) == 5
+
+
+def _rooted(value):
+    """A cost of three terms, of which the one under the root is at 0: its value is finite and its gradient is not."""
+
+    def cost(params, moment):
+        x = params["one"] - moment.batch.x.mean()
+        parts = {"square": x**2, "root": jax.numpy.sqrt(params["one"] * value), "count": jax.numpy.int32(1)}
+        return parts["square"] + parts["root"], Outcome({}, parts)
+
+    return Game(lambda key, batch: ({"one": jax.numpy.zeros(())}, {"one": {}}), {"one": cost})
+
+
+@pytest.mark.parametrize(("value", "what"), [(1.0, "gradient"), (np.nan, "value")])
+def test_divergence_names_the_term(tmp_path, value, what):
+    """sqrt at 0: no metric of the record tells which term it was."""
+    dataset = Dataset(np.ones((20, 2), np.float32) * np.array([1, 3], np.float32))
+    setup = Setup(_rooted(value), alternating({"one": optax.sgd(0.1)}), {"data": Stream(dataset, 4)})
+    bad = r"\(no metric\)" if what == "gradient" else r"\(one/cost, one/root\)"
+    sentence = rf"step 5: .*{bad}.*: params\.one; not finite of its terms: the {what} of one/root; the same"
+    with pytest.raises(DivergedError, match=sentence):
+        _train(tmp_path, 50, setup)

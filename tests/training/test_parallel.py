@@ -7,12 +7,16 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 from children import started, with_devices
 
 from ganjax import launch
+from ganjax.core import plain
+from ganjax.data import Dataset
+from ganjax.dynamics import alternating, lookahead
 from ganjax.errors import ConfigError
-from ganjax.training import parallel
+from ganjax.training import Setup, Stream, check, parallel
 
 WORKER = Path(__file__).parent / "parallel_worker.py"
 
@@ -161,6 +165,16 @@ def test_a_checkpoint_moves_between_devices_and_processes(tmp_path):
         assert restored == before, f"{processes} x {devices} restored another state than was saved"
         before = saved
     np.testing.assert_allclose(costs, whole, rtol=1e-6, atol=1e-6)
+
+
+def test_a_dynamics_of_one_device_is_refused_on_several(monkeypatch):
+    """It would train each device by itself, and nothing would say so."""
+    data, sgd = Dataset(np.zeros((16, 2), np.float32)), {"one": optax.sgd(0.1)}
+    game = plain({"one": 1.0}, {"one": lambda p: p["one"] ** 2})
+    monkeypatch.setattr(jax, "device_count", lambda: 8)
+    check(Setup(game, lookahead(alternating(sgd, axis_name="data"), k=2, alpha=0.5), {"data": Stream(data, 8)}))
+    with pytest.raises(ConfigError, match=r"without axis_name, so each of the 8 devices would train by itself; build"):
+        check(Setup(game, lookahead(alternating(sgd), k=2, alpha=0.5), {"data": Stream(data, 8)}))
 
 
 def test_an_indivisible_batch_is_an_error(monkeypatch):

@@ -86,11 +86,14 @@ class Train:
         """Train one stage to its end, or continue it, and report it; the only one lies in the run directory itself."""
         from ganjax import gallery
         from ganjax.training import digest, load_state, parallel, train
+        from ganjax.training.setup import check_start
 
         workdir, seed, schedule = self.workdir / name, seed_of(config.seed, name), schedule_of(config, setup)
         finished = is_finished(workdir, setup, config)
         if self.allow_config_change and latest_step(workdir) is not None:
             load_state(setup, workdir)  # whose leaves must fit, before anything is written
+        if latest_step(workdir) is None:
+            check_start(setup)
         judge = judge_of(setup, seed, schedule, progress=not self.quiet, finished=finished)
         own = run | ({"stage": name} if name else {})
         claim = claimed(workdir, own, finished=finished, allow_change=self.allow_config_change)

@@ -16,7 +16,7 @@ from ganjax.errors import CheckpointError, ConfigError, DataError
 from ganjax.rundir import latest_step
 from ganjax.training import parallel, streams
 from ganjax.training.checkpoint import BEST, NEWEST, Checkpoints
-from ganjax.training.start import From, Taken, started, take
+from ganjax.training.start import From, Taken, overlaid, started, take
 from ganjax.training.state import Averaged, init_state
 from ganjax.training.streams import Rows, Stream
 
@@ -181,6 +181,12 @@ def initial_state(setup: Setup, seed: int, taken: Mapping[str, Taken] | None = N
     init = jax.jit(_initialiser(setup, taken), compiler_options=_QUICK_COMPILE)
     leaves = {player: dict(own.leaves) for player, own in taken.items()}
     return init(keys.init, *first_batch(setup, seed), jax.random.fold_in(keys.steps, 0), leaves)
+
+
+def check_start(setup: Setup) -> None:
+    """Raise `CheckpointError` unless what players are to begin with is there and fits."""
+    for player, source in setup.start.items():
+        overlaid(state_shapes(setup).weights[player], take(source), player)
 
 
 def state_shapes(setup: Setup) -> GameState:

@@ -234,7 +234,7 @@ def test_a_run_begins_from_another_run(runs, data, tmp_path):
     options[4] = tmp_path / "nowhere"
     options[-1] = tmp_path / "other"
     code, _, err = command("from", "train", *options)
-    assert code not in (0, 1) and "holds no intact checkpoint to begin from" in err
+    assert code == 6 and "holds no intact checkpoint to begin from" in err and not (tmp_path / "other").exists()
 
 
 def test_averaged_weights_are_taken_by_player(runs, data):

@@ -195,6 +195,11 @@ def learning_rate(config: Adam) -> optax.Schedule | float:
     return optax.linear_schedule(config.learning_rate, 0.0, config.decay_steps)
 
 
+def adam_of(config: Adam) -> optax.GradientTransformation:
+    """Adam of a player who moves once a step."""
+    return optax.adam(learning_rate(config), b1=config.beta1, b2=config.beta2)
+
+
 def adam(config: ImageConfig) -> Optimizers:
     """Adam of both players. A schedule counts steps, of which each takes so many updates of a player."""
     rate, optimizers = learning_rate(config), {}

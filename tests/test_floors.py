@@ -20,6 +20,7 @@ FLOORS = {
     "options": 0,
     "rundir": 0,
     "kinds": 1,
+    "likelihoods": 1,
     "losses": 1,
     "divergences": 1,
     "penalties": 1,

@@ -174,7 +174,13 @@ class Opened(NamedTuple):
     found: dict[str, Any]  # what config.json says
 
 
-def opened(experiment: Experiment, command: OfRun, *, needs: Literal["data", "picture", "nothing"] = "data") -> Opened:
+def opened(
+    experiment: Experiment,
+    command: OfRun,
+    *,
+    needs: Literal["data", "picture", "nothing"] = "data",
+    sampler: str = "",
+) -> Opened:
     """What a run trained, and where it lies.
 
     Args:
@@ -182,6 +188,7 @@ def opened(experiment: Experiment, command: OfRun, *, needs: Literal["data", "pi
         command: where the run is, and its data if they have moved.
         needs: the data; only those that a picture of samples shows or is made of; or nothing of them but what the run
             has kept.
+        sampler: that draws the picture; the first by default.
 
     Raises:
         DataError: the data are needed, and are not there or not those of the run.
@@ -196,7 +203,7 @@ def opened(experiment: Experiment, command: OfRun, *, needs: Literal["data", "pi
 
         kept = stand_ins(found["data"], found["config"])
         setup, workdir = _of_stage(stages_of(experiment.build(config, kept, None)), command)
-        if needs == "nothing" or not _shows_data(setup):
+        if needs == "nothing" or not _shows_data(setup, sampler):
             return Opened(setup, workdir, found)
     config = dataclasses.replace(config, **moved)
     load = Loader(config)
@@ -215,11 +222,11 @@ def opened(experiment: Experiment, command: OfRun, *, needs: Literal["data", "pi
     return Opened(setup, workdir, {**found, **now})
 
 
-def _shows_data(setup: "Setup") -> bool:
-    """Whether a picture of its samples shows examples, or is made from them."""
-    draws = next(iter(setup.samplers.values()), None)
-    if draws is None:
+def _shows_data(setup: "Setup", sampler: str) -> bool:
+    """Whether a picture of what it draws shows examples, or is made from them."""
+    if not setup.samplers:
         return False
+    draws = setup.sampler(sampler)
     return setup.imitated(draws).kind.name != "image" or (draws.given or ("", "class"))[1] != "class"
 
 

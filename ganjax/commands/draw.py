@@ -49,7 +49,7 @@ class Sample(Picture):
         check_drawing(self)
 
     def run(self, experiment: Experiment) -> None:
-        run = opened(experiment, self, needs="picture")
+        run = opened(experiment, self, needs="picture", sampler=self.sampler)
         from ganjax import gallery
         from ganjax.training import Keys, draw, in_turn, load_state
         from ganjax.training.sampling import told

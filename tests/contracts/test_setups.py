@@ -93,6 +93,7 @@ def test_every_command_works_or_says_why_not(name, runs, tmp_path):
         out = tmp_path / f"{sampler}.png"
         code, _, err = command(name, "sample", "--workdir", workdir, "--sampler", sampler, "--out", out, "--count", 5)
         assert code == 0 and out.stat().st_size > 100, err
+        assert len(np.unique(load_image(out))) > 40, "real examples, and no black and white ones in their place"
         code, _, err = command(name, "export", "--workdir", workdir, "--sampler", sampler, "--out", tmp_path / sampler)
         assert code == 0 and (tmp_path / sampler / "receipt.json").is_file(), err
     judged = ["evaluate", "--workdir", workdir, "--quiet", "--count", 21, "--extractor", "pixels"]

@@ -368,7 +368,7 @@ def _figures(found: Modes) -> dict[str, Array]:
 
 
 def _pacgan(config: Config) -> Task:
-    """PacGAN's data and judgement; its networks of 400 units take too long without an accelerator."""
+    """PacGAN's data and critique; its networks of 400 units take too long without an accelerator."""
     return _mixture(
         grid, grid_centres(), 0.05, config, judged=2_500, least=0.0, latent=2, hidden=(256,) * 3, rate=1e-3, decay=True
     )

@@ -334,7 +334,7 @@ class Measure(NamedTuple):
     batch: int = 256  # examples of a call
 
 
-class Judgement(NamedTuple):
+class Critique(NamedTuple):
     """All that a discriminator with further outputs says of a batch; one without returns its logits alone."""
 
     logits: Array  # [B, ...] floating; large means real

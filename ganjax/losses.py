@@ -16,7 +16,7 @@ import optax
 from jax.nn import relu, softplus
 
 from ganjax.checks import check_name, check_range
-from ganjax.core import Array, Judgement
+from ganjax.core import Array, Critique
 from ganjax.divergences import DIVERGENCES, FDivergence
 
 
@@ -261,7 +261,7 @@ def feature_matching(*, axis_name: str | None = None) -> Callable[[Any], Array]:
     return values
 
 
-def _head(judgement: Judgement, name: str) -> Array:
-    if name not in judgement.heads:
-        raise ValueError(f"the discriminator has the heads {sorted(judgement.heads)}, expected {name!r} among them")
-    return judgement.heads[name]
+def _head(critique: Critique, name: str) -> Array:
+    if name not in critique.heads:
+        raise ValueError(f"the discriminator has the heads {sorted(critique.heads)}, expected {name!r} among them")
+    return critique.heads[name]

@@ -15,9 +15,9 @@ from ganjax.core import (
     Array,
     Batch,
     Cost,
+    Critique,
     Draw,
     Game,
-    Judgement,
     Key,
     Latent,
     Moment,
@@ -84,7 +84,7 @@ def gan(
 
     Args:
         generator: module, `(z [B, ...], y [B, ...]) -> x [B, ...]`; y is left out where the batch has none.
-        discriminator: module, `(x [B, ...], y [B, ...]) -> logits [B, ...]`, or a `Judgement` with such logits.
+        discriminator: module, `(x [B, ...], y [B, ...]) -> logits [B, ...]`, or a `Critique` with such logits.
         loss: what the two minimise.
         prior: draws the latent of one example.
         terms: what else they pay for, keyed by player and name, each a function of a `Scene`: penalties, which are
@@ -141,8 +141,8 @@ def gan(
 class Scene(NamedTuple):
     """What a player sees of the game in its turn, of which terms take their values. Packs are examples here."""
 
-    real: Judgement  # of real examples, its leaves [B, ...] in float32 or wider
-    fake: Judgement
+    real: Critique  # of real examples, its leaves [B, ...] in float32 or wider
+    fake: Critique
     y: PyTree  # what accompanies both, as of the batch
     z: Array  # [B, ...], latents of the fakes
     x_real: Array  # [B, ...], before augmentation
@@ -175,7 +175,7 @@ class _Play:
         d_key, g_key, z_key = jax.random.split(key, 3)
         z = noise(self.prior, z_key, batch.position)
         d_params, d_state, output = d.init(d_key, sight.first(batch.x), batch.y)
-        _judgement(output)
+        _critique(output)
         if self.penalised and "batch_stats" in d_state:
             raise ValueError(
                 "gan: the discriminator has BatchNorm, which makes an example's logit depend on the whole batch, and a "
@@ -215,9 +215,9 @@ class _Play:
 
         def critic(x: Array) -> Array:
             x = sight.see(d_state, x, keys[:, 1])
-            return _judgement(self.exact.apply(d, d_state, x, batch.y, train=True, keys=real_keys)[0]).logits
+            return _critique(self.exact.apply(d, d_state, x, batch.y, train=True, keys=real_keys)[0]).logits
 
-        pair = _judgement(real), _judgement(fake)
+        pair = _critique(real), _critique(fake)
         scene = Scene(*pair, batch.y, z, x_real, x_fake, keys[: len(x_real), 3], critic, params)
         if player == GENERATOR:
             return scene, {GENERATOR: g_state}
@@ -287,15 +287,15 @@ def _is_array(x: Any) -> bool:
     return hasattr(x, "dtype") and hasattr(x, "shape")
 
 
-def _judgement(output: Array | Judgement) -> Judgement:
+def _critique(output: Array | Critique) -> Critique:
     """What a discriminator said, in float32 or wider."""
-    judgement = output if isinstance(output, Judgement) else Judgement(output, None, {})
-    if not _is_array(judgement.logits):
+    critique = output if isinstance(output, Critique) else Critique(output, None, {})
+    if not _is_array(critique.logits):
         raise TypeError(
             f"gan: the discriminator returns a {type(output).__name__}, expected logits [B, ...] or a "
-            "ganjax.core.Judgement(logits, features, heads)"
+            "ganjax.core.Critique(logits, features, heads)"
         )
-    return jax.tree.map(lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), judgement)
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), critique)
 
 
 def _joined(x: PyTree, y: PyTree) -> PyTree:

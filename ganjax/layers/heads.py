@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ganjax.checks import check_range
-from ganjax.core import Array, Judgement
+from ganjax.core import Array, Critique
 from ganjax.errors import ConfigError
 from ganjax.layers.conditioning import embedded, is_condition
 
@@ -43,21 +43,21 @@ def projection(features: Array, labels: Array | None, num_classes: int, **option
     return (embedded(labels, features.shape[-1], num_classes, **options) * features).sum(-1)
 
 
-def judgement(logits: Array, features: Array, heads: Mapping[str, int] | None, dtype: Any) -> Array | Judgement:
-    """What a discriminator returns: logits [B], with heads a `Judgement` with an affine map of the features for each.
+def critique(logits: Array, features: Array, heads: Mapping[str, int] | None, dtype: Any) -> Array | Critique:
+    """What a discriminator returns: logits [B], with heads a `Critique` with an affine map of the features for each.
 
     Called inside a module, which then owns the maps.
 
     Args:
         logits: [B].
         features: [B, F].
-        heads: name -> size; with any mapping, even {}, the result is a `Judgement`.
+        heads: name -> size; with any mapping, even {}, the result is a `Critique`.
         dtype: of the maps.
     """
     if heads is None:
         return logits
     layers = {name: nn.Dense(size, dtype=dtype, name=f"head_{name}") for name, size in heads.items()}
-    return Judgement(logits, features, {name: layer(features) for name, layer in layers.items()})
+    return Critique(logits, features, {name: layer(features) for name, layer in layers.items()})
 
 
 def logit_head(
@@ -67,10 +67,10 @@ def logit_head(
     kernel_init: Any,
     *,
     projected: Array | None = None,
-) -> Array | Judgement:
+) -> Array | Critique:
     """`w h + b + <e(y), h'>`, and further heads of h: how a projection discriminator ends.
 
-    Called inside a module, which then owns the layers "logit" and "classes" and those of `judgement`.
+    Called inside a module, which then owns the layers "logit" and "classes" and those of `critique`.
 
     Args:
         features: h, [B, F].
@@ -83,4 +83,4 @@ def logit_head(
     logits = nn.Dense(1, kernel_init=kernel_init, name="logit", **how)(features)[:, 0]
     of_class = features if projected is None else projected
     logits += projection(of_class, labels, network.num_classes, embedding_init=kernel_init, name="classes", **how)
-    return judgement(logits, features, network.heads, network.dtype)
+    return critique(logits, features, network.heads, network.dtype)

@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 
 from ganjax.checks import check_name
-from ganjax.core import Array, Judgement
+from ganjax.core import Array, Critique
 from ganjax.errors import DataError
 from ganjax.layers.conditioning import is_condition, joined
 from ganjax.layers.convolution import Conv, ConvTranspose
 from ganjax.layers.dropout import Dropout
-from ganjax.layers.heads import check_labels, judgement, projection
+from ganjax.layers.heads import check_labels, critique, projection
 from ganjax.layers.normalisation import BatchNorm, ConditionalBatchNorm
 from ganjax.models.mlp import leaky_relu
 
@@ -117,7 +117,7 @@ class Discriminator(nn.Module):
     width: int = 64  # channels of the first map
     num_classes: int = 0
     batch_norm: bool = True  # False: biases instead, as penalties on each example need
-    heads: Mapping[str, int] | None = None  # name -> size; with any mapping, even {}, it returns a `Judgement`
+    heads: Mapping[str, int] | None = None  # name -> size; with any mapping, even {}, it returns a `Critique`
     dropout: float = 0.0  # share of each hidden map that is dropped in training
     axis_name: str | None = None  # of the devices that share the batch: BatchNorm statistics, dropout's masks
     dtype: Any = None
@@ -128,8 +128,8 @@ class Discriminator(nn.Module):
         return not self.batch_norm and not self.dropout
 
     @nn.compact
-    def __call__(self, x: Array, labels: Array | None = None, *, train: bool) -> Array | Judgement:
-        """[B, H, W, C] images and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Judgement`."""
+    def __call__(self, x: Array, labels: Array | None = None, *, train: bool) -> Array | Critique:
+        """[B, H, W, C] images and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Critique`."""
         check_image_shape(x.shape[1:])
         check_labels(labels, self.num_classes)
         norm = partial(_batch_norm, use_running_average=not train, axis_name=self.axis_name, dtype=self.dtype)
@@ -144,4 +144,4 @@ class Discriminator(nn.Module):
         )(h_BxHxWxC).reshape(-1)
         h_BxF = h_BxHxWxC.reshape(len(x), -1)
         logits_B += projection(h_BxF, labels, self.num_classes, embedding_init=_kernel_init, dtype=self.dtype)
-        return judgement(logits_B, h_BxF, self.heads, self.dtype)
+        return critique(logits_B, h_BxF, self.heads, self.dtype)

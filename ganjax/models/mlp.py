@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from ganjax.checks import check_name, check_range
-from ganjax.core import Array, Judgement, Key
+from ganjax.core import Array, Critique, Key
 from ganjax.layers.conditioning import joined
 from ganjax.layers.dropout import Dropout
-from ganjax.layers.heads import check_labels, judgement, projection
+from ganjax.layers.heads import check_labels, critique, projection
 from ganjax.layers.minibatch import Maxout, MinibatchDiscrimination, MinibatchStandardDeviation
 from ganjax.layers.normalisation import BatchNorm
 
@@ -86,7 +86,7 @@ class Discriminator(nn.Module):
 
     hidden: Sequence[int] = (512, 256)  # widths, from x to the logit
     num_classes: int = 0
-    heads: Mapping[str, int] | None = None  # name -> size; with any mapping, even {}, it returns a `Judgement`
+    heads: Mapping[str, int] | None = None  # name -> size; with any mapping, even {}, it returns a `Critique`
     dropout: float = 0.0  # share of each hidden layer that is dropped in training
     maxout: int = 0  # pieces of maxout layers, instead of LeakyReLU
     minibatch: Literal["none", "discrimination", "std"] = "none"  # comparison of the batch before the logit
@@ -101,8 +101,8 @@ class Discriminator(nn.Module):
         return self.minibatch == "none" and not self.dropout
 
     @nn.compact
-    def __call__(self, x: Array, labels: Array | None = None, *, train: bool) -> Array | Judgement:
-        """[B, ...] examples and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Judgement`."""
+    def __call__(self, x: Array, labels: Array | None = None, *, train: bool) -> Array | Critique:
+        """[B, ...] examples and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Critique`."""
         check_name("mlp.Discriminator", "minibatch", self.minibatch, ("none", "discrimination", "std"))
         check_range("mlp.Discriminator", 0, whole=True, maxout=self.maxout)
         check_labels(labels, self.num_classes)
@@ -121,4 +121,4 @@ class Discriminator(nn.Module):
             h_BxF = MinibatchStandardDeviation(group=self.group)(h_BxF)
         logits_B = affine(1, h_BxF.shape[-1])(h_BxF)[:, 0]
         logits_B += projection(h_BxF, labels, self.num_classes, dtype=self.dtype)
-        return judgement(logits_B, h_BxF, self.heads, self.dtype)
+        return critique(logits_B, h_BxF, self.heads, self.dtype)

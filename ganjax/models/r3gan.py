@@ -19,11 +19,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ganjax.core import Array, Judgement
+from ganjax.core import Array, Critique
 from ganjax.errors import ConfigError, DataError
 from ganjax.layers.conditioning import is_condition, joined
 from ganjax.layers.convolution import conv_general_dilated, use_trio
-from ganjax.layers.heads import check_labels, judgement, projection
+from ganjax.layers.heads import check_labels, critique, projection
 
 _GAIN = math.sqrt(2 / (1 + 0.2**2))  # keeps the second moment through LeakyReLU(0.2)
 _PLANAR = ("NHWC", "HWIO", "NHWC")
@@ -202,14 +202,14 @@ class Discriminator(nn.Module):
     group: int = 16  # channels of a group in the 3x3 convolutions
     num_classes: int = 0
     remat: bool = False  # recompute blocks in the backward pass rather than keep them
-    heads: Mapping[str, int] | None = None  # name -> size; with any mapping, even {}, it returns a `Judgement`
+    heads: Mapping[str, int] | None = None  # name -> size; with any mapping, even {}, it returns a `Critique`
     dtype: Any = None
 
     by_example = True  # no BatchNorm: real and generated images can share a pass
 
     @nn.compact
-    def __call__(self, x: Array, labels: Array | None = None) -> Array | Judgement:
-        """[B, H, W, C] images and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Judgement`."""
+    def __call__(self, x: Array, labels: Array | None = None) -> Array | Critique:
+        """[B, H, W, C] images and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Critique`."""
         check_labels(labels, self.num_classes)
         widths = stages(x.shape[1:], self.width)[::-1]
         block = partial(_block(self), self.blocks * len(widths), self.expansion, self.group, self.dtype)
@@ -234,7 +234,7 @@ class Discriminator(nn.Module):
             )
         else:
             logits_B = last_BxF[:, 0]
-        return judgement(logits_B, h_BxC, self.heads, self.dtype)
+        return critique(logits_B, h_BxC, self.heads, self.dtype)
 
 
 def _block(network: Any) -> Any:

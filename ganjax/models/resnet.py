@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from ganjax.checks import check_name
-from ganjax.core import Array, Judgement
+from ganjax.core import Array, Critique
 from ganjax.errors import DataError
 from ganjax.layers.conditioning import is_condition
 from ganjax.layers.heads import check_labels, logit_head
@@ -140,14 +140,14 @@ class Discriminator(nn.Module):
     pooling: Literal["sum", "mean"] = "sum"  # over positions: sum in SNGAN, mean in WGAN-GP
     attention: int = 0  # side of the map behind whose block self-attention is; 0 for none
     remat: bool = False  # recompute blocks in the backward pass rather than keep them
-    heads: Mapping[str, int] | None = None  # name -> size; with any mapping, even {}, it returns a `Judgement`
+    heads: Mapping[str, int] | None = None  # name -> size; with any mapping, even {}, it returns a `Critique`
     dtype: Any = None
 
     by_example = True  # no BatchNorm: real and generated images can share a pass
 
     @nn.compact
-    def __call__(self, x: Array, labels: Array | None = None) -> Array | Judgement:
-        """[B, H, W, C] images and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Judgement`."""
+    def __call__(self, x: Array, labels: Array | None = None) -> Array | Critique:
+        """[B, H, W, C] images and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Critique`."""
         check_name("resnet.Discriminator", "pooling", self.pooling, ("sum", "mean"))
         check_labels(labels, self.num_classes)
         size = layout(x.shape[1:])

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ganjax.core import Array, Judgement
+from ganjax.core import Array, Critique
 from ganjax.errors import DataError
 from ganjax.layers.conditioning import is_condition
 from ganjax.layers.convolution import Conv, ConvTranspose
@@ -79,14 +79,14 @@ class Discriminator(nn.Module):
 
     width: int = 64  # channels of the first map
     num_classes: int = 0
-    heads: Mapping[str, int] | None = None  # name -> size; with any mapping, even {}, it returns a `Judgement`
+    heads: Mapping[str, int] | None = None  # name -> size; with any mapping, even {}, it returns a `Critique`
     dtype: Any = None
 
     by_example = True  # no BatchNorm: real and generated images can share a pass
 
     @nn.compact
-    def __call__(self, x: Array, labels: Array | None = None) -> Array | Judgement:
-        """[B, H, W, C] images and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Judgement`."""
+    def __call__(self, x: Array, labels: Array | None = None) -> Array | Critique:
+        """[B, H, W, C] images and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Critique`."""
         check_image_shape(x.shape[1:])
         check_labels(labels, self.num_classes)
         conv = partial(Conv, padding="SAME", kernel_init=_init, dtype=self.dtype)

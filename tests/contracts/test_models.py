@@ -18,7 +18,7 @@ from flax.core import freeze
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ganjax import models
-from ganjax.core import Judgement
+from ganjax.core import Critique
 from ganjax.errors import ConfigError
 from ganjax.layers.conditioning import ConcatenatedImage, ConcatenatedLatent
 from ganjax.layers.dropout import SHARED
@@ -248,13 +248,13 @@ def test_a_vector_is_a_condition_without_classes(name):
 
 @pytest.mark.parametrize("name", HEADED)
 def test_heads_are_affine_maps_of_the_features(name):
-    """Without heads nothing but the logits comes back, with any mapping a `Judgement`, of the same logits."""
+    """Without heads nothing but the logits comes back, with any mapping a `Critique`, of the same logits."""
     model = MODELS[name]
     module = model.conditioned("nothing")
     headed = module.clone(heads=freeze({"class": 3, "code": 2}))
     weights, x = variables(headed, model.inputs, "nothing"), batch(model)
     said, _ = program(headed)(weights, x)
-    assert isinstance(said, Judgement) and said.logits.shape == (B,) and said.features.shape[0] == B
+    assert isinstance(said, Critique) and said.logits.shape == (B,) and said.features.shape[0] == B
     assert {head: value.shape for head, value in said.heads.items()} == {"class": (B, 3), "code": (B, 2)}
     for head, value in said.heads.items():
         affine = weights["params"][f"head_{head}"]

@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from ganjax.core import Batch, Judgement, Moment, noise
+from ganjax.core import Batch, Critique, Moment, noise
 from ganjax.dynamics import alternating, simultaneous, vector_field
 from ganjax.games import gan, normal_prior, sampler, uniform_prior
 from ganjax.losses import LOSSES
@@ -274,10 +274,10 @@ class Several(nn.Module):
     @nn.compact
     def __call__(self, x):
         h = nn.Dense(2)(x)
-        return {"tuple": (h, h), "dict": {"logits": h}, "Judgement": Judgement({"logits": h}, None, {})}[self.wrap]
+        return {"tuple": (h, h), "dict": {"logits": h}, "Critique": Critique({"logits": h}, None, {})}[self.wrap]
 
 
-@pytest.mark.parametrize("wrap", ["tuple", "dict", "Judgement"])
+@pytest.mark.parametrize("wrap", ["tuple", "dict", "Critique"])
 def test_networks_that_return_several_things_are_refused_at_the_start(wrap):
     with pytest.raises(TypeError, match=rf"discriminator returns a {wrap}, expected logits \[B, \.\.\.\] or a ganjax"):
         _start(gan(Generator(), Several(wrap), LOSSES["hinge"], prior=PRIOR), _batch())

@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from ganjax.core import Batch, Judgement, Moment, noise
+from ganjax.core import Batch, Critique, Moment, noise
 from ganjax.dynamics import alternating, clipped, simultaneous, vector_field
 from ganjax.games import Sight, Term, code_prior, gan, normal_prior
 from ganjax.losses import LOSSES, auxiliary_classifier, feature_matching, information, of_fakes
@@ -30,7 +30,7 @@ class Judge(nn.Module):
         del labels
         h = nn.tanh(nn.Dense(6)(x))
         heads = {"class": nn.Dense(3)(h), "code": nn.Dense(4)(h)}
-        return Judgement(nn.Dense(1)(h)[:, 0], h, heads)
+        return Critique(nn.Dense(1)(h)[:, 0], h, heads)
 
 
 def _penalised(**terms):
@@ -54,7 +54,7 @@ def _cost(game, player, state, batch, key=KEY):
 
 
 def _play(state, batch, discriminator=CRITIC):
-    """Fakes and the judgement of any x, by stock Flax calls."""
+    """Fakes and the critique of any x, by stock Flax calls."""
     fake = GENERATOR.apply({"params": state.params["generator"]}, noise(PRIOR, KEY, batch.position), train=True)
     keywords = {"train": True} if discriminator is CRITIC else {}
     return fake, lambda x: discriminator.apply({"params": state.params["discriminator"]}, x, **keywords)

@@ -61,7 +61,9 @@ def parts(data: Path | None, *, dry: bool = False) -> list[Part]:
     convolutions = Part(
         "convolutions",
         90,
-        _child("collect", *OUT, "--", "benchmarks/convolutions.py", "layers", "--rounds", "1" if dry else "3"),
+        _child(
+            "collect", *OUT, "--", "benchmarks/convolutions.py", "layers", "--save", "--rounds", "1" if dry else "3"
+        ),
         {},
         "" if (ROOT / "benchmarks" / "convolutions.py").exists() else "there is no benchmarks/convolutions.py yet",
     )

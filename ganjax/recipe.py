@@ -37,6 +37,7 @@ from ganjax.dynamics import (
 )
 from ganjax.dynamics.rule import Optimizers
 from ganjax.games import Sight, Term, gan, normal_prior, sampler
+from ganjax.games.adversarial import DISCRIMINATOR, GENERATOR
 from ganjax.games.terms import Terms
 from ganjax.layers.conditioning import ConcatenatedImage, ConcatenatedLatent
 from ganjax.losses import auxiliary_classifier, named
@@ -79,9 +80,9 @@ def build(
     kept, spectral = averages(config), {}
     given = ("data", "class") if config.conditional else None
     if config.spectral_norm != "none":
-        spectral["discriminator"] = spectral_norm()
+        spectral[DISCRIMINATOR] = spectral_norm()
     if config.spectral_norm == "both":  # without the tables of conditional BatchNorm, which begin at zero
-        spectral["generator"] = spectral_norm(select=_is_kernel)
+        spectral[GENERATOR] = spectral_norm(select=_is_kernel)
     if augment is None and config.augment != "none":
         augment = AUGMENTATIONS[config.augment]
     return Setup(
@@ -97,8 +98,8 @@ def build(
         ),
         dynamics=dynamics(config, axis_name, optimizers),
         streams={"data": Stream(dataset, config.batch_size, y="class" if config.conditional else None)},
-        averages={} if kept is None else {config.average: Averaged("generator", kept)},
-        samplers={"prior": sampler(g, prior, spectral=spectral.get("generator"), given=given)},
+        averages={} if kept is None else {config.average: Averaged(GENERATOR, kept)},
+        samplers={"prior": sampler(g, prior, spectral=spectral.get(GENERATOR), given=given)},
     )
 
 
@@ -117,11 +118,11 @@ def options(
         penalties: of the discriminator beside the one of the configuration, which is called "penalty".
         augment: of what the discriminator sees.
     """
-    terms: dict[str, dict[str, Term]] = {p: dict(auxiliary.get(p, {})) for p in ("discriminator", "generator")}
+    terms: dict[str, dict[str, Term]] = {p: dict(auxiliary.get(p, {})) for p in (DISCRIMINATOR, GENERATOR)}
     if config.penalty != "none":
         penalty = PENALTIES[config.penalty]()
-        terms["discriminator"]["penalty"] = Term(penalty, config.penalty_weight, config.penalty_every)
-    terms["discriminator"] |= penalties
+        terms[DISCRIMINATOR]["penalty"] = Term(penalty, config.penalty_weight, config.penalty_every)
+    terms[DISCRIMINATOR] |= penalties
     for player, own in terms.items():
         if config.orthogonal:
             own["orthogonal"] = Term(orthogonal(player), config.orthogonal)
@@ -169,7 +170,7 @@ def conditional_discriminator(config: ImageConfig, make: Make, classes: int) -> 
     """The discriminator with its conditioning, and the terms that this adds to both players' costs."""
     dtype = dtype_of(config)
     if classes and config.conditioning == "auxiliary":
-        sides = {"discriminator": ("real", "fake"), "generator": ("fake",)}
+        sides = {DISCRIMINATOR: ("real", "fake"), GENERATOR: ("fake",)}
         terms = {player: {"auxiliary": Term(auxiliary_classifier(*of))} for player, of in sides.items()}
         return make(num_classes=0, heads={"class": classes}, dtype=dtype), terms
     if classes and config.conditioning == "concatenation":
@@ -203,7 +204,7 @@ def adam_of(config: Adam) -> optax.GradientTransformation:
 def adam(config: ImageConfig) -> Optimizers:
     """Adam of both players. A schedule counts steps, of which each takes so many updates of a player."""
     rate, optimizers = learning_rate(config), {}
-    for player, turns in (("discriminator", config.discriminator_turns), ("generator", 1)):
+    for player, turns in ((DISCRIMINATOR, config.discriminator_turns), (GENERATOR, 1)):
         own = partial(_of_turns, rate, turns * updates_of_a_turn(config)) if callable(rate) else rate
         optimizers[player] = optax.adam(own, b1=config.beta1, b2=config.beta2)
     return optimizers
@@ -218,8 +219,8 @@ def dynamics(config: ImageConfig, axis_name: str | None, optimizers: Optimizers 
     """How the players move, by Adam or by these optimisers."""
     optimizers = adam(config) if optimizers is None else optimizers
     if config.clip:
-        optimizers = {**optimizers, "discriminator": clipped(optimizers["discriminator"], config.clip)}
-    turns = {"discriminator": config.discriminator_turns}
+        optimizers = {**optimizers, DISCRIMINATOR: clipped(optimizers[DISCRIMINATOR], config.clip)}
+    turns = {DISCRIMINATOR: config.discriminator_turns}
     weight, step = config.adjust_weight, config.inner_step
     adjustments = {
         "none": lambda: None,
@@ -238,7 +239,7 @@ def dynamics(config: ImageConfig, axis_name: str | None, optimizers: Optimizers 
         "optimistic": lambda: optimistic(optimizers, **how),
         "runge_kutta": lambda: runge_kutta(optimizers, step=step, **how),
         "lookahead": lambda: lookahead(alternate(), k=5, alpha=0.5),
-        "unrolled": lambda: unrolled(alternate(), player="generator", steps=5, step=step, axis_name=axis_name),
+        "unrolled": lambda: unrolled(alternate(), player=GENERATOR, steps=5, step=step, axis_name=axis_name),
         "opponent_lookahead": lambda: opponent_lookahead(
             simultaneous(optimizers, **how), step=step, axis_name=axis_name
         ),

@@ -19,7 +19,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        h = x.reshape(x.shape[0], -1)
+        h = (x.reshape(x.shape[0], -1) + 1) / 2  # black is 0: most pixels of a digit say nothing
         for width in self.hidden:
             h = self.activation(nn.Dense(width)(h))
         return nn.Dense(2 * self.size)(h).reshape(x.shape[0], 2, self.size)

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ganjax.commands.base import Experiment, OfRun, opened
 from ganjax.commands.draw import check_drawing
@@ -64,10 +64,8 @@ class Evaluate(OfRun):
         state = load_state(setup, run.workdir, best=self.which == "best")
         scores: dict[str, evaluation.Score] = {}
         for name in measures:
-            taken = evaluation.score_of(setup, state, name, seed=self.seed, count=self.count, weights=self.weights)
-            chosen_by_it = self.which == "best" and reads_withheld(setup, name)
-            warning = "; reads what training withholds, and the checkpoint was chosen by such a measure"
-            scores[name] = dataclasses.replace(taken, note=taken.note + warning) if chosen_by_it else taken
+            how: Any = {"seed": self.seed, "count": self.count, "weights": self.weights}
+            scores[name] = evaluation.score_of(setup, state, name, **how)
         protocol = {name: getattr(self, name) for name in ("weights", "count", "reference_count", "seed")}
         drawing = {name: getattr(self, name) for name in ("standing", "sampler", "truncation")}
         extractor = evaluation.NOTHING
@@ -77,6 +75,10 @@ class Evaluate(OfRun):
             scores |= evaluation.evaluate(setup, state, extractor, metrics=metrics, **protocol, **drawing)
         elif metrics:
             raise ConfigError(f"--metrics {metrics[0]}: this experiment has no sampler, only {list(setup.measures)}")
+        if self.which == "best" and setup.judged_by in setup.measures and reads_withheld(setup, setup.judged_by):
+            warning = f"the checkpoint was chosen by {setup.judged_by}, which reads what training withholds"
+            for name, score in scores.items():
+                scores[name] = dataclasses.replace(score, note=", ".join(filter(None, (score.note, warning))))
         receipt = evaluation.receipt_of(setup, state, extractor, run.found["config"], **protocol, **drawing)
         record = evaluation.Record(int(state.step), receipt.weights, self.which, scores, receipt)
         path = evaluation.keep(run.workdir, record)

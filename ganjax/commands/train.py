@@ -155,11 +155,11 @@ def check_stages(workdir: Path, stages: "dict[str, Setup]", config: TrainConfig)
 
 def repeated(setup: "Setup") -> list[str]:
     """What to say of streams whose data are fewer than a step shows."""
-    steps = {stream.dataset: stream.batch_size * setup.dynamics.slices for stream in setup.played.values()}
+    steps = [(stream.dataset, stream.batch_size * setup.dynamics.slices) for stream in setup.played.values()]
     return [
         f"the data set {data.name} has {len(data.x_train)} training examples, fewer than the {count} of a step, which "
         "shows some of them several times"
-        for data, count in steps.items()
+        for data, count in steps
         if len(data.x_train) < count
     ]
 

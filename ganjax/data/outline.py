@@ -106,7 +106,9 @@ def stand_ins(kept: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) 
     """
 
     def load(name: str) -> Dataset:
-        own = [kept[option] for option in kept if config.get(option) == name] if isinstance(kept, Mapping) else []
+        own = (
+            [kept[option] for option in kept if config.get(option, option) == name] if isinstance(kept, Mapping) else []
+        )
         if not own:
             raise DataError(f"the run has kept nothing of the data set {name!r}; give it by --data")
         return stand_in(own[0], str(own[0].get("digest")) if isinstance(own[0], Mapping) else "")

@@ -196,10 +196,10 @@ def receipt_of(
 ) -> Receipt:
     """What `evaluate` with these arguments goes by; `config` is that of the run.
 
-    Of a setup without a sampler it says which held-out examples its measures were taken of.
+    Where nothing looks at samples it says which held-out examples its measures were taken of.
     """
     standing, truncation = how.get("standing", 0), how.get("truncation")
-    if setup.samplers:
+    if extractor.digest:
         draws = setup.sampler(how.get("sampler", ""))
         dataset, players, asked = setup.imitated(draws), draws.players, given_of(setup, draws)
         given = in_turn(setup, draws, 1).how if asked and not is_conditional(setup, draws) else LABELS
@@ -209,6 +209,7 @@ def receipt_of(
         dataset, players, given = setup.streams[measure.stream].dataset, measure.players, "none"
         reference = split_of(setup, next(iter(setup.measures)))
         size = min(count, len(getattr(dataset, f"x_{reference}")))
+        standing, truncation = 0, None  # which no measure knows
     return Receipt(
         extractor=extractor.name,
         extractor_digest=extractor.digest,

@@ -42,7 +42,7 @@ def light_judge(setup: Setup, seed: int, *, count: int = COUNT, progress: bool =
         DataError: too few examples.
     """
     check_range("light_judge", 1, whole=True, count=count)
-    by = setup.score or next(iter({**setup.measures, **setup.samplers}), "")
+    by = setup.judged_by
     if not by:
         raise ConfigError("this experiment has no sampler and no measure to judge by; leave out --judge-every")
     if by in setup.measures:

@@ -49,6 +49,11 @@ class Setup(NamedTuple):
         """Examples that one step consumes, of all streams: a slice of the batch for each turn."""
         return sum(stream.batch_size for stream in self.played.values()) * self.dynamics.slices
 
+    @property
+    def judged_by(self) -> str:
+        """The measure or sampler that a run is judged by; "" where there is neither."""
+        return self.score or next(iter({**self.measures, **self.samplers}), "")
+
     def sampler(self, name: str = "") -> Sampler:
         """The sampler of that name, by default the first.
 

@@ -179,6 +179,19 @@ def test_what_is_given_stands_above_what_is_made_of_it(runs, data, tmp_path):
     assert code == 2 and "is asked for nothing" in err
 
 
+def test_a_receipt_of_measures_says_nothing_of_samples(runs):
+    workdir, _ = runs("vae_gan")
+    options = ["--workdir", workdir, "--quiet", "--count", 15, "--metrics", "error", "--standing", 3]
+    code, said, err = command("vae_gan", "evaluate", *options)
+    assert code == 0 and "samples against" not in said, err
+    receipt = json.loads(Path(said.splitlines()[-1]).read_text())["receipt"]
+    told = {name: receipt[name] for name in ("extractor", "reference", "reference_count", "batch_norm", "labels")}
+    assert told == {
+        "extractor": "none", "reference": "test", "reference_count": 15,
+        "batch_norm": "running statistics", "labels": "none",
+    }  # fmt: skip
+
+
 def test_terms_are_logged_by_name_and_unweighted(runs):
     workdir, _ = runs("vae_gan")
     record = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
@@ -281,7 +294,7 @@ def test_a_checkpoint_that_was_chosen_by_withheld_labels_says_so(data, tmp_path)
     assert [one["step"] for one in scores] == [3, 6] and all(one["score"] == -one["accuracy"] for one in scores)
     for which, stamped in (("best", True), ("last", False)):
         code, said, err = command("mcd", "evaluate", *options, "--which", which)
-        assert code == 0 and ("the checkpoint was chosen by such a measure" in said) == stamped, err
+        assert code == 0 and ("the checkpoint was chosen by accuracy, which reads what" in said) == stamped, err
 
 
 def test_two_translators_cost_as_much_as_one_joint_gradient():

@@ -318,7 +318,7 @@ class Sampler(NamedTuple):
 
 
 def mean(values: PyTree) -> float:
-    """Of the values of all examples, [N]."""
+    """The mean of the values of all examples, [N]."""
     return float(np.mean(values))
 
 

@@ -10,7 +10,7 @@ from ganjax.errors import ConfigError
 
 
 def cache_folder(name: str) -> Path:
-    """Where what can be made again is kept: `$XDG_CACHE_HOME/ganjax/<name>`, by default in `~/.cache`.
+    """The directory of what can be made again: `$XDG_CACHE_HOME/ganjax/<name>`, by default in `~/.cache`.
 
     Raises:
         ConfigError: the user has no home directory and no `XDG_CACHE_HOME`.

@@ -67,7 +67,7 @@ def _check_type(x: Any, dtype: str, plural: str) -> str:
 
 
 def _check_numbers(x: Any, plural: str, end: int, end_is: str) -> str:
-    """Of whole numbers from 0 to less than `end`."""
+    """What is wrong with whole numbers from 0 to less than `end`, if anything."""
     if wrong := _check_type(x, "int32", plural):
         return wrong
     low, high = (int(x.min()), int(x.max())) if x.size else (0, 0)

@@ -190,7 +190,7 @@ def averages(config: Averaging) -> Average | None:
 
 
 def learning_rate(config: Adam) -> optax.Schedule | float:
-    """Of the generator's steps: constant, or falling to zero along a line."""
+    """The rate of the generator: constant, or falling to zero along a line."""
     if not config.decay_steps:
         return config.learning_rate
     return optax.linear_schedule(config.learning_rate, 0.0, config.decay_steps)

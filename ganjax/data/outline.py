@@ -23,7 +23,7 @@ class StandIn(Dataset):
 
     @property
     def classes(self) -> int | None:
-        """Of the data that are stood in for, whose last classes may have no training example."""
+        """The number of classes of the data that are stood in for, the last of which may have no training example."""
         return self.number
 
     @property

@@ -158,9 +158,9 @@ def _read(path: Path, setup: Setup) -> PyTree | None:
     like = state_shapes(setup).params["classifier"]
     expected = by_path(like)
     try:
-        found = read_arrays(path, expected, required=next(iter(expected)))
+        leaves = read_arrays(path, expected, required=next(iter(expected)))
     except (DataError, OSError):
         return None
-    if {n: (a.shape, a.dtype) for n, a in found.items()} != {n: (a.shape, a.dtype) for n, a in expected.items()}:
+    if {n: (a.shape, a.dtype) for n, a in leaves.items()} != {n: (a.shape, a.dtype) for n, a in expected.items()}:
         return None
-    return jax.tree.unflatten(jax.tree.structure(like), [found[name] for name in expected])
+    return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in expected])

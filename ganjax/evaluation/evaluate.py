@@ -74,17 +74,17 @@ def evaluate(
     given = asked_of(setup, draws, real, count).values
     labels = given if is_conditional(setup, draws) else None
     x = draw(setup, state, Keys.of(seed).samples, count, given, **how)
-    found = score(Comparison(Examples(x, extractor), *real, dataset, extractor, labels), chosen)
-    if not found:
+    scores = score(Comparison(Examples(x, extractor), *real, dataset, extractor, labels), chosen)
+    if not scores:
         raise DataError(f"none of the metrics {', '.join(chosen)} can be computed of these samples")
-    return found
+    return scores
 
 
 def score(sets: Comparison, chosen: Sequence[str]) -> dict[str, Score]:
     """The scores of the metrics of these names, in their order; of one that cannot be computed, a warning."""
     ordered = sorted(chosen, key=lambda metric: METRICS[metric].sees == "moments")  # of features that are held by then
-    found = {metric: _score(metric, sets) for metric in ordered}
-    return {name: one for metric in chosen for name, one in found[metric].items()}
+    scores = {metric: _score(metric, sets) for metric in ordered}
+    return {name: one for metric in chosen for name, one in scores[metric].items()}
 
 
 def _score(metric: str, sets: Comparison) -> dict[str, Score]:

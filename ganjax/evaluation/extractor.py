@@ -79,9 +79,9 @@ def extract(extractor: Extractor, x: np.ndarray, *, batch: int = BATCH) -> tuple
         TypeError: images are not uint8: in what units floating ones are, nobody could tell.
         ValueError: `x` is empty or of another rank, or `batch` is not positive.
     """
-    found = list(_batches(extractor, x, batch))
-    logits = None if found[0].logits is None else np.concatenate([part.logits for part in found])
-    return np.concatenate([part.features for part in found]), logits
+    batches = list(_batches(extractor, x, batch))
+    logits = None if batches[0].logits is None else np.concatenate([part.logits for part in batches])
+    return np.concatenate([part.features for part in batches]), logits
 
 
 def extract_moments(extractor: Extractor, x: np.ndarray, *, batch: int = BATCH) -> Moments:
@@ -101,8 +101,8 @@ def _batches(extractor: Extractor, x: np.ndarray, batch: int) -> Iterator[Featur
     apply, size = parallel.shared(extractor.apply, extractor.weights, batch)
     for start in range(0, len(x), size):
         rows = x[start : start + size]
-        found = jax.device_get(apply(_filled(rows, size)))
-        yield jax.tree.map(lambda leaf: leaf[: len(rows)], found)  # noqa: B023  (called at once)
+        extracted = jax.device_get(apply(_filled(rows, size)))
+        yield jax.tree.map(lambda leaf: leaf[: len(rows)], extracted)  # noqa: B023  (called at once)
 
 
 def classes(extractor: Extractor, x: np.ndarray) -> int | None:

@@ -91,13 +91,13 @@ Values = dict[str, float]
 
 def _paired(better: Literal["lower", "higher"], values: Callable[..., Values], sets: Comparison) -> dict[str, Score]:
     """Score samples, floor and held-out data by one function `(sets, real, fake) -> values`."""
-    found = values(sets, sets.reference, sets.samples)
+    ours = values(sets, sets.reference, sets.samples)
     floor = values(sets, *sets.floor)
     held_out, missing = _of_held_out(values, sets)
     note = ", ".join(filter(None, (_sizes(sets), missing)))
     return {
         name: Score(value=value, floor=floor[name], held_out=held_out.get(name), better=better, note=note)
-        for name, value in found.items()
+        for name, value in ours.items()
     }
 
 
@@ -112,7 +112,7 @@ def _of_held_out(values: Callable[..., Values], sets: Comparison) -> tuple[Value
 
 
 def _sizes(sets: Comparison) -> str:
-    """Where floor and held-out data were taken with other numbers than the samples."""
+    """A note if floor or held-out data were taken with other numbers than the samples."""
     count, reference = len(sets.samples), len(sets.reference)
     real, stand_in = map(len, sets.floor)
     notes = []
@@ -197,9 +197,9 @@ def _found_modes(sets: Comparison, fake: Examples) -> metrics.Modes:
 
 def _captured(sets: Comparison, real: Examples, fake: Examples) -> Values:
     del real
-    found = _found_modes(sets, fake)
-    quality = {"high_quality": float(found.high_quality)} if sets.dataset.mixture else {}
-    return {"modes": float(found.captured), **quality}
+    modes = _found_modes(sets, fake)
+    quality = {"high_quality": float(modes.high_quality)} if sets.dataset.mixture else {}
+    return {"modes": float(modes.captured), **quality}
 
 
 def _mode_kl(sets: Comparison, real: Examples, fake: Examples) -> Values:
@@ -245,10 +245,10 @@ def _memorisation(sets: Comparison) -> dict[str, Score]:
     """The floor is what one half of the held-out data scores against the other: nobody copied them."""
     data = sets.dataset.in_memory()
     held_out, train = _comparable(np.asarray(data.x_test)), _comparable(np.asarray(data.x_train))
-    found = metrics.memorisation(_comparable(sets.samples.x), train, held_out)
+    copies = metrics.memorisation(_comparable(sets.samples.x), train, held_out)
     control = metrics.memorisation(held_out[::2], train, held_out[1::2])
     note = f"nearer to one of {len(train)} training examples than {COPIES:.0%} of held-out ones"
-    return {"memorised": Score(value=found.closer, floor=control.closer, held_out=None, better="lower", note=note)}
+    return {"memorised": Score(value=copies.closer, floor=control.closer, held_out=None, better="lower", note=note)}
 
 
 def _nothing(dataset: Dataset, classes: int | None) -> str:

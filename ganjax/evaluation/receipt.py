@@ -86,7 +86,7 @@ OUGHT_TO_AGREE = ("device", "jax", "ganjax")
 
 
 def score_path(workdir: Path, record: Record) -> Path:
-    """Where a record lies: `<step>-<weights>-<extractor>-<count>-seed<seed>-<digest>.json` in `<workdir>/scores`.
+    """The place of a record: `<step>-<weights>-<extractor>-<count>-seed<seed>-<digest>.json` in `<workdir>/scores`.
 
     The digest is of all that the receipt says but for the time, so that no record replaces one of another protocol.
 
@@ -136,9 +136,9 @@ def read(path: Path) -> Record:
         ConfigError: the file is missing, or not what `write` writes; says what is wrong.
     """
     try:
-        found = json.loads(path.read_text())
-        metrics = {name: _typed(Score, score, f"metrics.{name}") for name, score in found["metrics"].items()}
-        record = Record(found["step"], found["weights"], found["which"], metrics, _typed(Receipt, found["receipt"], ""))
+        said = json.loads(path.read_text())
+        metrics = {name: _typed(Score, score, f"metrics.{name}") for name, score in said["metrics"].items()}
+        record = Record(said["step"], said["weights"], said["which"], metrics, _typed(Receipt, said["receipt"], ""))
         if not isinstance(record.step, int) or record.which not in ("last", "best"):
             raise ValueError(f"step is {record.step!r} and which {record.which!r}")
         return record

@@ -173,7 +173,7 @@ def _a_of(x: Array, padding: Padding) -> list[Array]:
 
 
 def _a_transposed(m: Sequence[Array], axis: int) -> Array:
-    """From n tiles to 2 n + 2 places, of which the last is zero."""
+    """Spread n tiles over 2 n + 2 places, of which the last is zero."""
 
     def padded(z: Array, low: int) -> Array:
         return lax.pad(z, jnp.zeros((), z.dtype), [(low, 1 - low, 0) if k == axis else (0, 0, 0) for k in range(4)])

@@ -94,13 +94,13 @@ def terms_not_finite(
         return state, jax.tree.map(lambda flags: flags.all(), jax.lax.map(finite, turns))
 
     _, finite = parallel.compiled(probe)(parallel.replicate(state), chunk.data, chunk.rows, key, 0)
-    found = {name: all_of for name, all_of in parallel.fetch(finite).items() if not all(all_of.values())}
-    return [f"the {'gradient' if one['value'] else 'value'} of {name}" for name, one in found.items()]
+    unfit = {name: all_of for name, all_of in parallel.fetch(finite).items() if not all(all_of.values())}
+    return [f"the {'gradient' if one['value'] else 'value'} of {name}" for name, one in unfit.items()]
 
 
 def _finite_terms(game: Game, costs: Sequence[str], params: PerPlayer, moment: Moment) -> dict[str, dict[str, Array]]:
     """Whether they are finite: "cost/term" -> {"value": bool, "gradient": bool}."""
-    found = {}
+    finite = {}
     for name in costs:
         cost = game.costs[name]
         logged = jax.eval_shape(lambda params, cost=cost: cost(params, moment)[1].metrics, params)
@@ -108,8 +108,8 @@ def _finite_terms(game: Game, costs: Sequence[str], params: PerPlayer, moment: M
             alone = game._replace(costs={name: _alone(cost, metric)})
             field = View(alone, moment, parallel.axis_name()).field(params)
             value, gradient = field.metrics[f"{name}/cost"], field.gradients
-            found[f"{name}/{metric}"] = {"value": jnp.isfinite(value), "gradient": all_finite(gradient)}
-    return found
+            finite[f"{name}/{metric}"] = {"value": jnp.isfinite(value), "gradient": all_finite(gradient)}
+    return finite
 
 
 def _alone(cost: Cost, metric: str) -> Cost:

@@ -41,13 +41,13 @@ def identity(setup: "Setup", seed: int) -> dict[str, Any]:
 
 def _of_streams(setup: "Setup") -> dict[str, Any]:
     """Data, batch size and what players get with an example; of each stream by its name where there are several."""
-    found: dict[str, Any] = {}
+    described: dict[str, Any] = {}
     for stream, own in setup.played.items():
         of = "" if len(setup.played) == 1 else f" of {stream}"
         y = list(own.y) if isinstance(own.y, tuple) else own.y
-        found |= {f"data{of}": own.dataset.digest, f"batch_size{of}": int(own.batch_size), f"y{of}": y}
-        found |= {f"prepare{of}": fingerprint(own.prepare)} if own.prepare else {}
-    return found
+        described |= {f"data{of}": own.dataset.digest, f"batch_size{of}": int(own.batch_size), f"y{of}": y}
+        described |= {f"prepare{of}": fingerprint(own.prepare)} if own.prepare else {}
+    return described
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

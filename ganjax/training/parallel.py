@@ -185,7 +185,7 @@ def shared(function: Callable, weights: PyTree, size: int) -> tuple[Callable, in
     mapped = jax.pmap(function, AXIS, devices=devices)
 
     def apply(x: np.ndarray) -> PyTree:
-        found = mapped(weights, x.reshape(len(devices), -1, *x.shape[1:]))
-        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
+        outputs = mapped(weights, x.reshape(len(devices), -1, *x.shape[1:]))
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), outputs)
 
     return apply, -(-size // len(devices)) * len(devices)

@@ -160,7 +160,7 @@ def of_split(dataset: Dataset, what: str, split: str, rows: Any = None) -> np.nd
 
 
 def held_out(dataset: Dataset, what: str) -> str:
-    """Where samples are asked for examples: "test", or "train" where nothing is held out."""
+    """The split that gives samplers their examples: "test", or "train" where nothing is held out."""
     return "train" if of_split(dataset, what, "test") is None else "test"
 
 
@@ -194,11 +194,11 @@ def told(setup: Setup, draws: Sampler, words: Sequence[str], count: int) -> Give
         raise ConfigError("--given: what is drawn of this run is asked for nothing; leave it out")
     (dataset, what), kind = asked, given_kind(setup, draws)
     if kind.parse is None:
-        found = load(words[0]).x_train
+        x = load(words[0]).x_train
         wanted = of_split(dataset, what, "train").shape[1:]  # type: ignore[union-attr]
-        if len(words) > 1 or found.shape[1:] != wanted:
-            raise ConfigError(f"--given {words[0]} has {kind.name}s of {found.shape[1:]}, expected one set of {wanted}")
-        return Given(found[np.arange(count) % len(found)], f"{kind.name}s of {words[0]}")
+        if len(words) > 1 or x.shape[1:] != wanted:
+            raise ConfigError(f"--given {words[0]} has {kind.name}s of {x.shape[1:]}, expected one set of {wanted}")
+        return Given(x[np.arange(count) % len(x)], f"{kind.name}s of {words[0]}")
     try:
         values = np.stack([np.asarray(kind.parse(word)) for word in words])
     except ValueError as error:

@@ -153,9 +153,9 @@ def collate(setup: Setup, data: Mapping[str, Any], rows: Rows, key: Key, axis_na
 
 def first_batch(setup: Setup, seed: int) -> tuple[Mapping[str, Any], Rows]:
     """The examples of step 0 alone, and where in them its rows are: all of them, in their order."""
-    data, found = arrays(setup), order(setup, seed)(0, 1)
-    own = {name: jax.tree.map(lambda x, rows=rows: x[rows[0]], data[name]) for name, rows in found.items()}
-    return own, {name: np.arange(rows.shape[1], dtype=np.int32) for name, rows in found.items()}
+    data, rows_of = arrays(setup), order(setup, seed)(0, 1)
+    own = {name: jax.tree.map(lambda x, rows=rows: x[rows[0]], data[name]) for name, rows in rows_of.items()}
+    return own, {name: np.arange(rows.shape[1], dtype=np.int32) for name, rows in rows_of.items()}
 
 
 def _initialiser(setup: Setup, taken: Mapping[str, Taken] = MappingProxyType({})) -> Callable[..., GameState]:

@@ -19,7 +19,7 @@ START = "start.json"  # what was taken, in the directory of the run that took it
 
 
 class From(NamedTuple):
-    """Where a player's parameters and `net_state` come from; its optimiser begins anew."""
+    """The origin of a player's parameters and `net_state`; its optimiser begins anew."""
 
     run: str | Path  # the name of an earlier stage, or a run directory; its newest checkpoint is read
     player: str  # of that run
@@ -46,15 +46,15 @@ def take(source: From) -> Taken:
         step, leaves = checkpoints.leaves()
     finally:
         checkpoints.close()
-    found = _raw(leaves, source.player) if source.weights == "raw" else _averaged(leaves, source)
-    if not found:
+    taken = _raw(leaves, source.player) if source.weights == "raw" else _averaged(leaves, source)
+    if not taken:
         known = sorted({path.split(".")[1] for path in leaves if path.startswith("params.")})
         averages = sorted({path.split(".")[1] for path in leaves if path.startswith("averages.")})
         raise CheckpointError(
             f"{source.run} holds no {source.weights} weights of the player {source.player!r}; its players are {known}, "
             f"its averages {averages}"
         )
-    return Taken(found, step, source)
+    return Taken(taken, step, source)
 
 
 def _raw(leaves: Mapping[str, np.ndarray], player: str) -> dict[str, np.ndarray]:
@@ -69,13 +69,13 @@ def _averaged(leaves: Mapping[str, np.ndarray], source: From) -> dict[str, np.nd
     weight = float(leaves[f"{root}.weight"]) or 1.0
     several = any(path.startswith(f"{root}.total.{source.player}.") for path in leaves)
     total = f"{root}.total.{source.player}" if several else f"{root}.total"
-    found = {
+    averaged = {
         part + path: (leaf / weight).astype(leaf.dtype) if np.issubdtype(leaf.dtype, np.inexact) else leaf
         for number, part in enumerate(("params", "net_state"))
         for path, leaf in _below(leaves, f"{total}.{number}")
     }
     own = {f"params{path}": leaf.shape for path, leaf in _below(leaves, f"params.{source.player}")}
-    return found if own.items() <= {path: leaf.shape for path, leaf in found.items()}.items() else {}
+    return averaged if own.items() <= {path: leaf.shape for path, leaf in averaged.items()}.items() else {}
 
 
 def _below(leaves: Mapping[str, np.ndarray], root: str) -> list[tuple[str, np.ndarray]]:
@@ -117,8 +117,8 @@ def started(init: Any, taken: Mapping[str, Taken]) -> Any:
     def begin(key: Any, batch: PyTree) -> tuple[dict, dict]:
         params, net_state = init(key, batch)
         for player, own in taken.items():
-            found = overlaid(Owned(params[player], net_state[player]), own, player)
-            params, net_state = {**params, player: found.params}, {**net_state, player: found.net_state}
+            started = overlaid(Owned(params[player], net_state[player]), own, player)
+            params, net_state = {**params, player: started.params}, {**net_state, player: started.net_state}
         return params, net_state
 
     return begin

@@ -35,9 +35,9 @@ class Averaged(NamedTuple):
 
     def value(self, kept: PyTree) -> dict[str, Owned]:
         """The averaged weights, keyed by player."""
-        found = self.average.value(kept)
-        found = {self.players: found} if isinstance(self.players, str) else found
-        return {player: Owned(*own) for player, own in found.items()}
+        averaged = self.average.value(kept)
+        averaged = {self.players: averaged} if isinstance(self.players, str) else averaged
+        return {player: Owned(*own) for player, own in averaged.items()}
 
 
 def init_state(

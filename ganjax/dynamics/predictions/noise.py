@@ -93,7 +93,7 @@ def optimistic_floor(eta: ArrayLike, std: ArrayLike = 1.0) -> Real:
 
 
 def lookahead_floor(eta: ArrayLike, k: int, alpha: float, std: ArrayLike = 1.0, *, synchronised: bool = False) -> Real:
-    """Of lookahead over simultaneous play: the mean over the k phases, or right after a synchronisation.
+    """The floor of lookahead over simultaneous play: the mean over the k phases, or right after a synchronisation.
 
     In k steps `z+ = L z + alpha n` with `L = 1 - alpha + alpha (1 + i eta)^k` and
     `E |n|^2 = 2 std^2 ((1 + eta^2)^k - 1) = 2 std^2 N`, so after a synchronisation

@@ -14,6 +14,7 @@ Figure: runs/averaging/averaging.png: the orbit and its averages on the predicte
 against its memory over H; the uniform average against T; the same with falling steps. Closed forms are dashed.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,10 +74,10 @@ class Config:
             raise ConfigError(f"--eta is {self.eta}, expected 0 < eta < 2, where alternating play is bounded")
         if not self.decays or not all(0 <= decay < 1 for decay in self.decays):
             raise ConfigError(f"--decays is {self.decays}, expected at least one number with 0 <= decay < 1")
-        if not self.c or not all(c > 0 for c in self.c):
-            raise ConfigError(f"--c is {self.c}, expected at least one positive number")
-        if not any(self.start):
-            raise ConfigError(f"--start is {self.start}, expected a point that is not the saddle")
+        if not self.c or not all(0 < c <= 10 for c in self.c):  # steps above 2 grow: the first c^2 / 4 of them
+            raise ConfigError(f"--c is {self.c}, expected at least one number with 0 < c <= 10")
+        if not 1e-6 <= math.hypot(*self.start) <= 1000:  # play is linear: the picture is that of any other distance
+            raise ConfigError(f"--start is {self.start}, expected a point between 1e-6 and 1000 from the saddle")
         if self.steps < 100 or self.falling_steps < 100:
             raise ConfigError(
                 f"--steps is {self.steps} and --falling-steps {self.falling_steps}, expected at least 100"

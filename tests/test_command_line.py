@@ -4,6 +4,7 @@ import ctypes
 import dataclasses
 import importlib.util
 import json
+import math
 import os
 import re
 import resource
@@ -23,6 +24,7 @@ from PIL import Image
 from ganjax import launch
 from ganjax.commands import base
 from ganjax.data import load
+from ganjax.errors import ConfigError
 from ganjax.rundir import claimed, read_run, write_run
 from ganjax.training import Keys, train_step
 from ganjax.training.setup import batch_shapes, collate, state_shapes
@@ -582,6 +584,16 @@ def test_every_experiment_says_that_steps_were_rejected():
     loud = noise.Config(seeds=2, rise_eta=0.5, rise_steps=800)
     mean, said = noise._walk(loud, "simultaneous")
     assert "of 1600 steps were not finite" in said and mean.shape == (2, 801)
+
+
+def test_points_and_steps_beyond_all_numbers_are_refused():
+    """Else a figure of nothing: the logarithmic axis of `averaging` had no value left."""
+    load_experiment("averaging")
+    config = sys.modules["averaging"].Config
+    for wrong in ({"start": (1e150, 1.0)}, {"start": (math.nan, 1.0)}, {"start": (0.0, 0.0)}, {"c": (60.0,)}):
+        with pytest.raises(ConfigError, match=f"--{next(iter(wrong))} is .*, expected "):
+            config(**wrong)
+    config(start=(1e-6, 0.0), c=(10.0,))
 
 
 def test_closed_forms_beyond_the_largest_number_end_there(capsys, tmp_path, monkeypatch):

@@ -114,14 +114,18 @@ MANY = {"point": 16 * COUNT, "vector": 16 * COUNT}
 def observe(setup: Setup, seed: int, workdir: Path, step: int, state: GameState, writers: Writers) -> None:
     """The samples of a step, always from the same latents, to `samples/<step>.png` and TensorBoard; alarms, if any."""
     if setup.samplers:
-        draws = setup.sampler()
-        count = MANY.get(setup.imitated(draws).kind.name, COUNT)
-        given = in_turn(setup, draws, count)
-        x = draw(setup, state, Keys.of(seed).samples, count, given.values)
-        writers.image(step, "samples", picture(setup, x, _grid_of(workdir, step), given=given))
+        writers.image(step, "samples", _samples(setup, state, seed, _grid_of(workdir, step)))
     writers.flush()
     if step:
         warn(workdir)
+
+
+def _samples(setup: Setup, state: GameState, seed: int, path: Path) -> np.ndarray:
+    draws = setup.sampler()
+    count = MANY.get(setup.imitated(draws).kind.name, COUNT)
+    given = in_turn(setup, draws, count)
+    x = draw(setup, state, Keys.of(seed).samples, count, given.values)
+    return picture(setup, x, path, given=given)
 
 
 def warn(workdir: Path) -> None:
@@ -153,6 +157,8 @@ def _draw(setup: Setup, state: GameState, seed: int, workdir: Path, *, curved: b
         curves(workdir, workdir / "curves.png")
     if not setup.samplers:
         return
+    if not (last := _grid_of(workdir, int(state.step))).exists():
+        _samples(setup, state, seed, last)
     grids = [path for path in sorted((workdir / "samples").glob("*.png")) if int(path.stem) <= int(state.step)]
     panel(grids, workdir / "panel.png")
     if _of_images(setup):

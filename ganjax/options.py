@@ -41,7 +41,7 @@ class Schedule(Options):
     log_every: int = 10
     """Steps between two records in metrics.jsonl."""
     sample_every: int = 500
-    """Steps between two sample grids."""
+    """Steps between two sample grids and measures of gradients; 0 for none, and no pictures at the end."""
     checkpoint_every: int = 500
     """Steps between two checkpoints."""
     judge_every: int = 0
@@ -70,9 +70,9 @@ class TrainConfig(Schedule):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("steps", "batch_size", "log_every", "sample_every", "checkpoint_every", "chunk", "workers"):
+        for name in ("steps", "batch_size", "log_every", "checkpoint_every", "chunk", "workers"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
-        for name in ("judge_every", "resident_megabytes"):
+        for name in ("sample_every", "judge_every", "resident_megabytes"):
             require(self, name, getattr(self, name) >= 0, "at least 0")
         require(self, "seed", 0 <= self.seed < 2**32, "0 to 4294967295")
 

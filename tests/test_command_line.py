@@ -172,7 +172,16 @@ def test_a_run_stopped_after_half_of_its_steps_continues_bitwise(name, tmp_path)
 
 def test_a_finished_run_changes_no_file_and_makes_missing_figures(tmp_path, run):
     args = ("vanilla_gan", "train", "--workdir", tmp_path, "--smoke", "--quiet")
-    _, first, _ = run(*args)
+    _, first, _ = run(*args, "--sample-every", 0)
+    assert first.startswith("step 60 digest") and not list(tmp_path.rglob("*.png"))
+    code, out, _ = run(*args)
+    assert code == 0 and first in out and all(Path(line).exists() for line in out.splitlines()[1:-1])
+    assert {path.name for path in tmp_path.rglob("*.png")} == {
+        "00000060.png",
+        "panel.png",
+        "curves.png",
+        "neighbours.png",
+    }
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     for again in (args, (*args, "--steps", 10)):
         code, out, err = run(*again)

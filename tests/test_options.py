@@ -52,8 +52,15 @@ class Labelled(Conditional, Rate, TrainConfig):
 
 WRONG = {
     TrainConfig: [
-        *({name: 0} for name in ("steps", "log_every", "sample_every", "checkpoint_every", "chunk", "workers")),
-        *({"batch_size": 0}, {"judge_every": -1}, {"resident_megabytes": -1}, {"seed": -1}, {"seed": 2**32}),
+        *({name: 0} for name in ("steps", "log_every", "checkpoint_every", "chunk", "workers")),
+        *(
+            {"batch_size": 0},
+            {"sample_every": -1},
+            {"judge_every": -1},
+            {"resident_megabytes": -1},
+            {"seed": -1},
+            {"seed": 2**32},
+        ),
     ],
     Latent: [{"latent": 0}],
     Rate: [{"learning_rate": 0.0}, {"learning_rate": math.inf}, {"beta1": 1.0}, {"beta1": -0.1}],

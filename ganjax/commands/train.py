@@ -117,7 +117,7 @@ class Train:
                 return
             if finished:
                 print(f"{workdir} is finished: it is at step {int(state.step)}; a larger --steps continues it")
-            for path in gallery.reports(setup, state, seed, workdir):
+            for path in gallery.reports(setup, state, seed, workdir) if schedule.sample_every else []:
                 print(path)
             print(f"step {int(state.step)}{said} digest {digest(state)}")
 

@@ -77,8 +77,8 @@ def train(
         workdir: the run directory, made if it does not exist.
         seed: of the initialisation, the order of the data and all noise.
         schedule: how long, how often to log, sample and save, and from what size on data are streamed.
-        observe: called as `observe(step, host state, writers)` at step 0, every `sample_every` steps and at the end.
-            Every `sample_every` steps the gradients' lengths and the setup's telemetry are logged too.
+        observe: called as `observe(step, host state, writers)` at step 0, every `sample_every` steps and at the end;
+            never if that is 0. Every `sample_every` steps the gradients' lengths and the setup's telemetry are logged.
         judge: called with the host state every `judge_every` steps and at the end, on the primary process; the state
             of its least "score" is kept in `<workdir>/best`, and training never continues from it.
         stop: asked between chunks; once it says so on any process, the state is saved, and returned as it is.
@@ -150,7 +150,7 @@ def train(
 
 def _check_schedule(schedule: Schedule) -> None:
     """Raise `ValueError` about a number of the schedule that no loop can follow."""
-    may_be_zero = ("steps", "judge_every", "resident_megabytes")
+    may_be_zero = ("steps", "sample_every", "judge_every", "resident_megabytes")
     for name in (field.name for field in fields(Schedule)):
         check_range("Schedule", 0 if name in may_be_zero else 1, whole=True, **{name: getattr(schedule, name)})
 
@@ -198,7 +198,7 @@ def _events(
     events = [Event("metrics", 0, lambda state: log.finish())]
     if writers:  # not where a run happens to end: a longer one has no such record
         events.insert(0, Event("telemetry", schedule.sample_every, lambda state: log.add(measure(state)), end=False))
-    if writers and observe:
+    if writers and observe and schedule.sample_every:
         events.append(Event("sampling", schedule.sample_every, sample, start=True))
     if judging:
         events.append(Event("judge", schedule.judge_every, judging))

@@ -67,7 +67,7 @@ class Run:
         self.workdir = workdir
         options = {
             "--data": "ring", "--batch-size": 32, "--latent": 8, "--steps": steps, "--checkpoint-every": every,
-            "--sample-every": 300, "--chunk": 10,
+            "--sample-every": 0, "--chunk": 10,
         }  # fmt: skip
         words = [word for pair in options.items() for word in pair]
         self.script = ROOT / "experiments" / "vanilla_gan.py"

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, NoReturn, TypeVar
 
 from ganjax import __version__
 from ganjax.config import as_record, from_record
@@ -39,6 +39,15 @@ class Experiment(NamedTuple):
     smoke: Mapping[str, Any]  # the fields that make it run in seconds
     build: Any = None  # (config, load: name -> Dataset, axis_name) -> training.Setup, or {stage: Setup} in their order
     compute: Any = None  # (config, workdir) -> lines
+
+
+C = TypeVar("C")
+
+
+class Configured(Generic[C]):
+    """A command that takes the options of an experiment too."""
+
+    config: C  # a field of the heir that `launch` makes, for its default is the experiment's
 
 
 def fail(sentence: str, code: int) -> NoReturn:

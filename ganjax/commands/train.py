@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from ganjax.commands.base import Experiment, describe, fail, find_devices, prepare_jax, setups_of
+from ganjax.commands.base import Configured, Experiment, describe, fail, find_devices, prepare_jax, setups_of
 from ganjax.config import as_record
 from ganjax.errors import ConfigError, GanjaxError, reason
 from ganjax.files import write_atomically
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Train:
+class Train(Configured[TrainConfig]):
     """Train, or continue the run of the same directory."""
 
     workdir: Path
@@ -57,7 +57,7 @@ class Train:
             )
 
     def run(self, experiment: Experiment) -> None:
-        config: TrainConfig = self.config  # type: ignore[attr-defined]
+        config = self.config
         check_free(self.workdir)
         prepare_jax(start=self.coordinator is None)
         from ganjax.training import parallel
@@ -197,7 +197,7 @@ def judge_of(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Profile:
+class Profile(Configured[TrainConfig]):
     """Say where the time of a run goes, and how much of the machine it uses; leave no run behind."""
 
     workdir: Path | None = None
@@ -210,7 +210,7 @@ class Profile:
     """Write a trace of jax.profiler to this folder, from the second chunk on; open it with TensorBoard or Perfetto."""
 
     def run(self, experiment: Experiment) -> None:
-        config: TrainConfig = self.config  # type: ignore[attr-defined]
+        config = self.config
         with contextlib.ExitStack() as claims:
             workdir = self.workdir or Path(claims.enter_context(tempfile.TemporaryDirectory(prefix="ganjax-profile-")))
             check_free(workdir)

@@ -2,14 +2,15 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
-from ganjax.commands.base import Experiment, config_of, describe, prepare_jax
+from ganjax.commands.base import Configured, Experiment, config_of, describe, prepare_jax
 from ganjax.config import as_record
 from ganjax.rundir import check_free, claimed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Show:
+class Show(Configured[Any]):
     """Print the claim, the paper and the resolved configuration."""
 
     smoke: bool = False
@@ -17,12 +18,12 @@ class Show:
 
     def run(self, experiment: Experiment) -> None:
         print(experiment.doc.strip() + "\n")
-        for name, value in dataclasses.asdict(self.config).items():  # type: ignore[attr-defined]
+        for name, value in dataclasses.asdict(self.config).items():
             print(f"{name} = {value!r}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Compute:
+class Compute(Configured[Any]):
     """Compute the experiment; print its table and the paths of its figures."""
 
     workdir: Path
@@ -33,7 +34,7 @@ class Compute:
     def run(self, experiment: Experiment) -> None:
         import numpy as np
 
-        config = self.config  # type: ignore[attr-defined]
+        config = self.config
         check_free(self.workdir)
         prepare_jax()
         # A closed form that diverges is infinite beyond the largest number.

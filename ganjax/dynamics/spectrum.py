@@ -60,9 +60,11 @@ def update_jacobian(game: Game, dynamics: Dynamics, state: GameState, batch: PyT
 
     h = float(jnp.finfo(flat.dtype).eps) ** 0.2  # where rounding and truncation are equally small
 
+    places = h * jnp.array([1.0, -1.0, 2.0, -2.0], flat.dtype)
+
     def column(direction: Array) -> Array:
-        near, far = (step(flat + r * h * direction) - step(flat - r * h * direction) for r in (1, 2))
-        return (8 * near - far) / (12 * h)
+        after, before, far_after, far_before = jax.vmap(lambda place: step(flat + place * direction))(places)
+        return (8 * (after - before) - (far_after - far_before)) / (12 * h)
 
     return jax.vmap(column, out_axes=1)(jnp.eye(flat.size, dtype=flat.dtype))
 
@@ -106,18 +108,20 @@ def leading_eigenvalues(
     check_range("leading_eigenvalues", 0, tolerance=tolerance)
     if not 1 <= count <= flat.size - 2:
         raise ValueError(f"leading_eigenvalues: count is {count}, expected 1 to {flat.size - 2}")
-    memories = tuple(a.init(params) for a in adjustments)
+    place = (dict(params), view.moment, tuple(a.init(params) for a in adjustments))
 
     @jax.jit
-    def product(w: Array) -> Array:
+    def product(place: PyTree, w: Array) -> Array:  # no constant of the program, which another place can use again
+        params, moment, memories = place
+        here = view._replace(moment=moment)
         if not adjustments:
-            return ravel_pytree(view.jacobian_product(params, unravel(w)))[0]
+            return ravel_pytree(here.jacobian_product(params, unravel(w)))[0]
         # The products of an adjusted field with its transposed Jacobian, whose eigenvalues are the same.
-        pull = jax.vjp(lambda p: adjusted(view, p, adjustments, memories).gradients, dict(params))[1]
+        pull = jax.vjp(lambda p: adjusted(here, p, adjustments, memories).gradients, params)[1]
         return ravel_pytree(pull(unravel(w))[0])[0]
 
     def multiply(w: NDArray) -> NDArray:
-        return np.asarray(product(jnp.asarray(w.ravel(), flat.dtype)), np.float64)
+        return np.asarray(product(place, jnp.asarray(w.ravel(), flat.dtype)), np.float64)
 
     operator = LinearOperator((flat.size, flat.size), matvec=multiply, dtype=np.float64)
     first = np.random.default_rng(seed).normal(size=flat.size)

@@ -92,9 +92,12 @@ def test_every_experiment_that_trains_is_traced_in_its_smoke_size(name):
     assert x.shape == (setup.examples, *setup.imitated(draws).shape)
 
 
+LESS = {} if FULL else {"dynamics_on_gans": ("--digits-steps", 0)}  # of two tasks with the same code
+
+
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in TRACED])
 def test_every_experiment_runs_in_its_smoke_size(name, tmp_path, run):
-    code, out, err = run(name, "train", "--workdir", tmp_path / "run", "--smoke")
+    code, out, err = run(name, "train", "--workdir", tmp_path / "run", "--smoke", *LESS.get(name, ()))
     assert code == 0, err
     pictures = [Path(line) for line in out.splitlines() if line.endswith(".png")]
     assert pictures and all(min(_pixels(path).shape[:2]) > 50 for path in pictures)
@@ -160,7 +163,7 @@ def test_a_run_stopped_after_half_of_its_steps_continues_bitwise(name, tmp_path)
 
     def train(workdir, steps):
         args = ["train", "--smoke", "--quiet", *STOPPED[name], "--workdir", tmp_path / workdir]
-        args += ["--steps", steps, "--chunk", 10, "--checkpoint-every", 20]
+        args += ["--steps", steps, "--chunk", 10, "--checkpoint-every", 20, "--sample-every", 0]
         done = finished(ROOT / "experiments" / f"{name}.py", *args)
         assert done.returncode == 0, done.stderr
         return _last_line(done.stdout)

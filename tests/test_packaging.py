@@ -20,15 +20,13 @@ def test_the_wheel_brings_its_data(tmp_path):
     (wheel,) = tmp_path.glob("ganjax-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
+        archive.extractall(site := tmp_path / "site")  # found before the editable install
     for data in ("fashion_mnist", "fluent_emoji", "glyphs"):
         assert {f"ganjax/data/embedded/{data}.npz", f"ganjax/data/embedded/LICENSE.{data}"} <= set(names)
         assert any(name.endswith(f"licenses/ganjax/data/embedded/LICENSE.{data}") for name in names)
     assert "ganjax/report/page.css" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests", "experiments", "benchmarks")) for name in names)
-    site = tmp_path / "site"  # found before the editable install
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", site, wheel]
-    subprocess.run(install, check=True, capture_output=True)
     shutil.copy(ROOT / "experiments" / "vanilla_gan.py", tmp_path)
 
     def python(*args):
@@ -36,9 +34,7 @@ def test_the_wheel_brings_its_data(tmp_path):
         command = [sys.executable, *args]
         return subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path, env=environment).stdout
 
-    code = "import ganjax, ganjax.data as d; print(ganjax.__file__); print(d.load('fashion_mnist'))"
-    out = python("-c", code)
-    assert str(site) in out and "10000 train, 2000 test" in out
+    assert str(site) in python("-c", "import ganjax; print(ganjax.__file__)")
     train = ["train", "--workdir", "run", "--smoke", "--steps", "5", "--log-every", "1", "--data", "fashion_mnist"]
     assert "step 5 digest" in python("vanilla_gan.py", *train)
     assert "report.html" in python("vanilla_gan.py", "report", "--workdir", "run")

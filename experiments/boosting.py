@@ -1,0 +1,196 @@
+"""PLACEHOLDER"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+from tqdm import tqdm
+
+from ganjax import launch
+from ganjax.config import require
+from ganjax.core import Batch, Game, Key
+from ganjax.data import binary as data
+from ganjax.dynamics import simultaneous
+from ganjax.enumerated import Round, boosted, log_probabilities, said
+from ganjax.errors import ConfigError, did_you_mean
+from ganjax.games.energy import MODEL, Contrast, contrastive_divergence, maximum_likelihood, noise_contrastive
+from ganjax.models import binary
+from ganjax.report import Panel, Series, panels
+from ganjax.training import Keys, states_at
+
+X, STATES = data.bars_and_stripes(), data.states()
+UNIFORM = np.full(len(STATES), -16 * np.log(2))  # the factorial law of these images: every pixel mean is 1/2
+BEST, NOISE = np.log(30), 1000
+
+
+@dataclass(frozen=True)
+class Config:
+    """How long everything learns."""
+
+    rounds: int = 12
+    """Of boosting with perceptrons; a third more with linear features, twice as many with single units."""
+    round_steps: int = 300
+    """Of Adam in a round."""
+    updates: int = 10_000
+    """Of the machines that learn by contrastive divergence."""
+    exact_updates: int = 1000
+    """Of the one that learns by the exact gradient."""
+    noise_steps: int = 2000
+    """Of noise-contrastive estimation."""
+    looks: int = 20
+    """How often the exact likelihood is taken."""
+    seed: int = 0
+    """Of initialisations and samples."""
+    parts: tuple[str, ...] = ("machines", "rounds", "noise")
+    """Which of machines (contrastive divergence), rounds (boosting) and noise (noise-contrastive estimation)."""
+
+    def __post_init__(self):
+        for name in self.parts:
+            if name not in PARTS:
+                raise ConfigError(f'--parts: "{name}" is unknown{did_you_mean(name, PARTS)}')
+        require(self, "parts", len(self.parts) > 0, "one part at least")
+        for name in ("rounds", "round_steps", "updates", "exact_updates", "noise_steps", "looks"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+
+
+def likelihood(log_p: NDArray) -> float:
+    """Mean log-likelihood of the 30 images, at most -log 30."""
+    return float(log_p[data.index(X)].mean())
+
+
+# -- a machine and its negative samples -------------------------------------------------------------------------------
+
+RBM = binary.RBM(16, 16)
+
+
+def rules() -> dict[str, tuple[Game, optax.GradientTransformation]]:
+    """Each estimate of the gradient, and the plain steps that it takes."""
+    return {
+        "CD-1, rate 0.1": (contrastive_divergence(RBM), optax.sgd(0.1)),
+        "CD-10, rate 0.1": (contrastive_divergence(RBM, steps=10), optax.sgd(0.1)),
+        "PCD, rate 0.1": (contrastive_divergence(RBM, chains=30), optax.sgd(0.1)),
+        "PCD, rate 0.02": (contrastive_divergence(RBM, chains=30), optax.sgd(0.02)),
+    }
+
+
+def watched(game: Game, optimizer: optax.GradientTransformation, config: Config, updates: int) -> tuple[list, list]:
+    """Updates and exact log-likelihoods of a machine that learns."""
+    stops = np.unique(np.linspace(0, updates, config.looks + 1).astype(int))
+    batch = Batch(jnp.asarray(X), None, jnp.arange(len(X)))
+    found = states_at(stops, game, simultaneous({MODEL: optimizer}), Keys.of(config.seed), lambda key: batch)
+    return list(stops), [likelihood(log_probabilities(RBM, state.params[MODEL])) for state in found]
+
+
+def machines(config: Config, workdir: Path) -> list[str]:
+    """An RBM against its own samples, by several estimates of them, and by the exact gradient."""
+    lines = [f"{'RBM of 16 hidden units':24}{'best':>9}{'at':>8}{'last':>9}{'at':>8}"]
+    series = []
+    exact = optax.adam(optax.cosine_decay_schedule(0.1, config.exact_updates))
+    games = {name: (*rule, config.updates) for name, rule in rules().items()}
+    games["exact, Adam"] = (maximum_likelihood(RBM, jnp.asarray(STATES)), exact, config.exact_updates)
+    for name, (game, optimizer, updates) in tqdm(games.items(), desc="machines", unit="rule"):
+        steps, values = watched(game, optimizer, config, updates)
+        best = int(np.argmax(values))
+        lines.append(f"{name:24}{values[best]:9.4f}{steps[best]:8d}{values[-1]:9.4f}{steps[-1]:8d}")
+        series.append(Series(steps, values, name))
+    part = Panel(series, "updates", "mean log-likelihood (nats)", "a machine and its negative samples", ylim=(-12, -3),
+                 lines={"- log 30": -BEST})  # fmt: skip
+    figure = workdir / "machines.png"
+    panels([part], figure, size=(7.0, 4.2))
+    return [*lines, str(figure)]
+
+
+# -- boosting ---------------------------------------------------------------------------------------------------------
+
+
+def variants(config: Config) -> dict[str, Iterator[Round]]:
+    """Boosting of the factorial law, by the feature and by where its negatives come from."""
+    n, begin = config.rounds, partial(boosted, x=X, log_p=UNIFORM, key=jax.random.key(config.seed))
+    unit = {"rate": 0.1, "criterion": "likelihood", "search": False}
+    own = {"steps": config.round_steps, "rate": 0.05, "decay": 1e-3}
+    mlp, linear = binary.Perceptron((8,)), binary.Perceptron(())
+    return {
+        "units, greedy": islice(begin(binary.Unit(), **{**own, **unit, "decay": 0.0}), 2 * n),
+        "perceptrons": islice(begin(mlp, **own), n),
+        "perceptrons, 300 drawn": islice(begin(mlp, sampled=300, **own), n),
+        "the same, coefficient 1": islice(begin(mlp, sampled=300, search=False, **own), n),
+        "linear": islice(begin(linear, **own), n),
+        "linear, 300 drawn": islice(begin(linear, sampled=300, **own), n),
+    }
+
+
+def rounds(config: Config, workdir: Path) -> list[str]:
+    """The log-likelihood after each round, and what the discriminator still tells apart."""
+    lines = [f"{'feature and negatives':26}{'rounds':>7}{'last':>9}{'best':>9}{'falls':>7}{'first D':>9}{'last D':>9}"]
+    climbs, losses = [], []
+    for name, found in variants(config).items():
+        kept = list(tqdm(found, desc=name, unit="round"))
+        values = [likelihood(UNIFORM), *(likelihood(one.log_p) for one in kept)]
+        falls = int((np.diff(values) < -1e-9).sum())
+        lines.append(
+            f"{name:26}{len(kept):7d}{values[-1]:9.4f}{max(values):9.4f}{falls:7d}{kept[0].cost:9.4f}{kept[-1].cost:9.4f}"
+        )
+        climbs.append(Series(np.arange(len(values)), values, name))
+        losses.append(Series(np.arange(1, len(values)), [one.cost for one in kept], name))
+    figure = workdir / "rounds.png"
+    parts = [
+        Panel(climbs, "rounds", "mean log-likelihood (nats)", "the energy", lines={"- log 30": -BEST}),
+        Panel(losses, "rounds", "cross-entropy (nats)", "its discriminators", lines={"2 log 2": 2 * np.log(2)}),
+    ]
+    panels(parts, figure, columns=2, size=(5.6, 4.2))
+    return [*lines, str(figure)]
+
+
+# -- noise-contrastive estimation -------------------------------------------------------------------------------------
+
+
+def noise(config: Config, workdir: Path) -> list[str]:
+    """A machine told from uniform noise: its likelihood, and its own idea of log Z beside the sum over all states."""
+    game = noise_contrastive(RBM, lambda x: jnp.full(len(x), -16 * jnp.log(2.0)))
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.02, config.noise_steps))
+
+    def drawn(key: Key) -> Contrast:
+        negatives = jax.random.rademacher(key, (NOISE, *X.shape[1:]), jnp.float32)
+        return Contrast(jnp.asarray(X), negatives, jnp.full(NOISE, -jnp.log(NOISE)))
+
+    stops = np.unique(np.linspace(0, config.noise_steps, config.looks + 1).astype(int))
+    exact, own, values = [], [], []
+    for state in states_at(stops, game, simultaneous({MODEL: optimizer}), Keys.of(config.seed), drawn):
+        f = said(RBM, state.params[MODEL]["module"], STATES)
+        exact.append(logsumexp(f))
+        own.append(float(state.params[MODEL]["log_z"]))
+        values.append(likelihood(f - exact[-1]))
+    line = (
+        f"noise: {NOISE} draws of 16 fair bits a step: log-likelihood {values[-1]:.4f}, log Z counted {exact[-1]:.4f}"
+    )
+    figure = workdir / "noise.png"
+    parts = [
+        Panel([Series(stops, values, "RBM by NCE")], "steps", "mean log-likelihood (nats)", lines={"- log 30": -BEST}),
+        Panel([Series(stops, own, "its own parameter"), Series(stops, exact, "by counting", "predicted", 0)], "steps",
+              "log Z"),
+    ]  # fmt: skip
+    panels(parts, figure, columns=2, size=(5.2, 3.8))
+    return [line + f", its own {own[-1]:.4f}", str(figure)]
+
+
+PARTS = {"machines": machines, "rounds": rounds, "noise": noise}
+
+
+def compute(config: Config, workdir: Path) -> list[str]:
+    """The parts that were asked for, one after another."""
+    return [line for name in config.parts for line in PARTS[name](config, workdir)]
+
+
+SMOKE = {"parts": ("noise",), "noise_steps": 4, "looks": 1}
+EXPERIMENT = launch.Experiment("boosting", __doc__, Config(), SMOKE, compute=compute)
+
+if __name__ == "__main__":
+    launch.main(EXPERIMENT)

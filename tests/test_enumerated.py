@@ -1,0 +1,62 @@
+"""One contract for all models of sixteen pixels: their probabilities sum to 1. And rounds of boosting."""
+
+from itertools import islice
+
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+from scipy.special import logsumexp
+
+from ganjax.data.binary import bars_and_stripes, index, states
+from ganjax.enumerated import boosted, log_probabilities, said
+from ganjax.models import binary, vae
+
+# What says log p itself; two more pixels cost the grid of latents too much.
+NORMALISED = {
+    "factorial": (binary.Factorial(), 4),
+    "autoregression": (binary.Autoregression(), 4),
+    "mixture": (binary.Mixture(3), 4),
+    "decoder on a grid": (binary.Gridded(vae.Decoder((3, 3, 1), hidden=(4,))), 3),
+}
+ENERGIES = {"pairwise": binary.Pairwise(), "RBM": binary.RBM(16, 3), "perceptron": binary.Perceptron((4,))}
+
+
+def _drawn(module, side):
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), states(side, side)[:2]))["params"]
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), shapes)
+
+
+@pytest.mark.parametrize("name", NORMALISED)
+def test_probabilities_sum_to_one(name):
+    """Nothing normalises them here; a network that sees its own pixel, or a later one, does not."""
+    module, side = NORMALISED[name]
+    assert abs(logsumexp(said(module, _drawn(module, side), states(side, side)))) < 1e-12
+
+
+@pytest.mark.parametrize("name", ENERGIES)
+def test_energies_are_normalised_by_counting(name):
+    module = ENERGIES[name]
+    params = _drawn(module, 4)
+    log_p = log_probabilities(module, params)
+    assert log_p.shape == (65_536,) and abs(logsumexp(log_p)) < 1e-12
+    f = said(module, params, states()[[7, 60_000]])
+    np.testing.assert_allclose(np.diff(f), np.diff(log_p[[7, 60_000]]), rtol=1e-9)
+
+
+def test_every_model_is_in_the_table():
+    modules = {v for v in vars(binary).values() if isinstance(v, type) and issubclass(v, nn.Module)}
+    tested = {type(module) for module, _ in NORMALISED.values()} | {type(module) for module in ENERGIES.values()}
+    assert modules - tested == {binary.Unit, binary.Drawn}  # a feature, and a generator with tests of their own
+
+
+def test_rounds_of_boosting_never_lose_and_grow_an_rbm():
+    """On exact negatives; the gains add up, and softplus units are hidden units of one machine."""
+    x, start = bars_and_stripes(), np.full(65_536, -16 * np.log(2))
+    options = {"key": jax.random.key(1), "steps": 40, "rate": 0.2, "criterion": "likelihood"}
+    rounds = list(islice(boosted(binary.Unit(), x, start, search=False, **options), 2))
+    likelihood = [start[index(x)].mean(), *(one.log_p[index(x)].mean() for one in rounds)]
+    assert likelihood[0] < likelihood[1] < likelihood[2] and all(one.alpha == 1 for one in rounds)
+    np.testing.assert_allclose(np.diff(likelihood), [one.gained for one in rounds], atol=1e-12)
+    assert abs(logsumexp(rounds[-1].log_p)) < 1e-12

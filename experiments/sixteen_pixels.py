@@ -238,9 +238,13 @@ def draw(name: str, found: Mapping[str, NDArray], x_train: NDArray, x_test: NDAr
         left.plot(costs(found[one], x_test), [place] * len(found[one]), "o", color=colour(0), ms=4)
         left.plot(train, place, "o", mfc="white", mec=colour(0), ms=6, zorder=3)
     factorial = costs(fitted("factorial", Config(seeds=1), x_train), x_test)[0]
-    for value, word in ((floor_of(x_train), "entropy of the training images"), (factorial, "independent pixels")):
+    marks = (
+        (floor_of(x_train), " entropy of the training images", "left"),
+        (factorial, "independent pixels ", "right"),
+    )
+    for value, word, side in marks:
         left.axvline(value, color=INK, lw=0.9, ls="--")
-        left.annotate(word, (value, -0.75), rotation=0, fontsize=SMALL, color=INK, ha="center", va="bottom")
+        left.annotate(word, (value, -0.75), fontsize=SMALL, color=INK, ha=side, va="bottom")
     left.set(yticks=range(len(order)), yticklabels=order, ylim=(len(order) - 0.5, -1.3))
     dress(left, x="nats an image: training (hollow), test of each seed (full)")
     strips = [grid(picture(found[one][0]), columns=SHOWN, scale=4, border=3) for one in order]
@@ -256,7 +260,7 @@ def draw(name: str, found: Mapping[str, NDArray], x_train: NDArray, x_test: NDAr
 def picture(log_p: NDArray) -> NDArray[np.uint8]:
     """The most probable states as images."""
     best = np.argsort(-log_p, kind="stable")[:SHOWN]
-    return np.where(STATES[best] > 0, 255, 40).astype(np.uint8)
+    return np.where(STATES[best] > 0, 30, 215).astype(np.uint8)
 
 
 SMOKE = {"data": ("bars_and_stripes",), "models": ("factorial", "RBM, CD-1"), "seeds": 1, "effort": 0.005}

@@ -39,8 +39,8 @@ def index(x: Any) -> NDArray[np.int64]:
 def bars_and_stripes(side: int = 4) -> Images:
     """Images of whole rows or of whole columns, each pattern once: `2^(side + 1) - 2` of them (30 of 4x4).
 
-    Their uniform law has the entropy `log 30 = 3.4012` nats, the least that a model of it can cost. Drawn as a direction
-    and then its lines, the two blank images would count twice, with the entropy 3.3791.
+    Their uniform law has the entropy `log 30 = 3.4012` nats, the least that a model of it can cost. Drawn as a
+    direction and then its lines, the two blank images would count twice, with the entropy 3.3791.
     """
     lines = states(1, side)[:, 0, None, :, :]  # [2^side, 1, side, 1]
     bars = np.broadcast_to(lines, (len(lines), side, side, 1))

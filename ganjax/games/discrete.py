@@ -34,8 +34,8 @@ def leave_one_out(rewards: Array) -> Array:
 def score_function(generator: nn.Module, reward: Reward = "ratio") -> Term:
     """A term for `gan(..., terms={"generator": {"score": ...}})`: `-R(D(x)) log q(x | z)`, R held (Williams 1992).
 
-    What a threshold made has no slope of its own, so this term is the generator's whole gradient. Its value is that of a
-    surrogate.
+    What a threshold made has no slope of its own, so this term is the generator's whole gradient. Its value is that
+    of a surrogate.
 
     Args:
         generator: a module as of `gan` with a method `log_prob(z, x) -> [B]`, such as `models.binary.Drawn`.

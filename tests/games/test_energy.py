@@ -210,5 +210,5 @@ def test_the_logistic_optimum_is_an_ascent_direction():
 
 @pytest.mark.parametrize("options", [{"steps": 0}, {"chains": -1}])
 def test_options_out_of_range_are_refused(options):
-    with pytest.raises(ValueError, match="contrastive_divergence: (steps is 0|chains is -1), expected at least"):
+    with pytest.raises(ValueError, match=r"contrastive_divergence: (steps is 0|chains is -1), expected at least"):
         contrastive_divergence(RBM(6, 3), **options)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -114,8 +115,8 @@ def machines(config: Config, workdir: Path) -> list[str]:
 def variants(config: Config) -> dict[str, Iterator[Round]]:
     """Boosting of the factorial law, by the feature and by where its negatives come from."""
     n, begin = config.rounds, partial(boosted, x=X, log_p=UNIFORM, key=jax.random.key(config.seed))
-    unit = {"rate": 0.1, "criterion": "likelihood", "search": False}
-    own = {"steps": config.round_steps, "rate": 0.05, "decay": 1e-3}
+    unit: dict[str, Any] = {"rate": 0.1, "criterion": "likelihood", "search": False}
+    own: dict[str, Any] = {"steps": config.round_steps, "rate": 0.05, "decay": 1e-3}
     mlp, linear = binary.Perceptron((8,)), binary.Perceptron(())
     return {
         "units, greedy": islice(begin(binary.Unit(), **{**own, **unit, "decay": 0.0}), 2 * n),

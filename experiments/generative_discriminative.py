@@ -30,7 +30,7 @@ class Config:
     draws: int = 100
     """Training sets of each size; a tenth of them from 1,000 examples on."""
     tests: int = 10_000
-    """Fresh examples on which each classifier is judged."""
+    """Fresh examples on which the classifiers of each draw are judged."""
     parts: tuple[str, ...] = ("curves", "sets", "missing", "taxonomy")
     """Which of curves, sets, missing and taxonomy."""
     seed: int = 0
@@ -134,22 +134,22 @@ def discriminative(strength: float = 1e4) -> Any:
     return LogisticRegression(C=strength, max_iter=500)
 
 
-def both_classes(rng: np.random.Generator, draw: Callable[[], tuple[NDArray, NDArray]]) -> tuple[NDArray, NDArray]:
-    """A draw in which neither class is missing."""
+def both_classes(draw: Callable[[], tuple[NDArray, NDArray]]) -> tuple[NDArray, NDArray]:
+    """A draw with two examples of each class at least."""
     x, y = draw()
-    while y.min() == y.max():
+    while min(y.sum(), len(y) - y.sum()) < 2:
         x, y = draw()
     return x, y
 
 
 def curve(task: Task, config: Config, rng: np.random.Generator) -> NDArray:
     """Mean errors and their standard errors, [2 classifiers, sizes, 2]."""
-    x_test, y_test = task.sample(rng, config.tests)
     found = np.empty((2, len(SIZES), 2))
     for i, size in enumerate(tqdm(SIZES, desc=task.name, unit="size")):
         errors = []
         for _ in range(max(1, config.draws // 10 if size >= MANY else config.draws)):
-            x, y = both_classes(rng, lambda size=size: task.sample(rng, size))  # type: ignore[misc]
+            x, y = both_classes(lambda size=size: task.sample(rng, size))  # type: ignore[misc]
+            x_test, y_test = task.sample(rng, config.tests)
             errors.append(
                 [(m.fit(x, y).predict(x_test) != y_test).mean() for m in (task.generative(), discriminative())]
             )
@@ -257,7 +257,7 @@ def missing(config: Config, workdir: Path) -> list[str]:
     for name, values in errors.items():
         mean = np.mean(values, 0)
         lines.append(f"{name:24}" + "".join(f"{e:8.3f}" for e in mean))
-        series.append(Series(SHARES, mean, name))
+        series.append(Series(SHARES, mean, name, "mark" if name == "completed" else "line"))
     figure = workdir / "missing.png"
     part = Panel(series, "share of features that are missing", "error", "linear discriminant with features missing")
     panels([part], figure, size=(5.6, 4.0))
@@ -299,10 +299,10 @@ TINTS = {"exact": 2, "a bound": 4, "up to Z": 3, "none": 1}
 def taxonomy(config: Config, workdir: Path) -> list[str]:
     """Goodfellow's tree of generative models, each leaf with the experiments that run it, coloured by its density."""
     del config
-    figure = new_figure(16.0, 5.2, layout="none")
+    figure = new_figure(16.0, 4.8, layout="none")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axis("off")
-    axes.set(xlim=(0, 16), ylim=(len(LEAVES) + 0.6, -1.7))
+    axes.set(xlim=(0, 16), ylim=(len(LEAVES) - 0.2, -1.7))
     heights: dict[tuple[str, ...], list[float]] = {}
     for place, leaf in enumerate(LEAVES):
         for depth in range(len(leaf.branch) + 1):
@@ -319,10 +319,10 @@ def taxonomy(config: Config, workdir: Path) -> list[str]:
 
     for branch, y in at.items():
         if branch:
-            line(x[len(branch) - 1] + 0.8, at[branch[:-1]], x[len(branch)], y)
+            line(x[len(branch) - 1] + 0.4, at[branch[:-1]], x[len(branch)], y)
         box(x[len(branch)], y, branch[-1] if branch else "generative\nmodels")
     for place, leaf in enumerate(LEAVES):
-        line(x[len(leaf.branch)] + 0.8, at[leaf.branch], 4.3, place)
+        line(x[len(leaf.branch)] + 0.4, at[leaf.branch], 4.3, place - 0.15)
         box(4.3, place - 0.15, leaf.name, ec=colour(TINTS[leaf.density]), lw=1.8)
         axes.text(4.25, place + 0.3, leaf.experiments, va="center", fontsize=SMALL, color=INK, family="monospace")
     for column, (head, left) in enumerate(zip(COLUMNS, (8.2, 9.2, 10.6, 12.2, 13.9), strict=True)):

@@ -1,6 +1,7 @@
 """Models of so few pixels that all states are counted: exact likelihoods, and boosting by rounds."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from ganjax.checks import check_range
-from ganjax.core import Key, PyTree
+from ganjax.core import Array, Key, PyTree
 from ganjax.data.binary import index, states
 from ganjax.dynamics import simultaneous
 from ganjax.games.energy import FEATURE, Contrast, boosting, line_search
@@ -25,9 +26,12 @@ def said(module: nn.Module, params: PyTree, x: ArrayLike) -> Log:
     """What a module says of images [N, ...], in float64, at most 4,096 of them at a time."""
     with jax.enable_x64(True):
         params = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float64)), params)
-        x = jnp.asarray(np.asarray(x, np.float64))
-        one = lambda image: module.apply({"params": params}, image[None])[0]  # noqa: E731
-        return np.asarray(jax.jit(lambda x: jax.lax.map(one, x, batch_size=4096))(x))
+        return np.asarray(_said(module, params, jnp.asarray(np.asarray(x, np.float64))))
+
+
+@partial(jax.jit, static_argnums=0)
+def _said(module: nn.Module, params: PyTree, x: Array) -> Array:
+    return jax.lax.map(lambda image: module.apply({"params": params}, image[None])[0], x, batch_size=4096)
 
 
 def log_probabilities(module: nn.Module, params: PyTree, *, energy: bool = True) -> Log:

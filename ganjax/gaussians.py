@@ -94,7 +94,9 @@ def posterior(priors: ArrayLike, laws: Sequence[Gaussian], x: ArrayLike) -> Rows
     """
     pi = np.asarray(priors, float)
     if pi.shape != (len(laws),) or (pi < 0).any() or abs(pi.sum() - 1) > 1e-9:
-        raise ValueError(f"gaussians.posterior: priors is {priors}, expected {len(laws)} probabilities that sum to 1")
+        raise ValueError(
+            f"gaussians.posterior: priors is {pi.tolist()}, expected {len(laws)} probabilities that sum to 1"
+        )
     with np.errstate(divide="ignore"):
         return softmax(np.log(pi) + np.stack([log_density(law, x) for law in laws], 1), axis=1)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.lax import stop_gradient
 from jax.nn import logsumexp, softplus
+from jax.typing import ArrayLike
 
 from ganjax.checks import check_name, check_range
 from ganjax.core import Array, Batch, Cost, Draw, Game, Key, Moment, Outcome, PerPlayer, noise, substream
@@ -24,7 +25,7 @@ class Contrast(NamedTuple):
     log_share: Array  # [N], whose exponentials sum to 1: exact where the negatives are all states
 
 
-def maximum_likelihood(module: nn.Module, states: Array | None = None) -> Game:
+def maximum_likelihood(module: nn.Module, states: ArrayLike | None = None) -> Game:
     """`-mean f(x) + log Z`, the negative log-likelihood in nats, the normaliser by counting.
 
     The gradient of `log Z` is `E_p df`: the model against its own samples, without their noise.

@@ -130,15 +130,17 @@ def variants(config: Config) -> dict[str, Iterator[Round]]:
 
 def rounds(config: Config, workdir: Path) -> list[str]:
     """The log-likelihood after each round, and what the discriminator still tells apart."""
-    lines = [f"{'feature and negatives':26}{'rounds':>7}{'last':>9}{'best':>9}{'falls':>7}{'first D':>9}{'last D':>9}"]
+    told = [n for n in (1, 4, 8, 12, 16, 24) if n <= 2 * config.rounds]
+    lines = [
+        f"{'likelihood after round':26}" + "".join(f"{n:9d}" for n in told) + f"{'falls':>7}{'first D':>9}{'last D':>9}"
+    ]
     climbs, losses = [], []
     for name, found in variants(config).items():
         kept = list(tqdm(found, desc=name, unit="round"))
         values = [likelihood(UNIFORM), *(likelihood(one.log_p) for one in kept)]
         falls = int((np.diff(values) < -1e-9).sum())
-        lines.append(
-            f"{name:26}{len(kept):7d}{values[-1]:9.4f}{max(values):9.4f}{falls:7d}{kept[0].cost:9.4f}{kept[-1].cost:9.4f}"
-        )
+        likelihoods = "".join(f"{values[n]:9.4f}" if n < len(values) else " " * 9 for n in told)
+        lines.append(f"{name:26}{likelihoods}{falls:7d}{kept[0].cost:9.4f}{kept[-1].cost:9.4f}")
         climbs.append(Series(np.arange(len(values)), values, name))
         losses.append(Series(np.arange(1, len(values)), [one.cost for one in kept], name))
     figure = workdir / "rounds.png"

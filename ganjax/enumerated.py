@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import count
 from typing import Literal, NamedTuple
 
 import jax
@@ -91,7 +92,7 @@ def boosted(
     game = boosting(feature, criterion=criterion)
     game = game._replace(costs={FEATURE: game.costs[FEATURE]})  # the coefficient is found by its line
     play = jax.jit(lambda key, batch: simulate(game, simultaneous(descents), steps, key=key, batch=batch, keep=None)[0])
-    for number in range(2**31):
+    for number in count():
         own = jax.random.fold_in(key, number)
         negatives, share = every, log_p
         if sampled:

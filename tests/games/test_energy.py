@@ -92,6 +92,7 @@ def _swept(p, x, u):
 
 
 @pytest.mark.fault("wiseodd/generative-models: each of the K sweeps begins at the data, so CD-10 is CD-1")
+@pytest.mark.fault("scikit-learn: the sum over the chains is divided by the size of the batch")
 @pytest.mark.parametrize("chains", [0, 5])
 def test_contrastive_divergence_by_hand(chains):
     """k sweeps in a row from the data, or from chains that are where the last step left them."""

@@ -44,7 +44,7 @@ class Config:
     """Of the machines that learn by contrastive divergence."""
     exact_updates: int = 1000
     """Of the one that learns by the exact gradient."""
-    noise_steps: int = 2000
+    noise_steps: int = 6000
     """Of noise-contrastive estimation."""
     looks: int = 20
     """How often the exact likelihood is taken."""
@@ -115,16 +115,16 @@ def machines(config: Config, workdir: Path) -> list[str]:
 def variants(config: Config) -> dict[str, Iterator[Round]]:
     """Boosting of the factorial law, by the feature and by where its negatives come from."""
     n, begin = config.rounds, partial(boosted, x=X, log_p=UNIFORM, key=jax.random.key(config.seed))
-    unit: dict[str, Any] = {"rate": 0.1, "criterion": "likelihood", "search": False}
+    unit: dict[str, Any] = {"rate": 0.1, "criterion": "likelihood", "search": 0.0}
     own: dict[str, Any] = {"steps": config.round_steps, "rate": 0.05, "decay": 1e-3}
     mlp, linear = binary.Perceptron((8,)), binary.Perceptron(())
     return {
         "units, greedy": islice(begin(binary.Unit(), **{**own, **unit, "decay": 0.0}), 2 * n),
         "perceptrons": islice(begin(mlp, **own), n),
-        "perceptrons, 300 drawn": islice(begin(mlp, sampled=300, **own), n),
-        "the same, coefficient 1": islice(begin(mlp, sampled=300, search=False, **own), n),
+        "perceptrons, 300 drawn": islice(begin(mlp, sampled=300, search=1.0, **own), n),
+        "the same, coefficient 1": islice(begin(mlp, sampled=300, search=0.0, **own), n),
         "linear": islice(begin(linear, **own), n),
-        "linear, 300 drawn": islice(begin(linear, sampled=300, **own), n),
+        "linear, 300 drawn": islice(begin(linear, sampled=300, search=1.0, **own), n),
     }
 
 
@@ -145,7 +145,7 @@ def rounds(config: Config, workdir: Path) -> list[str]:
         losses.append(Series(np.arange(1, len(values)), [one.cost for one in kept], name))
     figure = workdir / "rounds.png"
     parts = [
-        Panel(climbs, "rounds", "mean log-likelihood (nats)", "the energy", lines={"- log 30": -BEST}),
+        Panel(climbs, "rounds", "mean log-likelihood (nats)", "the energy", ylim=(-12, -3), lines={"- log 30": -BEST}),
         Panel(losses, "rounds", "cross-entropy (nats)", "its discriminators", lines={"2 log 2": 2 * np.log(2)}),
     ]
     panels(parts, figure, columns=2, size=(5.6, 4.2))
@@ -158,7 +158,7 @@ def rounds(config: Config, workdir: Path) -> list[str]:
 def noise(config: Config, workdir: Path) -> list[str]:
     """A machine told from uniform noise: its likelihood, and its own idea of log Z beside the sum over all states."""
     game = noise_contrastive(RBM, lambda x: jnp.full(len(x), -16 * jnp.log(2.0)))
-    optimizer = optax.adam(optax.cosine_decay_schedule(0.02, config.noise_steps))
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.05, config.noise_steps))
 
     def drawn(key: Key) -> Contrast:
         negatives = jax.random.rademacher(key, (NOISE, *X.shape[1:]), jnp.float32)

@@ -67,7 +67,7 @@ def boosted(
     decay: float = 0.0,
     criterion: Literal["logistic", "likelihood"] = "logistic",
     sampled: int = 0,
-    search: bool = True,
+    search: float = 1e3,
 ) -> Iterator[Round]:
     """Self-supervised boosting of an energy, round after round, with no end of its own (Welling et al. 2002).
 
@@ -82,7 +82,7 @@ def boosted(
         criterion: as of `games.energy.boosting`.
         sampled: negatives are so many draws of the present energy, the same for feature and coefficient; 0 for all
             states, each by its probability.
-        search: the coefficient is the best on the negatives; else 1.
+        search: the coefficient is the best on the negatives, up to this; 0 for a coefficient of 1.
     """
     check_range("boosted", 1, whole=True, steps=steps)
     check_range("boosted", 0, whole=True, sampled=sampled)
@@ -101,7 +101,7 @@ def boosted(
         params = play(own, Contrast(jnp.asarray(x), jnp.asarray(negatives), jnp.asarray(share, np.float32)))
         f = said(feature, params.params[FEATURE], every)
         on_data, on_negatives = f[index(x)], f[index(negatives)]
-        alpha = line_search(on_data, on_negatives, share) if search else 1.0
+        alpha = line_search(on_data, on_negatives, share, search) if search else 1.0
         cost = np.logaddexp(0, -on_data).mean() + np.exp(share) @ np.logaddexp(0, on_negatives)
         gained = float(np.mean(alpha * on_data) - logsumexp(log_p + alpha * f))
         log_p = log_p + alpha * f

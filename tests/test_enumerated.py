@@ -55,7 +55,7 @@ def test_rounds_of_boosting_never_lose_and_grow_an_rbm():
     """On exact negatives; the gains add up, and softplus units are hidden units of one machine."""
     x, start = bars_and_stripes(), np.full(65_536, -16 * np.log(2))
     options = {"key": jax.random.key(1), "steps": 40, "rate": 0.2, "criterion": "likelihood"}
-    rounds = list(islice(boosted(binary.Unit(), x, start, search=False, **options), 2))
+    rounds = list(islice(boosted(binary.Unit(), x, start, search=0.0, **options), 2))
     likelihood = [start[index(x)].mean(), *(one.log_p[index(x)].mean() for one in rounds)]
     assert likelihood[0] < likelihood[1] < likelihood[2] and all(one.alpha == 1 for one in rounds)
     np.testing.assert_allclose(np.diff(likelihood), [one.gained for one in rounds], atol=1e-12)

@@ -119,8 +119,9 @@ def noise_contrastive(module: nn.Module, log_noise: Callable[[Array], Array]) ->
     net = network(module)
 
     def init(key: Key, batch: Contrast) -> tuple[dict, dict]:
-        params, net_state, _ = net.init(key, batch.x)
-        return {MODEL: {"module": params, "log_z": jnp.zeros((), batch.x.dtype)}}, {MODEL: net_state}
+        params, net_state, f = net.init(key, batch.x)
+        log_z = (f - log_noise(batch.x)).mean()  # the classifier begins at 1/2
+        return {MODEL: {"module": params, "log_z": log_z}}, {MODEL: net_state}
 
     def cost(params: PerPlayer, moment: Moment) -> tuple[Array, Outcome]:
         own, state, batch = params[MODEL], moment.net_state[MODEL], moment.batch
@@ -188,13 +189,16 @@ def boosting(feature: nn.Module, *, criterion: Literal["logistic", "likelihood"]
     return Game(init, costs)
 
 
-def line_search(data: Any, negatives: Any, log_share: Any) -> float:
-    """The coefficient alpha with the largest `gain`, by SciPy; 0 at least, and at most 1,000 where f separates the two.
+def line_search(data: Any, negatives: Any, log_share: Any, most: float = 1e3) -> float:
+    """The coefficient alpha from 0 to `most` with the largest `gain`, by SciPy.
+
+    On drawn negatives that f separates from the data the gain has no maximum: bound alpha by 1 there.
 
     Args:
         data: f of the data, [B].
         negatives: f of the negatives, [N].
         log_share: [N].
+        most: the largest coefficient.
     """
     import numpy as np
     from scipy.optimize import brentq
@@ -207,4 +211,4 @@ def line_search(data: Any, negatives: Any, log_share: Any) -> float:
 
     if slope(0.0) <= 0:
         return 0.0
-    return 1e3 if slope(1e3) >= 0 else float(brentq(slope, 0.0, 1e3, xtol=1e-12))
+    return most if slope(most) >= 0 else float(brentq(slope, 0.0, most, xtol=1e-12))

@@ -81,11 +81,15 @@ class RBM(nn.Module):
 
 
 class Unit(nn.Module):
-    """The feature `f(x) = softplus(c + w v)`: added to an energy, it is one more hidden unit of an `RBM`."""
+    """The feature `f(x) = softplus(c + w v)`: added to an energy, it is one more hidden unit of an `RBM`.
+
+    It begins with c = -3, where it adds next to nothing: so a round can only gain.
+    """
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        return softplus(nn.Dense(1, kernel_init=nn.initializers.normal(1.0))(bits(x)))[:, 0]
+        drawn, low = nn.initializers.normal(1.0), nn.initializers.constant(-3.0)
+        return softplus(nn.Dense(1, kernel_init=drawn, bias_init=low)(bits(x)))[:, 0]
 
 
 class Perceptron(nn.Module):

@@ -1,4 +1,28 @@
-"""PLACEHOLDER"""
+"""Boosting: an energy that is the sum of its discriminators, beside machines that learn from samples of themselves.
+
+Claim: a classifier that tells data from samples of an energy is what the energy lacks: added to it, with a coefficient
+of its own, it raises the likelihood by a gain that can be named, and no discriminator is forgotten; linear ones add
+nothing. Contrastive divergence climbs and falls again, and noise contrast learns the normaliser as a parameter.
+Paper: Welling, Zemel and Hinton, Self Supervised Boosting, 2002; Hinton, Training Products of Experts by Minimizing
+Contrastive Divergence, 2002; Tieleman, Training Restricted Boltzmann Machines using Approximations to the Likelihood
+Gradient, 2008; Gutmann and Hyvarinen, Noise-Contrastive Estimation, 2010.
+Command: python experiments/boosting.py train --workdir runs/boosting
+Time: about three minutes on 2 CPU cores that were shared. Figure: runs/boosting/machines.png, the exact likelihood of
+an RBM of 16 hidden units over its updates; rounds.png, that of boosted energies over rounds and the costs of their
+discriminators; noise.png, that of an RBM by noise contrast, and log Z as it believes and as it is. The data are the 30
+bars and stripes of 4x4, so that -log 30 = -3.4012 is the best and independent pixels have -11.0904.
+What we measured (seed 0): CD-1 comes to -4.79 at 2,500 updates and is at -5.39 after 10,000; CD-10 to -3.67 and -3.91;
+chains that are kept follow steps of 0.02 to -4.26 and lose those of 0.1 (-5.26, then -16.3); 3,000 steps of Adam by the
+exact gradient give -3.407 (1,000: -3.422). Boosting, a round after the other: perceptrons of 8 units on all states
+weighed by the energy -4.40, then -3.427 after four rounds and -3.426 after twelve, never falling, where their cost is 2
+log 2; on 300 draws, coefficients at most 1, -6.67, -3.77 after four and -3.49 after twelve, with 2 falls (without that
+bound a feature that separates the draws has no best coefficient: at 1,000 the likelihood was -7,083); linear features
+-11.0904 on all states and -11.10 on draws, whose noise they fit; single softplus units with a coefficient of 1, which
+make an RBM unit by unit, -11.09, -10.05 (4), -8.60 (8), -6.38 (16), -5.32 (24), never falling (begun with a bias of 0
+instead of -3 they end at -6.29 or -6.21 and fall once or twice: a unit of Adam can miss that adding nothing is better).
+Noise contrast with 1,000 draws of fair bits a step: -3.646, its log Z 31.65 where counting says 29.36: next to none of
+the noise falls on what the machine says (at a rate of 0.02 for 2,000 steps, with log Z from 0, it stayed at -10.95).
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,7 +66,7 @@ class Config:
     """Of Adam in a round."""
     updates: int = 10_000
     """Of the machines that learn by contrastive divergence."""
-    exact_updates: int = 1000
+    exact_updates: int = 3000
     """Of the one that learns by the exact gradient."""
     noise_steps: int = 6000
     """Of noise-contrastive estimation."""
@@ -122,7 +146,6 @@ def variants(config: Config) -> dict[str, Iterator[Round]]:
         "units, greedy": islice(begin(binary.Unit(), **{**own, **unit, "decay": 0.0}), 2 * n),
         "perceptrons": islice(begin(mlp, **own), n),
         "perceptrons, 300 drawn": islice(begin(mlp, sampled=300, search=1.0, **own), n),
-        "the same, coefficient 1": islice(begin(mlp, sampled=300, search=0.0, **own), n),
         "linear": islice(begin(linear, **own), n),
         "linear, 300 drawn": islice(begin(linear, sampled=300, search=1.0, **own), n),
     }

@@ -1,4 +1,27 @@
-"""PLACEHOLDER"""
+"""Generative and discriminative: a model of the joint, or of the decision alone, and the family tree of models.
+
+Claim: a classifier that models the joint errs less on few examples where its assumptions hold, and for good where they
+do not; logistic regression ends at the least error either way. A joint answers what a decision cannot: features that
+are missing are integrated out.
+Paper: Ng and Jordan, On Discriminative vs. Generative Classifiers, 2002; Efron, The Efficiency of Logistic Regression
+Compared to Normal Discriminant Analysis, 1975; Goodfellow, NIPS Tutorial, 2016 (figure 9, the tree).
+Command: python experiments/generative_discriminative.py train --workdir runs/generative_discriminative
+Time: about a minute and a half on 2 CPU cores that were shared. Figure: runs/generative_discriminative/curves.png,
+errors against the number of examples above the dashed errors with all data; missing.png, errors with features missing;
+taxonomy.png, the tree with the experiments that run each leaf. Classifiers are scikit-learn's; logistic regression is
+hardly regularised (C = 10^4; 1 with features missing).
+What we measured (seed 0, 100 draws, 10 from 1,000 examples on): 20 bits that naive Bayes describes: .318 with 10
+examples where logistic regression has .441, both at .192 to .200 with 320; Bayes' error is .186092. With four of the
+bits six times naive Bayes ends at .251211: it leads up to 40 examples (.305, .357), trails from 80 on (.292, .264),
+.249 and .185 with 4,000. A linear discriminant of 20 dimensions that is true has no such start: at 20 examples its
+covariance is all but singular (.423, logistic regression .290), from 80 on it leads (.222, .247), and both end at
+.158655; Efron's efficiency at this distance of 2 is .899. On scikit-learn's sets the first regime hardly shows: breast
+cancer .119 and .097 with 10 examples, .066 and .043 with 370; digits 3 and 8 as bits .093 and .096 with 10, .046 and
+.036 with 200: samples that a plane separates leave logistic regression near the widest margin. With 60 % of the
+features missing at random the discriminant errs on .059 of breast cancer by integrating them out, on .373 with means
+filled in, logistic regression with means on .075; filling in E[x_m | x_o] of one Gaussian for all decides as
+integration does.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,6 +1,9 @@
 """One contract for all models of sixteen pixels: their probabilities sum to 1. And rounds of boosting."""
 
+import importlib.util
+import sys
 from itertools import islice
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,6 +13,7 @@ from scipy.special import logsumexp
 
 from ganjax.data.binary import bars_and_stripes, index, states
 from ganjax.enumerated import boosted, log_probabilities, said
+from ganjax.errors import ConfigError
 from ganjax.models import binary, vae
 
 # What says log p itself; two more pixels cost the grid of latents too much.
@@ -60,3 +64,32 @@ def test_rounds_of_boosting_never_lose_and_grow_an_rbm():
     assert likelihood[0] < likelihood[1] < likelihood[2] and all(one.alpha == 1 for one in rounds)
     np.testing.assert_allclose(np.diff(likelihood), [one.gained for one in rounds], atol=1e-12)
     assert abs(logsumexp(rounds[-1].log_p)) < 1e-12
+
+
+def test_a_factorial_law_and_units_are_an_rbm():
+    rng = np.random.default_rng(1)
+    b, c, w = rng.normal(size=16), rng.normal(size=2), rng.normal(size=(16, 2))
+    log_p = log_probabilities(binary.Factorial(), {"bias": b})
+    for j in range(2):
+        log_p = log_p + said(binary.Unit(), {"Dense_0": {"kernel": w[:, j : j + 1], "bias": c[j : j + 1]}}, states())
+    rbm = log_probabilities(binary.RBM(16, 2), {"visible_bias": b, "hidden_bias": c, "kernel": w})
+    np.testing.assert_allclose(log_p - logsumexp(log_p), rbm, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "said"),
+    [
+        ("sixteen_pixels", {"models": ("GAN, ratios",)}, '--models: "GAN, ratios" is unknown: did you mean'),
+        ("sixteen_pixels", {"data": ()}, "--data is .., expected one set at least"),
+        ("sixteen_pixels", {"effort": 0.0}, "--effort is 0.0, expected positive and at most 100"),
+        ("boosting", {"parts": ("round",)}, '--parts: "round" is unknown: did you mean "rounds"'),
+        ("generative_discriminative", {"parts": ("curve",)}, '--parts: "curve" is unknown: did you mean "curves"'),
+    ],
+)
+def test_what_is_asked_for_is_there(name, option, said):
+    path = Path(__file__).parent.parent / "experiments" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.raises(ConfigError, match=said):
+        module.Config(**option)

@@ -44,7 +44,7 @@ from ganjax.config import require
 from ganjax.core import Batch, Game, Key
 from ganjax.data import binary as data
 from ganjax.dynamics import simultaneous
-from ganjax.enumerated import Round, boosted, log_probabilities, said
+from ganjax.enumerated import Round, annealed_log_z, boosted, log_probabilities, rbm_log_z, said
 from ganjax.errors import ConfigError, did_you_mean
 from ganjax.games.energy import MODEL, Contrast, contrastive_divergence, maximum_likelihood, noise_contrastive
 from ganjax.models import binary
@@ -54,6 +54,7 @@ from ganjax.training import Keys, states_at
 X, STATES = data.bars_and_stripes(), data.states()
 UNIFORM = np.full(len(STATES), -16 * np.log(2))  # the factorial law of these images: every pixel mean is 1/2
 BEST, NOISE = np.log(30), 1000
+TRAINED = 1347  # of 1,797 digits
 
 
 @dataclass(frozen=True)
@@ -70,19 +71,32 @@ class Config:
     """Of the one that learns by the exact gradient."""
     noise_steps: int = 6000
     """Of noise-contrastive estimation."""
+    digit_updates: int = 10_000
+    """Of the machines of digits."""
+    temperatures: int = 2000
+    """Of annealed importance sampling."""
     looks: int = 20
     """How often the exact likelihood is taken."""
     seed: int = 0
     """Of initialisations and samples."""
-    parts: tuple[str, ...] = ("machines", "rounds", "noise")
-    """Which of machines (contrastive divergence), rounds (boosting) and noise (noise-contrastive estimation)."""
+    parts: tuple[str, ...] = ("machines", "rounds", "noise", "digits")
+    """Which of machines (contrastive divergence), rounds (boosting), noise (noise contrast) and digits (64 pixels)."""
 
     def __post_init__(self):
         for name in self.parts:
             if name not in PARTS:
                 raise ConfigError(f'--parts: "{name}" is unknown{did_you_mean(name, PARTS)}')
         require(self, "parts", len(self.parts) > 0, "one part at least")
-        for name in ("rounds", "round_steps", "updates", "exact_updates", "noise_steps", "looks"):
+        for name in (
+            "rounds",
+            "round_steps",
+            "updates",
+            "exact_updates",
+            "noise_steps",
+            "digit_updates",
+            "temperatures",
+            "looks",
+        ):
             require(self, name, getattr(self, name) >= 1, "at least 1")
 
 
@@ -207,7 +221,44 @@ def noise(config: Config, workdir: Path) -> list[str]:
     return [line + f", its own {own[-1]:.4f}", str(figure)]
 
 
-PARTS = {"machines": machines, "rounds": rounds, "noise": noise}
+# -- digits of 64 pixels ----------------------------------------------------------------------------------------------
+
+MANY = 64  # hidden units of a machine whose normaliser nobody can count
+
+
+def digits(config: Config, workdir: Path) -> list[str]:
+    """RBMs of scikit-learn's digits as bits: the exact likelihood of 16 hidden units, and AIS, which goes beyond."""
+    from sklearn.datasets import load_digits
+
+    x = np.where(load_digits().images >= 8, 1, -1).astype(np.float32)[..., None]  # the order of the source, by writers
+    x_train, x_test = x[:TRAINED], x[TRAINED:]
+    images, ones = jnp.asarray(x_train), ((x_train + 1) / 2).reshape(TRAINED, -1).sum(0)
+    base = np.log(ones + 1) - np.log(TRAINED + 1 - ones)
+    alone = -said(binary.Factorial(), {"bias": base}, x_test).mean()
+    lines = [
+        f"digits of 64 pixels: independent pixels cost {alone:.3f} nats of a test image",
+        f"{'RBM':24}{'train':>9}{'test':>9}{'log Z':>9}{'by AIS':>9}",
+    ]
+
+    def drawn(key: Key) -> Batch:
+        return Batch(images[jax.random.randint(key, (100,), 0, TRAINED)], None, jnp.arange(100))
+
+    descent = simultaneous({MODEL: optax.sgd(optax.cosine_decay_schedule(0.1, config.digit_updates))})
+    rules = {"CD-1": {}, "CD-10": {"steps": 10}, "PCD": {"chains": 100}}
+    for hidden, (name, rule) in [*((16, one) for one in rules.items()), (MANY, ("PCD", rules["PCD"]))]:
+        rbm = binary.RBM(64, hidden)
+        game = contrastive_divergence(rbm, **rule)
+        (state,) = states_at([config.digit_updates], game, descent, Keys.of(config.seed), drawn)
+        own = state.params[MODEL]
+        annealed = annealed_log_z(own, base, key=jax.random.key(config.seed), steps=config.temperatures)
+        log_z = rbm_log_z(own) if hidden <= 16 else annealed
+        train, test = (log_z - said(rbm, own, part).mean() for part in (x_train, x_test))
+        counted = f"{log_z:9.3f}" if hidden <= 16 else f"{'-':>9}"
+        lines.append(f"{f'{name}, {hidden} hidden units':24}{train:9.3f}{test:9.3f}{counted}{annealed:9.3f}")
+    return lines
+
+
+PARTS = {"machines": machines, "rounds": rounds, "noise": noise, "digits": digits}
 
 
 def compute(config: Config, workdir: Path) -> list[str]:

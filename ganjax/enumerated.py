@@ -1,4 +1,4 @@
-"""Models of so few pixels that all states are counted: exact likelihoods, and boosting by rounds."""
+"""Models of so few units that all states are counted: exact likelihoods, boosting by rounds, and a check of AIS."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -107,3 +107,58 @@ def boosted(
         log_p = log_p + alpha * f
         log_p -= logsumexp(log_p)
         yield Round(log_p, alpha, gained, float(cost))
+
+
+def rbm_log_z(params: PyTree) -> float:
+    """`log sum_h exp(c h) prod_i (1 + exp(b_i + (W h)_i))`, the normaliser of an RBM by its hidden states, float64.
+
+    Args:
+        params: of a `models.binary.RBM` of at most 20 hidden units, whatever its visible ones.
+    """
+    b, c, w = (np.asarray(params[name], np.float64) for name in ("visible_bias", "hidden_bias", "kernel"))
+    h = (states(1, len(c)).reshape(-1, len(c)).astype(np.float64) + 1) / 2
+    parts = np.array_split(h, max(1, len(h) // 4096))
+    return float(logsumexp(np.concatenate([part @ c + np.logaddexp(0, part @ w.T + b).sum(1) for part in parts])))
+
+
+def annealed_log_z(params: PyTree, base: ArrayLike, *, key: Key, chains: int = 100, steps: int = 1000) -> float:
+    """`log Z` of an RBM by annealed importance sampling (Neal 2001; Salakhutdinov and Murray 2008).
+
+    From independent pixels along `log p_t* = (1 - t) base v + t b v + sum_j softplus(t (c + v W)_j)`, a Gibbs sweep a
+    temperature. Z is unbiased, so log Z is too small on average, and likelihoods made with it are too large.
+
+    Args:
+        params: of a `models.binary.RBM`.
+        base: logits of the pixels at t = 0, [V].
+        key: of the chains.
+        chains: independent ones, whose weights are averaged.
+        steps: temperatures.
+    """
+    check_range("annealed_log_z", 1, whole=True, chains=chains, steps=steps)
+    own = [jnp.asarray(params[name]) for name in ("visible_bias", "hidden_bias", "kernel")]
+    a = jnp.asarray(base, own[0].dtype)
+    log_weights = np.asarray(_annealed(a, *own, key, chains=chains, steps=steps), np.float64)
+    start = np.logaddexp(0, np.asarray(a, np.float64)).sum() + len(own[1]) * np.log(2)
+    return float(start + logsumexp(log_weights) - np.log(chains))
+
+
+@partial(jax.jit, static_argnames=("chains", "steps"))
+def _annealed(a: Array, b: Array, c: Array, w: Array, key: Key, *, chains: int, steps: int) -> Array:
+    """The logarithms of the chains' weights, [chains]."""
+
+    def energy(t: Array, v: Array) -> Array:
+        return v @ ((1 - t) * a + t * b) + jax.nn.softplus(t * (v @ w + c[None])).sum(1)
+
+    def cool(carry: tuple[Array, Array], at: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
+        (v, log_weight), (before, t, own) = carry, at
+        log_weight += energy(t, v) - energy(before, v)
+        for_h, for_v = jax.random.split(own)
+        h = jax.random.bernoulli(for_h, jax.nn.sigmoid(t * (v @ w + c[None]))).astype(v.dtype)
+        logits = ((1 - t) * a + t * b)[None] + t * (h @ w.T)
+        return (jax.random.bernoulli(for_v, jax.nn.sigmoid(logits)).astype(v.dtype), log_weight), None
+
+    first, rest = jax.random.split(key)
+    v = jax.random.bernoulli(first, jax.nn.sigmoid(a)[None], (chains, len(a))).astype(a.dtype)
+    t = jnp.linspace(0, 1, steps + 1, dtype=a.dtype)
+    start = (v, jnp.zeros(chains, a.dtype))
+    return jax.lax.scan(cool, start, (t[:-1], t[1:], jax.random.split(rest, steps)))[0][1]

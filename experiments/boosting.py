@@ -7,8 +7,8 @@ Paper: Welling, Zemel and Hinton, Self Supervised Boosting, 2002; Hinton, Traini
 Contrastive Divergence, 2002; Tieleman, Training Restricted Boltzmann Machines using Approximations to the Likelihood
 Gradient, 2008; Gutmann and Hyvarinen, Noise-Contrastive Estimation, 2010.
 Command: python experiments/boosting.py train --workdir runs/boosting
-Time: about three minutes on 2 CPU cores that were shared. Figure: runs/boosting/machines.png, the exact likelihood of
-an RBM of 16 hidden units over its updates; rounds.png, that of boosted energies over rounds and the costs of their
+Time: about five minutes on 2 CPU cores that were shared. Figure: runs/boosting/machines.png, the exact likelihood of an
+RBM of 16 hidden units over its updates; rounds.png, that of boosted energies over rounds and the costs of their
 discriminators; noise.png, that of an RBM by noise contrast, and log Z as it believes and as it is. The data are the 30
 bars and stripes of 4x4, so that -log 30 = -3.4012 is the best and independent pixels have -11.0904.
 What we measured (seed 0): CD-1 comes to -4.79 at 2,500 updates and is at -5.39 after 10,000; CD-10 to -3.67 and -3.91;
@@ -21,7 +21,11 @@ bound a feature that separates the draws has no best coefficient: at 1,000 the l
 make an RBM unit by unit, -11.09, -10.05 (4), -8.60 (8), -6.38 (16), -5.32 (24), never falling (begun with a bias of 0
 instead of -3 they end at -6.29 or -6.21 and fall once or twice: a unit of Adam can miss that adding nothing is better).
 Noise contrast with 1,000 draws of fair bits a step: -3.646, its log Z 31.65 where counting says 29.36: next to none of
-the noise falls on what the machine says (at a rate of 0.02 for 2,000 steps, with log Z from 0, it stayed at -10.95).
+the noise falls on what the machine says (at a rate of 0.02 for 2,000 steps, with log Z from 0, it stayed at -10.95). On
+scikit-learn's digits as 64 bits, 1,347 for training and 450 of other writers (10,000 steps, 100 images each), machines
+of 16 units, counted by their hidden states, cost 18.37 nats of a test image by CD-1, 18.25 by CD-10 and 18.23 by kept
+chains (independent pixels 24.87); annealed importance sampling finds log Z within 0.04. With 64 units, by that estimate
+alone, 16.88.
 """
 
 from collections.abc import Iterator

@@ -7,7 +7,8 @@ Paper: Welling, Zemel and Hinton, Self Supervised Boosting, 2002; Hinton, Traini
 Contrastive Divergence, 2002; Tieleman, Training Restricted Boltzmann Machines using Approximations to the Likelihood
 Gradient, 2008; Gutmann and Hyvarinen, Noise-Contrastive Estimation, 2010.
 Command: python experiments/boosting.py train --workdir runs/boosting
-Time: about five minutes on 2 CPU cores that were shared. Figure: runs/boosting/machines.png, the exact likelihood of an
+Time: about five minutes on 2 CPU cores that were shared.
+Figure: runs/boosting/machines.png, the exact likelihood of an
 RBM of 16 hidden units over its updates; rounds.png, that of boosted energies over rounds and the costs of their
 discriminators; noise.png, that of an RBM by noise contrast, and log Z as it believes and as it is. The data are the 30
 bars and stripes of 4x4, so that -log 30 = -3.4012 is the best and independent pixels have -11.0904.

@@ -1,15 +1,15 @@
 """Generative and discriminative: a model of the joint, or of the decision alone, and the family tree of models.
 
-Claim: a classifier that models the joint errs less on few examples where its assumptions hold, and for good where they
-do not; logistic regression ends at the least error either way. A joint answers what a decision cannot: features that
-are missing are integrated out.
+Claim: a classifier that models the joint can do with fewer examples where its assumptions hold, and ends worse where
+they do not; logistic regression ends at the least error of a linear rule either way. A joint answers what a decision
+cannot: features that are missing are integrated out.
 Paper: Ng and Jordan, On Discriminative vs. Generative Classifiers, 2002; Efron, The Efficiency of Logistic Regression
 Compared to Normal Discriminant Analysis, 1975; Goodfellow, NIPS Tutorial, 2016 (figure 9, the tree).
 Command: python experiments/generative_discriminative.py train --workdir runs/generative_discriminative
-Time: about a minute and a half on 2 CPU cores that were shared. Figure: runs/generative_discriminative/curves.png,
-errors against the number of examples above the dashed errors with all data; missing.png, errors with features missing;
-taxonomy.png, the tree with the experiments that run each leaf. Classifiers are scikit-learn's; logistic regression is
-hardly regularised (C = 10^4; 1 with features missing).
+Time: about a minute and a half on 2 CPU cores that were shared.
+Figure: runs/generative_discriminative/curves.png, errors against the number of examples above the dashed errors with
+all data; missing.png, errors with features missing; taxonomy.png, the tree with the experiments that run each leaf.
+Classifiers are scikit-learn's; logistic regression is hardly regularised (C = 10^4; 1 with features missing).
 What we measured (seed 0, 100 draws, 10 from 1,000 examples on): 20 bits that naive Bayes describes: .318 with 10
 examples where logistic regression has .441, both at .192 to .200 with 320; Bayes' error is .186092. With four of the
 bits six times naive Bayes ends at .251211: it leads up to 40 examples (.305, .357), trails from 80 on (.292, .264),

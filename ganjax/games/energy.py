@@ -11,8 +11,8 @@ from jax.nn import logsumexp, softplus
 from jax.typing import ArrayLike
 
 from ganjax.checks import check_name, check_range
-from ganjax.core import Array, Batch, Cost, Draw, Game, Key, Moment, Outcome, PerPlayer, noise, substream
-from ganjax.games.network import network
+from ganjax.core import Array, Batch, Cost, Draw, Game, Key, Moment, Outcome, PerPlayer, PyTree, noise, substream
+from ganjax.games.network import Network, network
 
 MODEL, FEATURE, COEFFICIENT = "model", "feature", "coefficient"
 
@@ -23,6 +23,16 @@ class Contrast(NamedTuple):
     x: Array  # [B, ...], all of one weight
     negatives: Array  # [N, ...]
     log_share: Array  # [N], whose exponentials sum to 1: exact where the negatives are all states
+
+
+def _begun(where: str, net: Network, key: Key, x: Array) -> tuple[PyTree, PyTree, Array]:
+    """What `net.init` returns, of a module that says one number of each example."""
+    made = net.init(key, x)
+    if jnp.shape(made[2]) != (len(x),):
+        raise ValueError(
+            f"{where}: the module says {jnp.shape(made[2])} of {x.shape}, expected [B], one of each example"
+        )
+    return made
 
 
 def maximum_likelihood(module: nn.Module, states: ArrayLike | None = None) -> Game:
@@ -36,11 +46,14 @@ def maximum_likelihood(module: nn.Module, states: ArrayLike | None = None) -> Ga
 
     Returns:
         A game of the player "model", whose batch is a `Batch`.
+
+    Raises:
+        ValueError: from `init`, if the module does not say [B].
     """
     net = network(module)
 
     def init(key: Key, batch: Batch) -> tuple[dict, dict]:
-        params, net_state, _ = net.init(key, batch.x)
+        params, net_state, _ = _begun("maximum_likelihood", net, key, batch.x)
         return {MODEL: params}, {MODEL: net_state}
 
     def cost(params: PerPlayer, moment: Moment) -> tuple[Array, Outcome]:
@@ -75,7 +88,7 @@ def contrastive_divergence(rbm: nn.Module, *, steps: int = 1, chains: int = 0) -
     net, units = network(rbm, beside=("chains",)), rbm.visible + rbm.hidden  # type: ignore[attr-defined]
 
     def init(key: Key, batch: Batch) -> tuple[dict, dict]:
-        params, net_state, _ = net.init(key, batch.x)
+        params, net_state, _ = _begun("contrastive_divergence", net, key, batch.x)
         if chains:
             start = jax.random.rademacher(substream(key, Draw.OTHER), (chains, *batch.x.shape[1:]), batch.x.dtype)
             net_state = {**net_state, "chains": start}
@@ -119,7 +132,7 @@ def noise_contrastive(module: nn.Module, log_noise: Callable[[Array], Array]) ->
     net = network(module)
 
     def init(key: Key, batch: Contrast) -> tuple[dict, dict]:
-        params, net_state, f = net.init(key, batch.x)
+        params, net_state, f = _begun("noise_contrastive", net, key, batch.x)
         log_z = (f - log_noise(batch.x)).mean()  # the classifier begins at 1/2
         return {MODEL: {"module": params, "log_z": log_z}}, {MODEL: net_state}
 
@@ -168,7 +181,7 @@ def boosting(feature: nn.Module, *, criterion: Literal["logistic", "likelihood"]
     net = network(feature)
 
     def init(key: Key, batch: Contrast) -> tuple[dict, dict]:
-        params, net_state, _ = net.init(key, batch.x)
+        params, net_state, _ = _begun("boosting", net, key, batch.x)
         return {FEATURE: params, COEFFICIENT: jnp.ones((), batch.x.dtype)}, {FEATURE: net_state, COEFFICIENT: {}}
 
     def seen(params: PerPlayer, moment: Moment) -> tuple[Array, Array, Array]:

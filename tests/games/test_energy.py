@@ -219,3 +219,13 @@ def test_the_logistic_optimum_is_an_ascent_direction():
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=r"contrastive_divergence: (steps is 0|chains is -1), expected at least"):
         contrastive_divergence(RBM(6, 3), **options)
+
+
+def test_a_module_that_says_more_than_a_number_is_refused():
+    """[B, 1] would broadcast in silence."""
+    batch = _batch(X[:3].reshape(3, -1))
+    games = {"maximum_likelihood": maximum_likelihood(nn.Dense(1)), "boosting": boosting(nn.Dense(1))}
+    games["noise_contrastive"] = noise_contrastive(nn.Dense(1), lambda x: jnp.zeros(len(x)))
+    for name, game in games.items():
+        with pytest.raises(ValueError, match=rf"{name}: the module says \(3, 1\) of \(3, 6\), expected \[B\]"):
+            game.init(jax.random.key(0), batch)

@@ -17,15 +17,15 @@ flow has no place here: one of discrete pixels permutes the states. Rates, steps
 images, with seed 0: at Adam's 0.1 in 400 steps autoregression and Boltzmann machine stayed at 4.395 and 4.394, the
 exact RBM at 4.42 (0.05: 4.51); plain steps of 0.05 left the RBMs of contrastive divergence at 4.82, and Adam at 0.02
 takes them to 4.27; a decay of 1e-3 left the mixture at 4.54.
-What we measured: seeds 0 to 2, mean of the last steps, about nine minutes a set on 2 CPU cores that were shared. Digits
-(test, nats; training images' entropy 4.057): Boltzmann machine 4.255, autoregression 4.260, RBM by CD-1, CD-10,
-persistent chains and exactly 4.274, 4.274, 4.275, 4.278, decoder on a grid 4.278, GAN by the ratio 4.290, mixture
-4.316, VAE 4.318, boosting 4.349, GAN by the logit 4.457 and by D 4.474, independent pixels 4.679; deviations over seeds
-at most 0.01, but for boosting 0.04, the last two GANs 0.09 and 0.05. Bars and stripes, all 30 of them seen: Boltzmann
-machine 3.429, boosting 3.431, RBM 3.485 exactly, 3.787 by CD-10, 5.17 by persistent chains and 5.30 by CD-1, decoder on
-a grid 3.570, autoregression 3.639, VAE 3.867, mixture 5.40, independent pixels 11.090; the GANs 24.2, 24.2 and 29.4:
-each draws a few of the 30 patterns, other images with 4 to 5 % of its mass, and most patterns never; at 0.15 of the
-steps they cost 14.0, 12.7 (D) and 14.7.
+What we measured: seeds 0 to 2, mean of the last steps, 137 seconds of processor time for the digits, six to nine
+minutes a set on 2 CPU cores that were shared. Digits (test, nats; training images' entropy 4.057): Boltzmann machine
+4.255, autoregression 4.260, RBM by CD-1, CD-10, persistent chains and exactly 4.274, 4.274, 4.275, 4.278, decoder on a
+grid 4.278, GAN by the ratio 4.290, mixture 4.316, VAE 4.318, boosting 4.349, GAN by the logit 4.457 and by D 4.474,
+independent pixels 4.679; deviations over seeds at most 0.01, but for boosting 0.04, the last two GANs 0.09 and 0.05.
+Bars and stripes, all 30 of them seen: Boltzmann machine 3.429, boosting 3.431, RBM 3.485 exactly, 3.787 by CD-10, 5.17
+by persistent chains and 5.30 by CD-1, decoder on a grid 3.570, autoregression 3.639, VAE 3.867, mixture 5.40,
+independent pixels 11.090; the GANs 24.2, 24.2 and 29.4: each draws a few of the 30 patterns, other images with 4 to 5 %
+of its mass, and most patterns never; at 0.15 of the steps they cost 14.0, 12.7 (D) and 14.7.
 """
 
 import time

@@ -21,6 +21,7 @@ FLOORS = {
     "rundir": 0,
     "kinds": 1,
     "likelihoods": 1,
+    "gaussians": 1,
     "losses": 1,
     "divergences": 1,
     "penalties": 1,
@@ -42,6 +43,7 @@ FLOORS = {
     "profile": 7,
     "gallery": 7,
     "recipe": 7,
+    "enumerated": 7,
     "commands": 8,
     "launch": 9,
 }

@@ -49,7 +49,9 @@ from ganjax.games import (
     quadratic,
 )
 from ganjax.games.dirac import DIRAC_PENALTIES
+from ganjax.games.energy import contrastive_divergence
 from ganjax.losses import LOSSES
+from ganjax.models.binary import RBM
 from ganjax.spectral import spectral_norm
 from ganjax.training import Averaged, digest, init_state, simulate, train_step
 
@@ -93,6 +95,7 @@ MORE_GAMES = {
         _batch(),
     ),
     "classification": lambda: (classification(Net(3)), _batch()._replace(y=jnp.arange(12) % 3)),
+    "contrastive_divergence": lambda: (contrastive_divergence(RBM(2, 3), steps=2, chains=4), _batch()),
     "bilinear_matrix": lambda: (bilinear(np.array([[1.0, 2.0], [0.0, 1.0], [1.0, -1.0]])), None),
     "bilinear_regularised": lambda: (bilinear(mu=0.1), None),
     "gradient_noise": lambda: (gradient_noise(bilinear(), 0.1), None),

@@ -25,6 +25,7 @@ AREAS = {
     "dynamics",
     "evaluation",
     "games",
+    "gaussians",
     "layers",
     "losses",
     "metrics",

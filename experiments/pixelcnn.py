@@ -4,8 +4,8 @@ Claim: convolutions that see the past alone give exact likelihoods of images, be
 complete half an image in as many ways as it has; two stacks of them, with gates, see all of the past.
 Paper: van den Oord, Kalchbrenner and Kavukcuoglu, Pixel Recurrent Neural Networks, 2016; van den Oord et al.,
 Conditional Image Generation with PixelCNN Decoders, 2016 (--network gated, --conditional); Salimans et al., PixelCNN++,
-2017 (--observation logistic_mixture); Ramachandran et al., Fast Generation for Convolutional Autoregressive Models, 2017
-(how samples are drawn).
+2017 (--observation logistic_mixture); Ramachandran et al., Fast Generation for Convolutional Autoregressive Models,
+2017 (how samples are drawn).
 Command: python experiments/pixelcnn.py train --workdir runs/pixelcnn
          python experiments/pixelcnn.py sample --workdir runs/pixelcnn --sampler completion --out completed.png
          python experiments/pixelcnn.py evaluate --workdir runs/pixelcnn --count 500
@@ -93,7 +93,8 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
         "categorical": lambda: categorical(config.levels),
         "logistic_mixture": lambda: logistic_mixture(config.components, config.levels),
     }[config.observation]()
-    prepare = binarised if config.observation == "bernoulli" else quantised(config.levels)
+    few = quantised(config.levels) if config.levels < 256 else None
+    prepare = binarised if config.observation == "bernoulli" else few
     classes = (dataset.classes or 0) if config.conditional else 0
     network = {"plain": pixelcnn.PixelCNN, "gated": pixelcnn.GatedPixelCNN}[config.network]
     module = network(observation.outputs, config.width, config.blocks, classes)

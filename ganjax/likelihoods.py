@@ -58,10 +58,7 @@ def binarised(key: Key, one: Batch) -> Batch:
 
 
 def quantised(levels: int) -> Callable[[Key, Batch], Batch]:
-    """A stream's `prepare`: bytes v, scaled to [-1, 1], as the level `floor(v levels / 256)`, scaled to [-1, 1] too.
-
-    256 levels leave an image as it is.
-    """
+    """A stream's `prepare`: bytes v, scaled to [-1, 1], as the level `floor(v levels / 256)`, scaled to [-1, 1] too."""
     check_range("quantised", 2, 256, whole=True, levels=levels)
 
     def prepare(key: Key, one: Batch) -> Batch:
@@ -72,7 +69,7 @@ def quantised(levels: int) -> Callable[[Key, Batch], Batch]:
 
 
 def _scaled(v: Array, levels: int) -> Array:
-    """Levels 0 to levels - 1 as networks see them: for 256, to the last bit what a stored image is."""
+    """Levels 0 to levels - 1 as networks see them."""
     return v / ((levels - 1) / 2) - 1
 
 
@@ -179,9 +176,9 @@ def logistic_mixture(components: int = 5, levels: int = 256) -> Observation:
     """`p(v) = sum_k softmax(l)_k p_k(v)` of discretised logistics (Salimans et al., PixelCNN++, 2017).
 
     The outputs of an entry are `components` logits, means and log scales. Component k is centred on
-    `(2 k + 1) / components - 1` where its mean says 0, so that outputs of zero are no saddle. A sub-pixel depends on the
-    earlier ones of its pixel through the network that says the outputs, not by a linear term of the means; a draw is a
-    level of the data, as what later pixels are conditioned on in training is.
+    `(2 k + 1) / components - 1` where its mean says 0, so that outputs of zero are no saddle. A sub-pixel depends on
+    the earlier ones of its pixel through the network that says the outputs, not by a linear term of the means; a draw
+    is a level of the data, as what later pixels are conditioned on in training is.
     """
     check_range("logistic_mixture", 2, whole=True, levels=levels)
     check_range("logistic_mixture", 1, whole=True, components=components)

@@ -108,7 +108,7 @@ def naively(
         known: how many.
         labels: [B] integers, or None.
     """
-    net, (b, *shape) = network(module), x.shape
+    net, shape = network(module), x.shape[1:]
 
     def draw(i: Array, drawn: Drawn) -> Drawn:
         row, column, channel = jnp.unravel_index(i, shape)
@@ -136,7 +136,7 @@ def remembering(
     def ask(method: str, cache: PyTree, *args: Any) -> tuple[Any, PyTree]:
         variables = {"params": own.params, **own.net_state, "cache": cache}
         found, new = module.apply(variables, *args, mutable=["cache"], method=method)
-        return found, new["cache"] if "cache" in new else cache
+        return found, new.get("cache", cache)
 
     def both(cache: PyTree, x: Array) -> tuple[Array, PyTree]:
         above, cache = ask("above", cache, x, labels, Place(jnp.int32(0), None, size))

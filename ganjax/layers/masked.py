@@ -69,7 +69,8 @@ class MaskedConv(nn.Module):
     def _window(self, x: Array, place: Place, padding: tuple) -> Array:
         """What the kernel sees there."""
         (rows, columns), (b, *size, c) = self.kernel_size, x.shape
-        at = (0, place.row, 0 if place.column is None else place.column, 0)
+        none = jnp.zeros_like(place.row)
+        at = none, place.row, none if place.column is None else place.column, none
         if tuple(size) == place.size:
             image = jnp.pad(x, ((0, 0), *padding, (0, 0)))
         elif self.kernel_size == (1, 1):
@@ -77,9 +78,8 @@ class MaskedConv(nn.Module):
         else:
             around = [n + low + high for n, (low, high) in zip(place.size, padding, strict=True)]
             cache = self.variable("cache", "x", jnp.zeros, (b, *around, c), x.dtype)
-            cache.value = lax.dynamic_update_slice(
-                cache.value, x, (0, at[1] + padding[0][0], at[2] + padding[1][0], 0)
-            )
+            (above, _), (left, _) = padding
+            cache.value = lax.dynamic_update_slice(cache.value, x, (none, at[1] + above, at[2] + left, none))
             image = cache.value
         width = image.shape[2] if place.column is None else columns
         return lax.dynamic_slice(image, at, (b, rows, width, c))

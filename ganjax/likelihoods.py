@@ -156,8 +156,9 @@ def discretised_logistic(levels: int = 256) -> Observation:
     """
     check_range("discretised_logistic", 2, whole=True, levels=levels)
 
-    def two(outputs: Array) -> Array:
-        return jnp.moveaxis(_split(outputs, 2), -1, 0)
+    def two(outputs: Array) -> tuple[Array, Array]:
+        m, log_t = jnp.moveaxis(_split(outputs, 2), -1, 0)
+        return m, log_t
 
     def mean(outputs: Array) -> Array:
         return jnp.clip(two(outputs)[0], -1, 1)

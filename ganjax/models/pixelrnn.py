@@ -1,5 +1,6 @@
 """PixelRNN (van den Oord, Kalchbrenner and Kavukcuoglu 2016): the past of a pixel through the states of an LSTM."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -45,17 +46,20 @@ class RowLSTM(nn.Module):
 
         if place is None:
             b, _, w, _ = x.shape
-            start = (jnp.zeros((b, n, self.width), x.dtype) for n in (w + 2, w))
-            _, h = lax.scan(step, tuple(start), jnp.moveaxis(inputs, 1, 0))
-            return jnp.moveaxis(h, 0, 1)
-        height, w = place.size
-        map_of = self.variable("cache", "states", jnp.zeros, (len(x), height + 1, w + 2, 2 * self.width), x.dtype)
-        none = jnp.zeros_like(place.row)
-        seen = lax.dynamic_slice(map_of.value, (none, place.row, place.column, none), (len(x), 1, 3, 2 * self.width))
-        h, cell = jnp.split(seen[:, 0], 2, -1)
-        (_, cell), h = step((h, cell[:, 1:2]), inputs[:, 0])
+            start = jnp.zeros((b, w + 2, self.width), x.dtype), jnp.zeros((b, w, self.width), x.dtype)
+            return jnp.moveaxis(lax.scan(step, start, jnp.moveaxis(inputs, 1, 0))[1], 0, 1)
+        return self._remembered(inputs, place, step)
+
+    def _remembered(self, inputs: Array, place: Place, step: Callable) -> Array:
+        """The state at a pixel, of those that are kept, and kept with them: [B, 1, 1, width]."""
+        none, column = jnp.zeros_like(place.row), jnp.asarray(place.column)
+        size = (len(inputs), place.size[0] + 1, place.size[1] + 2, 2 * self.width)
+        states = self.variable("cache", "states", jnp.zeros, size, inputs.dtype)
+        seen = lax.dynamic_slice(states.value, (none, place.row, column, none), (size[0], 1, 3, size[3]))
+        above, cell = jnp.split(seen[:, 0], 2, -1)
+        (_, cell), h = step((above, cell[:, 1:2]), inputs[:, 0])
         now = jnp.concatenate([h, cell], -1)[:, None]
-        map_of.value = lax.dynamic_update_slice(map_of.value, now, (none, place.row + 1, place.column + 1, none))
+        states.value = lax.dynamic_update_slice(states.value, now, (none, place.row + 1, column + 1, none))
         return h[:, None]
 
 

@@ -61,7 +61,7 @@ class Config(Averaging, Adam, Conditional, TrainConfig):
 
 
 CONFIG = Config(
-    steps=1500,  # 24 epochs of the embedded images
+    steps=1500,  # 10 epochs of the embedded images
     learning_rate=3e-3,
     beta1=0.9,  # there is no game whose rotation a smaller one would damp
     decay_steps=1500,

@@ -46,7 +46,7 @@ class Config(Averaging, Adam, TrainConfig):
 
 
 CONFIG = Config(
-    steps=1500,  # of digits of 8x8, 70 epochs
+    steps=1500,  # of digits of 8x8, 64 epochs
     data="digits",  # diagonals of 28x28 take minutes to draw
     learning_rate=3e-3,
     beta1=0.9,  # there is no game whose rotation a smaller one would damp

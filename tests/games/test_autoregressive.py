@@ -1,6 +1,10 @@
 """Autoregression against truth: images drawn two ways, frequencies against probabilities, completions, Bayes' rule."""
 
+import dataclasses
+import importlib.util
+import sys
 from functools import cache, partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +14,9 @@ import pytest
 from flax import linen as nn
 
 from ganjax.core import Batch, Moment, Owned
+from ganjax.data import load
 from ganjax.dynamics import View
+from ganjax.errors import ConfigError, DataError
 from ganjax.games.autoregressive import (
     MODEL,
     autoregression,
@@ -25,6 +31,8 @@ from ganjax.layers.masked import mask
 from ganjax.likelihoods import bernoulli, binarised, categorical, gaussian, logistic_mixture
 from ganjax.models.pixelcnn import GatedPixelCNN, PixelCNN
 from ganjax.models.pixelrnn import PixelRNN
+from ganjax.training import draw
+from ganjax.training.setup import initial_state
 
 
 @pytest.fixture(autouse=True)
@@ -203,3 +211,41 @@ def test_what_does_not_fit_is_refused():
         game.init(key, _moment().batch)
     with pytest.raises(ValueError, match=r"examples have shape \(3,\), expected images \(H, W, C\)"):
         game.init(key, Batch(jnp.zeros((2, 3)), None, jnp.arange(2)))
+
+
+def experiment(name):
+    path = Path(__file__).parents[2] / "experiments" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module.EXPERIMENT
+
+
+def test_several_completions_of_an_image_keep_its_bytes():
+    """Images in turn, each completed in another way; rows as `--keep` says."""
+    made = experiment("pixelcnn")
+    with jax.enable_x64(False):
+        setup = made.build(dataclasses.replace(made.config, **made.smoke, keep=3), load, None)
+        given = np.resize(np.random.default_rng(0).choice([0, 255], (2, 8, 8, 1)), (6, 8, 8, 1)).astype(np.uint8)
+        x = draw(setup, initial_state(setup, 0), jax.random.key(0), 6, given, sampler="completion")
+    np.testing.assert_array_equal(x[:, :3], given[:, :3])
+    assert len({one.tobytes() for one in x}) == 6 and (x[:, 3:] != given[:, 3:]).any((1, 2, 3)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "said"),
+    [
+        ("pixelcnn", {"keep": 9}, ConfigError, "--keep is 9, expected at most 8, the rows of digits"),
+        ("pixelcnn", {"data": "ring"}, DataError, "ring has points .* expected images"),
+        ("pixelrnn", {"data": "ring"}, DataError, "ring has points .* expected images"),
+        ("pixelcnn", {"data": "fluent_emoji"}, ConfigError, "--width is 4, expected a multiple of the 3 channels"),
+        ("pixelrnn", {"data": "fluent_emoji"}, ConfigError, "--width is 4, expected a multiple of the 3 channels"),
+        ("pixelcnn", {"levels": 4}, ConfigError, "--levels is 4, expected left out with --observation bernoulli"),
+        ("pixelrnn", {"levels": 1}, ConfigError, "--levels is 1, expected 2 to 256"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(name, options, error, said):
+    made = experiment(name)
+    with pytest.raises(error, match=said):
+        made.build(dataclasses.replace(made.config, **made.smoke | options), load, None)

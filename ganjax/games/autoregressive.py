@@ -90,7 +90,7 @@ class Drawn(NamedTuple):
 
 def _entry(observation: Observation, keys: Array, outputs: Array, i: Array | int, channel: Array | int) -> Array:
     """A draw of entry i, the channel of a pixel whose outputs are [B, C outputs], for each example's key: [B]."""
-    own = outputs.reshape(len(outputs), -1, observation.outputs)[:, channel]
+    own = outputs.reshape(outputs.shape[0], -1, observation.outputs)[:, channel]
     return jax.vmap(lambda key, o: observation.sample(jax.random.fold_in(key, i), o)[0])(keys, own)  # type: ignore[misc]
 
 
@@ -232,7 +232,7 @@ def samplers(
 
     def draw(weights: Weights, key: Key, index: Array, given: PyTree) -> Array:
         keys = jax.vmap(partial(jax.random.fold_in, key))(index)
-        return draws(module, observation, weights[MODEL], keys, jnp.zeros((len(index), *shape)), 0, given).x
+        return draws(module, observation, weights[MODEL], keys, jnp.zeros((index.shape[0], *shape)), 0, given).x
 
     def complete(weights: Weights, key: Key, index: Array, x: Array) -> Array:
         keys = jax.vmap(partial(jax.random.fold_in, key))(index)
@@ -270,8 +270,8 @@ def by_class(
     net = network(module)
 
     def of(y: Array) -> Array:
-        outputs, _ = net.apply(*own, x, jnp.full(len(x), y), train=False)
-        return observation.log_probs(outputs, x).reshape(len(x), -1)[:, :known].sum(1)
+        outputs, _ = net.apply(*own, x, jnp.full(x.shape[0], y), train=False)
+        return observation.log_probs(outputs, x).reshape(x.shape[0], -1)[:, :known].sum(1)
 
     return lax.map(of, jnp.arange(classes)).T
 

@@ -53,7 +53,7 @@ class RowLSTM(nn.Module):
     def _remembered(self, inputs: Array, place: Place, step: Callable) -> Array:
         """The state at a pixel, of those that are kept, and kept with them: [B, 1, 1, width]."""
         none, column = jnp.zeros_like(place.row), jnp.asarray(place.column)
-        size = (len(inputs), place.size[0] + 1, place.size[1] + 2, 2 * self.width)
+        size = (inputs.shape[0], place.size[0] + 1, place.size[1] + 2, 2 * self.width)
         states = self.variable("cache", "states", jnp.zeros, size, inputs.dtype)
         seen = lax.dynamic_slice(states.value, (none, place.row, column, none), (size[0], 1, 3, size[3]))
         above, cell = jnp.split(seen[:, 0], 2, -1)

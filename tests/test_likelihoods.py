@@ -204,3 +204,12 @@ def test_what_images_are_made_of_before_a_network_sees_them():
     drawn = np.asarray(binarised(jax.random.key(0), grey).x)
     assert set(np.unique(drawn)) == {-1.0, 1.0} and abs(drawn.mean() - 0.3) < 4.5 * np.sqrt(0.91 / 40_000)
     np.testing.assert_array_equal(binarised(jax.random.key(0), grey._replace(x=jnp.sign(grey.x))).x, 1.0)
+
+
+def test_levels_and_components_are_refused_outside_their_range():
+    with pytest.raises(ValueError, match="categorical: levels is 1, expected at least 2"):
+        categorical(1)
+    with pytest.raises(ValueError, match="logistic_mixture: components is 0, expected at least 1"):
+        logistic_mixture(0)
+    with pytest.raises(ValueError, match="quantised: levels is 300, expected at least 2, at most 256"):
+        quantised(300)

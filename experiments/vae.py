@@ -83,7 +83,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
     from ganjax import recipe
     from ganjax.dynamics import simultaneous
     from ganjax.games import variational
-    from ganjax.likelihoods import bernoulli, continuous_bernoulli, discretised_logistic, gaussian
+    from ganjax.likelihoods import bernoulli, binarised, continuous_bernoulli, discretised_logistic, gaussian
     from ganjax.models import vae as models
     from ganjax.training import Averaged, Setup, Stream
 
@@ -122,14 +122,6 @@ def ramp(weight: float, steps: int):
     import jax.numpy as jnp
 
     return (lambda step: weight * jnp.minimum(1.0, step / steps)) if steps else weight
-
-
-def binarised(key, one):
-    """A pixel v of -1 to 1 as 1 with the probability (v + 1) / 2, else as -1."""
-    import jax
-    import jax.numpy as jnp
-
-    return one._replace(x=jnp.where(jax.random.uniform(key, one.x.shape) < (one.x + 1) / 2, 1.0, -1.0))
 
 
 SMOKE = {

@@ -97,7 +97,7 @@ class Conditional(Options):
     """Whether labels are given."""
 
     conditional: bool = False
-    """Give both networks the class labels of the data."""
+    """Give the networks the class labels of the data."""
 
 
 @dataclass(frozen=True, kw_only=True)

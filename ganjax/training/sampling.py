@@ -104,6 +104,8 @@ def draw(
     check_range("draw", 1, whole=True, count=count)
     check_range("draw", 0, whole=True, standing=standing)
     draws = setup.sampler(sampler)
+    if truncation is not None and draws.latent is None:
+        raise ConfigError("--truncation: what is drawn of this run has no latent that could be truncated; leave it out")
     chosen = jax.device_put(weights_of(setup, state, draws.players, weights))
     values = in_turn(setup, draws, count).values if given is None else checked(setup, draws, given, count)
     if standing:

@@ -17,6 +17,7 @@ _spec.loader.exec_module(run)
 
 MUTANTS = run.load(run.MUTANTS)
 AREAS = {
+    "autoregression",
     "averaging",
     "checkpoint",
     "data",

@@ -1,9 +1,10 @@
 """A flow by likelihood, by a game, or by both: the one GAN whose likelihood is known.
 
-Claim: an invertible generator has an exact density; trained by a game alone it draws good samples and says that held-out
-data are all but impossible, trained by likelihood or by both it does not.
+Claim: an invertible generator has an exact density; trained by a game alone it draws good samples and says that
+held-out data are all but impossible, trained by likelihood or by both it does not.
 Paper: Dinh, Sohl-Dickstein and Bengio, Density Estimation using Real NVP, 2017 (affine couplings, the logit of 4.1);
-Grover, Dhar and Ermon, Flow-GAN, 2018 (the three objectives); Uria, Murray and Larochelle, RNADE, 2013 (dequantisation).
+Grover, Dhar and Ermon, Flow-GAN, 2018 (the three objectives); Uria, Murray and Larochelle, RNADE, 2013 (noise that
+fills the cells of grey levels).
 Command: python experiments/flow.py train --workdir runs/flow
          python experiments/flow.py train --workdir runs/flow_gan --objective game
          python experiments/flow.py evaluate --workdir runs/flow --count 2000

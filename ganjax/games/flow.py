@@ -51,8 +51,8 @@ def flow(
 ) -> Game:
     """An invertible generator that minimises `likelihood * E[-log p(x)]` and, facing a discriminator, its loss.
 
-    Without a discriminator it is maximum likelihood. With one, the game is Wasserstein's under a gradient penalty, as in
-    the paper, and `likelihood` is lambda of its hybrid objective; 0 leaves the game alone, and log p is logged.
+    Without a discriminator it is maximum likelihood. With one, the game is Wasserstein's under a gradient penalty, as
+    in the paper, and `likelihood` is lambda of its hybrid objective; 0 leaves the game alone, and log p is logged.
 
     Args:
         generator: module, `z [B, size] -> x [B, ...]`, with a method `encode`, `x -> (z, log |det dz/dx| [B])`.

@@ -31,8 +31,8 @@ class RealNVP(nn.Module):
     """`G: z [B, D] -> x [B, *shape]`, a bijection; `encode` goes back.
 
     Each coupling leaves half of the entries as they are and maps the others by `y = x exp(s) + t`, s and t functions of
-    the first half: `log |det dy/dx| = sum s`. The halves go by a bit of the entry's number, another one for every pair of
-    couplings, of which the second has the complement: in `2 log2 D` of them any two entries are apart once.
+    the first half: `log |det dy/dx| = sum s`. The halves go by a bit of the entry's number, another one for every pair
+    of couplings, of which the second has the complement: in `2 log2 D` of them any two entries are apart once.
     With `alpha`, x are pixels of -1 to 1, and the couplings act on `logit(alpha + (1 - 2 alpha) (x + 1) / 2)` (4.1).
     """
 

@@ -93,7 +93,7 @@ def test_one_coupling_leaves_half_and_any_two_entries_are_apart_once():
 
 
 def _moment(batch, players=("generator",)):
-    return Moment(dict.fromkeys(players, {}), batch, jax.random.key(0))
+    return Moment({player: {} for player in players}, batch, jax.random.key(0))
 
 
 def test_three_objectives_of_one_generator():

@@ -35,7 +35,7 @@ class Config(Adam, TrainConfig):
     commitment: float = 0.25
     """Weight of the distance from the encoder's vectors to their codes, which the encoder pays."""
     codebook: Literal["ema", "gradient"] = "ema"
-    """How the codes follow: exponential averages of the vectors that they stand for, or a term of the encoder's cost."""
+    """How the codes follow: exponential averages of the vectors that they stand for, or a term of the cost."""
     codebook_decay: float = 0.99
     """Of these averages."""
     revival: int = 2000

@@ -50,8 +50,8 @@ def autoencoder(
     """`E |r(x + corruption e) - x|^2 + contraction E |dh/dx|_F^2 + decay sum |W|_F^2`, h the code and r the copy.
 
     Linear, it is principal component analysis: the minimum is the sum of the discarded eigenvalues of the covariance,
-    all other critical points are saddles, and decay fixes the axes (Baldi and Hornik 1989; Kunin et al. 2019). With noise
-    e ~ N(0, I) the best r is `x + corruption^2 grad log p`, p the density of the noisy examples, for any corruption
+    all other critical points are saddles, and decay fixes the axes (Baldi and Hornik 1989; Kunin et al. 2019). With
+    noise e ~ N(0, I) the best r is `x + corruption^2 grad log p`, p the density of the noisy examples, for any noise
     (Vincent 2011; Alain and Bengio 2014). The contraction (Rifai et al. 2011) needs tied weights: a decoder of its own
     makes up for any scale of the code, and the penalty then does nothing.
 

@@ -1,4 +1,4 @@
-"""Vector-quantised autoencoders: a decoder of codes from a codebook, and an encoder that is told through the rounding."""
+"""Vector-quantised autoencoders: an encoder whose vectors are rounded to a codebook, and a decoder of them."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -71,10 +71,10 @@ class Codebook(NamedTuple):
 
 
 def averaged(book: Codebook, n: Array, total: Array, *, decay: float) -> Codebook:
-    """`N <- decay N + (1 - decay) n`, `e <- e + (1 - decay) (total - n e) / N` (van den Oord et al. 2017, appendix A.1).
+    """`N <- decay N + (1 - decay) n`, `e <- e + (1 - decay) (total - n e) / N` (van den Oord et al. 2017, A.1).
 
-    It is `m / N` with `m <- decay m + (1 - decay) total` and m = N e from the start, and keeps an unused code where it is
-    for ever, where m and N would both underflow. With decay 0 it is Lloyd's step: distortion never rises.
+    It is `m / N` with `m <- decay m + (1 - decay) total` and m = N e from the start, and keeps an unused code where it
+    is for ever, where m and N would both underflow. With decay 0 it is Lloyd's step: distortion never rises.
 
     Args:
         book: vectors [K, D] and their shares [K].
@@ -114,10 +114,10 @@ def vqvae(
     revival: int = 0,
     axis_name: str | None = None,
 ) -> Game:
-    """`-log p(x | e) + |sg[z] - e|^2 + commitment |z - sg[e]|^2`, sums over an example (van den Oord et al. 2017, eq. 3).
+    """`-log p(x | e) + |sg[z] - e|^2 + commitment |z - sg[e]|^2`, sums over an example (van den Oord et al. 2017).
 
-    The decoder's slope goes to z past the rounding; none of it reaches the codebook, which follows the encoder by its own
-    term or by exponential averages of the vectors that it stands for (appendix A.1). With a prior over codes,
+    The decoder's slope goes to z past the rounding; none of it reaches the codebook, which follows the encoder by its
+    own term or by exponential averages of the vectors that it stands for (appendix A.1). With a prior over codes,
     `log p(x) >= log p(x | e) + log p(codes)`; the uniform one has N log K nats.
 
     Args:
@@ -132,8 +132,8 @@ def vqvae(
         axis_name: the mapped axis that shares the batch, if any; running means and revival need it.
 
     Returns:
-        A game of the players "encoder", who owns the codebook, and "decoder", whose batch is a `Batch`. Metrics, unweighted,
-        are "reconstruction" (nats), "commitment", "codebook", and of the batch "codes_used" and "perplexity".
+        A game of the players "encoder", who owns the codebook, and "decoder", whose batch is a `Batch`. Metrics,
+        unweighted, are "reconstruction" (nats), "commitment", "codebook", and "codes_used" and "perplexity" of the batch.
 
     Raises:
         ValueError: an option is out of its range; from `init`, if the networks do not fit.
@@ -247,10 +247,8 @@ def samplers(
     }
 
 
-def measures(
-    encoder: nn.Module, decoder: nn.Module, observation: Observation, *, codes: int
-) -> dict[str, Measure]:
-    """Of held-out examples: squared error, summed, of pixels from -1 to 1; codes in use, and the perplexity of their use.
+def measures(encoder: nn.Module, decoder: nn.Module, observation: Observation, *, codes: int) -> dict[str, Measure]:
+    """Of held-out examples: squared error, summed, of pixels from -1 to 1; codes in use; perplexity of their use.
 
     Args:
         encoder: as of `vqvae`.

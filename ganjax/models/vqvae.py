@@ -12,8 +12,8 @@ def map_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     """Height and width of the map of an image; raises `DataError` unless two halvings lead to whole numbers."""
     if len(shape) != 3 or shape[0] % 4 or shape[1] % 4:
         raise DataError(
-            f"examples have shape {shape}, expected images (height, width, channels) with height and width divisible by "
-            "4; crop, pad or resize them"
+            f"examples have shape {shape}, expected images (height, width, channels) with height and width divisible "
+            "by 4; crop, pad or resize them"
         )
     return shape[0] // 4, shape[1] // 4
 

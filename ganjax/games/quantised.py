@@ -133,7 +133,7 @@ def vqvae(
 
     Returns:
         A game of the players "encoder", who owns the codebook, and "decoder", whose batch is a `Batch`. Metrics,
-        unweighted, are "reconstruction" (nats), "commitment", "codebook", and "codes_used" and "perplexity" of the batch.
+        unweighted, are "reconstruction" (nats), "commitment", "codebook", "codes_used" and "perplexity" of the batch.
 
     Raises:
         ValueError: an option is out of its range; from `init`, if the networks do not fit.

@@ -22,7 +22,7 @@ from ganjax.core import (
     Weights,
     noise,
 )
-from ganjax.games.latents import truncated
+from ganjax.games.latents import normal
 from ganjax.games.network import Network, network
 from ganjax.games.terms import Term, weighed
 
@@ -132,15 +132,12 @@ def samplers(module: nn.Module, *, size: int) -> dict[str, Sampler]:
     Of a linear autoencoder at its best, the squared Frechet distance of the first to the data is the reconstruction
     loss; N(0, I) is not where its codes are.
     """
-    net = network(module, beside=(MOMENTS,))
+    net, prior = network(module, beside=(MOMENTS,)), normal(size)
 
     def gaussian(weights: Weights, key: Key, truncation: float | None) -> Array:
         known = weights[AUTOENCODER].net_state[MOMENTS]
         w, v = jnp.linalg.eigh(known["second"] - jnp.outer(known["first"], known["first"]))
-        return known["first"] + v @ (jnp.sqrt(jnp.maximum(w, 0)) * normal(weights, key, truncation))
-
-    def normal(weights: Weights, key: Key, truncation: float | None) -> Array:
-        return jax.random.normal(key, (size,)) if truncation is None else truncated(key, (size,), truncation)
+        return known["first"] + v @ (jnp.sqrt(jnp.maximum(w, 0)) * prior(weights, key, truncation))
 
     def decode(weights: Weights, h: Array, given: PyTree) -> Array:
         return net.apply(*weights[AUTOENCODER], h, train=False, method="decode")[0]
@@ -151,7 +148,7 @@ def samplers(module: nn.Module, *, size: int) -> dict[str, Sampler]:
     own = (AUTOENCODER,)
     return {
         "gaussian": Sampler(own, "data", latent=Latent(gaussian, decode)),
-        "normal": Sampler(own, "data", latent=Latent(normal, decode, size)),
+        "normal": Sampler(own, "data", latent=Latent(prior, decode, size)),
         "reconstruction": Sampler(own, "data", copies, given=("data", "x")),
     }
 

@@ -17,6 +17,7 @@ from ganjax.core import (
     Draw,
     Game,
     Key,
+    Latent,
     Measure,
     Moment,
     PerPlayer,
@@ -26,7 +27,8 @@ from ganjax.core import (
     noise,
     substream,
 )
-from ganjax.games.adversarial import DISCRIMINATOR, GENERATOR, gan, sampler
+from ganjax.games.adversarial import DISCRIMINATOR, GENERATOR, gan
+from ganjax.games.latents import normal
 from ganjax.games.network import network, owned
 from ganjax.games.priors import normal_prior
 from ganjax.games.terms import Term, of_terms
@@ -97,16 +99,13 @@ def dequantised(levels: int) -> Callable[[Key, Batch], Batch]:
 
 def samplers(generator: nn.Module, *, size: int, levels: int = 0) -> dict[str, Sampler]:
     """Draws of the prior; with `levels`, each pixel as the level in whose cell it lies."""
-    plain = sampler(generator, normal_prior(size))
-    if not levels:
-        return {"prior": plain}
-    latent = plain.latent
-    assert latent is not None
+    net = network(generator)
 
     def decode(weights: Weights, z: Array, given: PyTree) -> Array:
-        return quantise(latent.decode(weights, z, given), levels)
+        x, _ = net.apply(*weights[GENERATOR], z, train=False)
+        return quantise(x, levels) if levels else x
 
-    return {"prior": plain._replace(latent=latent._replace(decode=decode))}
+    return {"prior": Sampler((GENERATOR,), "data", latent=Latent(normal(size), decode, size))}
 
 
 def measures(generator: nn.Module, *, levels: int = 0) -> dict[str, Measure]:

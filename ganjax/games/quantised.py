@@ -154,7 +154,7 @@ def vqvae(
             raise ValueError(f"vqvae: the decoder makes {outputs.shape[1:]}, expected {wanted[1:]}, of an example")
         flat = z.reshape(-1, z.shape[-1])
         vectors = flat[jax.random.choice(keys[2], len(flat), (codes,), replace=len(flat) < codes)]
-        own, memory = {NETWORK: params}, {"share": jnp.full(codes, 1 / codes)}
+        own, memory = {NETWORK: params}, {"share": jnp.full(codes, 1 / codes, z.dtype)}
         if codebook == "gradient":
             own[CODEBOOK] = vectors
         else:

@@ -218,7 +218,7 @@ def decode(decoder: nn.Module, observation: Observation, weights: Weights, index
 def samplers(
     encoder: nn.Module, decoder: nn.Module, observation: Observation, *, shape: Sequence[int]
 ) -> dict[str, Sampler]:
-    """Held-out examples made again from their codes, and codes at random, each position by itself: by use, and uniform.
+    """Codes at random, each position by itself, by their use or uniform, and held-out examples from their own codes.
 
     Args:
         encoder: as of `vqvae`.
@@ -241,9 +241,9 @@ def samplers(
 
     both = (ENCODER, DECODER)
     return {
-        "reconstruction": Sampler(both, "data", copies, given=("data", "x")),
         "unigram": Sampler(both, "data", latent=Latent(unigram, of_codes)),
         "uniform": Sampler(both, "data", latent=Latent(uniform, of_codes)),
+        "reconstruction": Sampler(both, "data", copies, given=("data", "x")),
     }
 
 

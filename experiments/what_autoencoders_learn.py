@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +53,8 @@ class Config:
     """Of the denoiser's noise."""
     code_steps: int = 4000
     """Of Adam of the autoencoders of digits."""
+    networks: tuple[Literal["linear", "deep"], ...] = ("linear", "deep")
+    """Which of these."""
     code: int = 8
     """Numbers of their code."""
     components: int = 20
@@ -87,7 +90,7 @@ def plateaus(config: Config, workdir: Path) -> list[str]:
     _, path = simulate(game._replace(init=small), play, config.flow_steps, key=key, batch=batch)
     own = path[AUTOENCODER]
     x_hat = jnp.einsum("tij,tjk,bi->tbk", own["down_0"], own["up_0"], x)
-    loss = np.asarray(((x - x_hat) ** 2).sum(-1).mean(-1))
+    loss = np.asarray(((x[None] - x_hat) ** 2).sum(-1).mean(-1))
     sums = {f"{k} eigenvectors found: {EIGENVALUES[k:].sum():g}": EIGENVALUES[k:].sum() for k in range(4)}
     time = 0.005 * np.arange(len(loss))
     panel = Panel([Series(time, loss, "loss")], "steps times rate", "mean squared error", lines=sums, ylim=(0, 17))
@@ -146,8 +149,8 @@ def codes(config: Config, workdir: Path) -> list[str]:
     lines = [
         f"{'digits':8}{'loss':>8}{'N(0, I)':>10}{'Gaussian':>10}{'mixture':>10}  squared Frechet distances of pixels"
     ]
-    for name, hidden in (("linear", ()), ("deep", (128, 64))):
-        module = Autoencoder(data.shape, config.code, hidden)
+    for name in config.networks:
+        module = Autoencoder(data.shape, config.code, () if name == "linear" else (128, 64))
         rate = optax.cosine_decay_schedule(2e-3, config.code_steps)
         play = simultaneous({AUTOENCODER: optax.adam(rate)})
         setup = Setup(autoencoder(module), play, {"data": Stream(data, 100)})
@@ -177,7 +180,7 @@ def codes(config: Config, workdir: Path) -> list[str]:
     return [*lines, str(workdir / "codes.png")]
 
 
-SMOKE = {"flow_steps": 3, "denoising_steps": 2, "code_steps": 2, "code": 2, "components": 1}
+SMOKE = {"flow_steps": 3, "denoising_steps": 2, "code_steps": 2, "networks": ("linear",), "code": 2, "components": 1}
 EXPERIMENT = launch.Experiment("what_autoencoders_learn", __doc__, Config(), SMOKE, compute=compute)
 
 if __name__ == "__main__":

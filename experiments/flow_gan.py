@@ -4,7 +4,18 @@ Claim: a flow that plays a game alone gives held-out points less density than on
 between.
 Paper: Grover, Dhar and Ermon, Flow-GAN: Combining Maximum Likelihood and Adversarial Learning, 2018.
 Command: python experiments/flow_gan.py train --workdir runs/flow_gan
+Time: about 5 minutes on 2 CPU cores.
 Figure: runs/flow_gan/densities.png, log p over the plane and samples of the first seed; results.json, all numbers.
+What we measured on the ring, seeds 0 to 2, 2,000 samples; the data have 2.91 nats, 99 % within three deviations:
+
+    objective     log p, nats       high quality     modes
+    likelihood    0.83 +- 0.15      0.24 +- 0.06     8
+    game          -1.7 +- 2.4       0.11 +- 0.04     7.7 +- 0.6
+    hybrid        0.40 +- 0.17      0.16 +- 0.02     8
+
+The game of seed 0 leaves a mode out and pays 5 nats for it; where it finds all it is 1 nat behind. A continuous bijection
+cannot cut the plane between modes, so that filaments join them under all three. The strong case of the claim are the
+digits of `flow`: 2,075 bits per dimension against 2.3.
 """
 
 import json
@@ -48,7 +59,7 @@ class Config:
     """Which are compared."""
     seeds: int = 3
     """Runs of each objective, trained together."""
-    steps: int = 3000
+    steps: int = 2000
     """Of the generator, under each."""
     turns: int = 5
     """Of the critic in each step."""
@@ -141,10 +152,8 @@ def _map(log_prob: Callable[[Array], Array], reach: float, title: str) -> Heat:
 
 
 def _cloud(real: np.ndarray, made: np.ndarray, reach: float) -> Panel:
-    shown = [
-        Series(x[:1000, 0], x[:1000, 1], label, "points", tint)
-        for x, label, tint in ((real, "real", 6), (made, "samples", 0))
-    ]
+    both = ((made, "samples", 0), (real, "real", 6))
+    shown = [Series(x[:1000, 0], x[:1000, 1], label, "points", tint) for x, label, tint in both]
     return Panel(shown, "$x_1$", "$x_2$", xlim=(-reach, reach), ylim=(-reach, reach), equal=True)
 
 

@@ -13,9 +13,9 @@ What we measured on the ring, seeds 0 to 2, 2,000 samples; the data have 2.91 na
     game          -1.7 +- 2.4       0.11 +- 0.04     7.7 +- 0.6
     hybrid        0.40 +- 0.17      0.16 +- 0.02     8
 
-The game of seed 0 leaves a mode out and pays 5 nats for it; where it finds all it is 1 nat behind. A continuous bijection
-cannot cut the plane between modes, so that filaments join them under all three. The strong case of the claim are the
-digits of `flow`: 2,075 bits per dimension against 2.3.
+The game of seed 0 leaves a mode out and pays 5 nats for it; where it finds all modes it is 1 nat behind. No continuous
+bijection cuts the plane between modes, so that filaments join them under all three. The strong case of the claim are
+the digits of `flow`: 2,075 bits per dimension against 2.3.
 """
 
 import json

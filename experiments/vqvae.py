@@ -7,8 +7,8 @@ appendix A.1); Razavi, van den Oord and Vinyals, VQ-VAE-2, 2019.
 Command: python experiments/vqvae.py train --workdir runs/vqvae
          python experiments/vqvae.py evaluate --workdir runs/vqvae --count 2000
 Figure: runs/vqvae/panel.png, codes drawn by their use, each position by itself, which shows what a prior over maps of
-codes is for; `sample --sampler reconstruction`, held-out images above their copies. `evaluate` puts the error, the codes
-in use and the perplexity of their use (at most --codes) beside the scores of samples.
+codes is for; `sample --sampler reconstruction`, held-out images above their copies. `evaluate` puts the error, the
+codes in use and the perplexity of their use (at most --codes) beside the scores of samples.
 What we measured on MNIST (--data mnist.npz), seed 0, 3,000 steps, 134 s of processor time: squared error 16.2 on the
 10,000 test images with pixels from -1 to 1, which is 4.06 with pixels from 0 to 1, where the linear autoencoder of 50
 numbers has 9.00; all 64 codes in use, perplexity 49.6; a map has 294 bits.

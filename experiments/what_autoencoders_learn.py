@@ -7,8 +7,17 @@ Paper: Baldi and Hornik, Neural Networks and Principal Component Analysis, 1989;
 Solutions to the Nonlinear Dynamics of Learning, 2014; Alain and Bengio, What Regularized Auto-Encoders Learn from the
 Data Generating Distribution, 2014; Ghosh et al., From Variational to Deterministic Autoencoders, 2020.
 Command: python experiments/what_autoencoders_learn.py train --workdir runs/what_autoencoders_learn
-Figure: loss.png, the loss from small weights between the sums of eigenvalues; score.png, the denoiser's arrows over the
-exact ones; codes.png, what is decoded of three densities of the codes.
+Time: 20 seconds of processor time.
+Figure: loss.png, the loss from small weights between the sums of eigenvalues; score.png, the denoiser's arrows beside
+the exact ones; codes.png, what is decoded of three densities of the codes.
+What we measured with seed 0: the linear loss rests at 15.5, 7.5 and 3.5 and ends at 1.5, the sum of the two eigenvalues
+that three numbers cannot hold. The denoiser's squared gap to the score is 0.08 % of its square. Digits by codes of 8:
+
+    autoencoder    loss    squared Frechet distance of pixels: N(0, I)    Gaussian    mixture
+    linear         6.56                                        41.5       6.58        6.58
+    deep           1.92                                        14.6       1.35        0.46
+
+Under the linear one the mixture has the Gaussian's moments, so that this distance cannot tell them apart; the eye can.
 """
 
 from collections.abc import Callable
@@ -45,7 +54,7 @@ STD = 0.3
 class Config:
     """The budgets of the three parts."""
 
-    flow_steps: int = 3000
+    flow_steps: int = 1000
     """Of gradient descent of the linear autoencoder, at rate 0.005 from weights of about 1e-4."""
     denoising_steps: int = 4000
     """Of Adam of the denoiser."""
@@ -131,7 +140,7 @@ def arrows(config: Config, workdir: Path) -> list[str]:
         found = of(np.stack([a.ravel(), b.ravel()], 1))
         return found[:, 0].reshape(a.shape), found[:, 1].reshape(a.shape)
 
-    points = [Series(noisy[:600, 0], noisy[:600, 1], "noisy points", "points", 6)]
+    points = [Series(noisy[:200, 0], noisy[:200, 1], "noisy points", "points", 6)]
     window = (-3.2, 3.2)
     parts = [
         Panel(points, "$x_1$", "$x_2$", title, "", window, window, equal=True, field=partial(field, of))

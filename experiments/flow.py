@@ -85,6 +85,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
     import numpy as np
 
     from ganjax import recipe
+    from ganjax.data import subsample
     from ganjax.dynamics import alternating, simultaneous
     from ganjax.errors import ConfigError
     from ganjax.games import flow
@@ -94,7 +95,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
 
     dataset = load(config.data)
     levels = config.levels if dataset.kind.name == "image" else 0
-    seen = len(np.unique(dataset.x_train[:256]))
+    seen = len(np.unique(dataset.x_train[subsample(len(dataset.x_train), 256)]))
     if levels and seen > levels:
         raise ConfigError(
             f"--levels is {levels}, expected at least {seen}, as {config.data} has; 256 is enough for any"

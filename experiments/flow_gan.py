@@ -34,7 +34,7 @@ from scipy.special import logsumexp
 from ganjax import launch
 from ganjax.config import require
 from ganjax.core import Array
-from ganjax.data import Dataset, grid_centres, load, ring_centres
+from ganjax.data import Dataset, grid_centres, load, ring_centres, subsample
 from ganjax.data.points import GRID_SIGMA, RING_SIGMA
 from ganjax.dynamics import alternating, simultaneous
 from ganjax.errors import ConfigError, did_you_mean
@@ -106,7 +106,8 @@ def build(config: Config, data: Dataset, objective: str) -> tuple[RealNVP, Setup
 def compute(config: Config, workdir: Path) -> list[str]:
     """Train each objective on all seeds, take log p and samples, draw."""
     data, (centres, std) = load(config.data), SETS[config.data]
-    x = np.asarray(data.x_test)[: config.samples]
+    x = np.asarray(data.x_test)
+    x = x[subsample(len(x), config.samples)]
     away = ((x[:, None] - centres) ** 2).sum(-1) / std**2
     truth = float((logsumexp(-away / 2, axis=1) - np.log(2 * np.pi * std**2 * len(centres))).mean())
     seeds = config.seed + np.arange(config.seeds)

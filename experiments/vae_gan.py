@@ -1,11 +1,17 @@
 """A VAE-GAN: an autoencoder that is told by a discriminator what makes a copy a good one.
 
-Claim: measured in a discriminator's features instead of pixels, copies and draws of N(0, I) are sharper than those of a
-variational autoencoder with the same networks; their squared error of pixels is larger.
+Claim: an autoencoder whose error is measured in a discriminator's features draws from N(0, I) as a GAN does and copies
+held-out images; its three players move by three costs, and not by one.
 Paper: Larsen, Sonderby, Larochelle and Winther, Autoencoding beyond Pixels Using a Learned Similarity Metric, 2016
 (algorithm 1; the discriminator sees real, copied and new examples).
 Command: python experiments/vae_gan.py train --workdir runs/vae_gan
          python experiments/vae_gan.py evaluate --workdir runs/vae_gan --count 2000
+Figure: runs/vae_gan/panel.png, the same latents over training; `sample --sampler reconstruction`, held-out images above
+their copies.
+What we measured on digits (--data digits --steps 1500), seed 0, the average's last step, 35 s of processor time: a
+squared error of 12.4 of pixels from -1 to 1 and a divergence of 6.7 nats. With --beta 1, the paper's, the features of so
+small a discriminator are worth less than the divergence: 0.6 nats, and an error of 25.2. Garments have not been trained
+to the end, nor has a variational autoencoder of the same networks been set beside it.
 """
 
 from dataclasses import dataclass
@@ -43,6 +49,7 @@ class Config(Averaging, Adam, Latent, TrainConfig):
 CONFIG = Config(
     steps=3000,
     latent=32,
+    beta=0.05,  # 1 in the paper, whose features are of larger variance; here the codes would say nothing
     learning_rate=5e-4,  # that of the DCGAN with these networks
 )
 

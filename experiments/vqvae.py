@@ -1,7 +1,7 @@
 """A vector-quantised autoencoder: images as small maps of codes from a learned codebook.
 
 Claim: an encoder that is told through the rounding, and a codebook that follows it, copy images better than a linear
-autoencoder of as many numbers as there are codes; without a second seeding codes die and stay dead.
+autoencoder of as many numbers as a map has codes; seeding rare codes anew has them used more equally.
 Paper: van den Oord, Vinyals and Kavukcuoglu, Neural Discrete Representation Learning, 2017 (equation 3; averages in
 appendix A.1); Razavi, van den Oord and Vinyals, VQ-VAE-2, 2019.
 Command: python experiments/vqvae.py train --workdir runs/vqvae
@@ -12,6 +12,8 @@ codes in use and the perplexity of their use (at most --codes) beside the scores
 What we measured on MNIST (--data mnist.npz), seed 0, 3,000 steps, 134 s of processor time: squared error 16.2 on the
 10,000 test images with pixels from -1 to 1, which is 4.06 with pixels from 0 to 1, where the linear autoencoder of 50
 numbers has 9.00; all 64 codes in use, perplexity 49.6; a map has 294 bits.
+After 1,000 steps (--steps 1000 --decay-steps 1000 --revival 0) a codebook by averages leaves 7.01, 64 codes and perplexity
+36.8, one by gradient 10.0, 62 codes and perplexity 19.7; no code begins dead, as all begin at vectors of the data.
 """
 
 from dataclasses import dataclass

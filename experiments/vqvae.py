@@ -12,8 +12,9 @@ codes in use and the perplexity of their use (at most --codes) beside the scores
 What we measured on MNIST (--data mnist.npz), seed 0, 3,000 steps, 134 s of processor time: squared error 16.2 on the
 10,000 test images with pixels from -1 to 1, which is 4.06 with pixels from 0 to 1, where the linear autoencoder of 50
 numbers has 9.00; all 64 codes in use, perplexity 49.6; a map has 294 bits.
-After 1,000 steps (--steps 1000 --decay-steps 1000 --revival 0) a codebook by averages leaves 7.01, 64 codes and perplexity
-36.8, one by gradient 10.0, 62 codes and perplexity 19.7; no code begins dead, as all begin at vectors of the data.
+Without revival (--revival 0) codes that nobody is near wait for the encoder: a training batch of step 500 uses 35,
+perplexity 21, with a codebook by gradient 30 and 19, with revival 63 and 46. After 1,000 steps (--steps 1000
+--decay-steps 1000) averages without revival leave an error of 7.01 and perplexity 36.8, the gradient 10.0 and 19.7.
 """
 
 from dataclasses import dataclass

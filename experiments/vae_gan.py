@@ -10,8 +10,8 @@ Figure: runs/vae_gan/panel.png, the same latents over training; `sample --sample
 their copies.
 What we measured on digits (--data digits --steps 1500), seed 0, the average's last step, 35 s of processor time: a
 squared error of 12.4 of pixels from -1 to 1 and a divergence of 6.7 nats. With --beta 1, the paper's, the features of
-so small a discriminator are worth less than the divergence: 0.6 nats, and an error of 25.2. Garments have not been
-trained to the end, nor has a variational autoencoder of the same networks been set beside it.
+so small a discriminator are worth less than the divergence: 0.6 nats, and an error of 25.2. Garments after 700
+of the 3,000 steps, two minutes: 131 and 9.7. No variational autoencoder of the same networks has been set beside it.
 """
 
 from dataclasses import dataclass

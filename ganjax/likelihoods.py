@@ -233,3 +233,24 @@ def bits_per_dimension(nats: Array, dimensions: int, step: float = 1.0) -> Array
             a probability. The levels must have been made continuous by noise of one step, `(v + u) step`.
     """
     return nats / (dimensions * math.log(2)) - math.log2(step)
+
+
+def dequantise(x: Array, u: Array, levels: int = 256) -> Array:
+    """`2 (v + u) / levels - 1` for the level v of 0 to `levels - 1` that x in [-1, 1] stands for (Uria et al. 2013).
+
+    With u ~ U(0, 1) the expectation of a log-density at it is at most `log P(v)` of the discretised model plus
+    `log(levels / 2)` for each entry; the log-density at what is not dequantised has no bound at all.
+
+    Args:
+        x: `2 v / (levels - 1) - 1`; what lies between two levels is rounded.
+        u: of the shape of x, in [0, 1).
+        levels: at least 2.
+    """
+    check_range("dequantise", 2, whole=True, levels=levels)
+    return 2 * (jnp.round((x + 1) / 2 * (levels - 1)) + u) / levels - 1
+
+
+def quantise(x: Array, levels: int = 256) -> Array:
+    """The value in [-1, 1] of the level whose cell holds x; undoes `dequantise`."""
+    check_range("quantise", 2, whole=True, levels=levels)
+    return 2 * jnp.clip(jnp.floor((x + 1) / 2 * levels), 0, levels - 1) / (levels - 1) - 1

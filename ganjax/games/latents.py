@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from ganjax.checks import check_range
-from ganjax.core import Array, Key, noise
+from ganjax.core import Array, Key, Weights, noise
 
 
 def linear(z_0: Array, z_1: Array, count: int) -> Array:
@@ -74,6 +74,12 @@ def truncated(key: Key, shape: tuple[int, ...], threshold: float) -> Array:
     if math.isinf(threshold):
         return jax.random.normal(key, shape)
     return jax.random.truncated_normal(key, -threshold, threshold, shape)
+
+
+def normal(size: int) -> Callable[[Weights, Key, float | None], Array]:
+    """`z ~ N(0, I)`, shape [size], or cut at a truncation: the prior of a `core.Latent`."""
+    check_range("normal", 1, whole=True, size=size)
+    return lambda weights, key, truncation: truncated(key, (size,), math.inf if truncation is None else truncation)
 
 
 def group_means(z: Array, group: Array, *, groups: int) -> Array:

@@ -31,7 +31,7 @@ from ganjax.core import (
     substream,
 )
 from ganjax.dynamics.field import average_over
-from ganjax.games.latents import truncated
+from ganjax.games.latents import normal as normal_latent
 from ganjax.games.network import Network, network, owned
 from ganjax.games.terms import Term, of_terms
 from ganjax.likelihoods import Observation, gaussian_kl, normal, standard_normal
@@ -166,9 +166,6 @@ def samplers(encoder: nn.Module, decoder: nn.Module, observation: Observation, *
     """Draws of the prior, as means of what the decoder says, and held-out examples made again from their codes."""
     e, d = network(encoder), network(decoder)
 
-    def prior(weights: Weights, key: Key, truncation: float | None) -> Array:
-        return jax.random.normal(key, (size,)) if truncation is None else truncated(key, (size,), truncation)
-
     def decode(weights: Weights, z: Array, given: PyTree) -> Array:
         return observation.mean(d.apply(*weights[DECODER], z, train=False)[0])
 
@@ -176,7 +173,7 @@ def samplers(encoder: nn.Module, decoder: nn.Module, observation: Observation, *
         return decode(weights, e.apply(*weights[ENCODER], x, train=False)[0][:, 0], None)
 
     return {
-        "prior": Sampler((DECODER,), "data", latent=Latent(prior, decode, size)),
+        "prior": Sampler((DECODER,), "data", latent=Latent(normal_latent(size), decode, size)),
         "reconstruction": Sampler((ENCODER, DECODER), "data", rebuilt, given=("data", "x")),
     }
 

@@ -1,0 +1,120 @@
+"""A vector-quantised autoencoder: images as small maps of codes from a learned codebook.
+
+Claim: an encoder that is told through the rounding, and a codebook that follows it, copy images better than a linear
+autoencoder of as many numbers as a map has codes; seeding rare codes anew has them used more equally.
+Paper: van den Oord, Vinyals and Kavukcuoglu, Neural Discrete Representation Learning, 2017 (equation 3; averages in
+appendix A.1); Razavi, van den Oord and Vinyals, VQ-VAE-2, 2019.
+Command: python experiments/vqvae.py train --workdir runs/vqvae
+         python experiments/vqvae.py evaluate --workdir runs/vqvae --count 2000
+Figure: runs/vqvae/panel.png, codes drawn by their use, each position by itself, which shows what a prior over maps of
+codes is for; `sample --sampler reconstruction`, held-out images above their copies. `evaluate` puts the error, the
+codes in use and the perplexity of their use (at most --codes) beside the scores of samples.
+What we measured on MNIST (--data mnist.npz), seed 0, 3,000 steps, 134 s of processor time: squared error 16.2 on the
+10,000 test images with pixels from -1 to 1, which is 4.06 with pixels from 0 to 1, where the linear autoencoder of 50
+numbers has 9.00; all 64 codes in use, perplexity 49.6; a map has 294 bits.
+Without revival (--revival 0) codes that nobody is near wait for the encoder: a training batch of step 500 uses 35,
+perplexity 21, with a codebook by gradient 30 and 19, with revival 63 and 46. After 1,000 steps (--steps 1000
+--decay-steps 1000) averages without revival leave an error of 7.01 and perplexity 36.8, the gradient 10.0 and 19.7.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ganjax import launch
+from ganjax.config import require
+from ganjax.options import Adam, TrainConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ganjax.data import Dataset
+    from ganjax.training import Setup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Adam, TrainConfig):
+    """The networks, the codebook, and what is said of a pixel."""
+
+    width: int = 32
+    """Channels of the maps next to the image; twice as many further in."""
+    codes: int = 64
+    """K, vectors of the codebook."""
+    vector: int = 16
+    """Numbers of each."""
+    commitment: float = 0.25
+    """Weight of the distance from the encoder's vectors to their codes, which the encoder pays."""
+    codebook: Literal["ema", "gradient"] = "ema"
+    """How the codes follow: exponential averages of the vectors that they stand for, or a term of the cost."""
+    codebook_decay: float = 0.99
+    """Of these averages."""
+    revival: int = 2000
+    """Steps in which codes that are hardly used begin anew at a vector of the encoder; 0 leaves them."""
+    std: float = 0.5
+    """Of the Gaussian that a pixel is said to have, from -1 to 1."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("width", "codes", "vector"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "codebook_decay", 0 <= self.codebook_decay < 1, "at least 0 and less than 1")
+        require(self, "std", 0 < self.std < float("inf"), "a positive number")
+        require(self, "commitment", 0 <= self.commitment < float("inf"), "a number that is not negative")
+        require(self, "revival", self.revival >= 0, "at least 0")
+        ema = self.codebook == "ema" or not self.revival
+        require(self, "revival", ema, "0 with --codebook gradient: a code is a parameter there, which descends")
+
+
+CONFIG = Config(
+    steps=3000,
+    learning_rate=1e-3,
+    beta1=0.9,  # there is no game whose rotation a smaller one would damp
+    decay_steps=3000,
+)
+
+
+def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
+    """Encoder with codebook, and decoder; a prior over the codes is another stage, which takes both with `From`."""
+    from ganjax import recipe
+    from ganjax.dynamics import simultaneous
+    from ganjax.games import quantised
+    from ganjax.likelihoods import gaussian
+    from ganjax.models.vqvae import MapDecoder, MapEncoder, map_shape
+    from ganjax.training import Setup, Stream
+
+    dataset = load(config.data)
+    shape = map_shape(dataset.shape)
+    observation = gaussian(config.std)
+    encoder = MapEncoder(config.vector, config.width)
+    networks = (encoder, MapDecoder(dataset.shape[-1], observation.outputs, config.width), observation)
+    players = (quantised.ENCODER, quantised.DECODER)
+    return Setup(
+        game=quantised.vqvae(
+            *networks,
+            codes=config.codes,
+            commitment=config.commitment,
+            codebook=config.codebook,
+            decay=config.codebook_decay,
+            revival=config.revival,
+            axis_name=axis_name,
+        ),
+        dynamics=simultaneous(dict.fromkeys(players, recipe.adam_of(config)), axis_name=axis_name),
+        streams={"data": Stream(dataset, config.batch_size)},
+        samplers=quantised.samplers(*networks, shape=shape),
+        measures=quantised.measures(*networks, codes=config.codes),
+    )
+
+
+SMOKE = {
+    "steps": 20,
+    "data": "digits",
+    "width": 4,
+    "codes": 8,
+    "vector": 4,
+    "sample_every": 10,
+    "checkpoint_every": 10,
+    "chunk": 10,
+}
+EXPERIMENT = launch.Experiment("vqvae", __doc__, CONFIG, SMOKE, build=build)
+
+if __name__ == "__main__":
+    launch.main(EXPERIMENT)

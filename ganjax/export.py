@@ -140,7 +140,7 @@ def export(
     if asked is not None and asked[1] == CLASS:
         check_classes(asked[0])  # whoever loads it can ask for any of them
     name = name_of_weights(setup, state, draws.players, weights)
-    chosen = jax.tree.map(np.asarray, weights_of(setup, state, draws.players, weights))
+    chosen = jax.tree.map(jnp.asarray, weights_of(setup, state, draws.players, weights))  # a sampler may index them
     config = describe(setup, run, chosen, sampler)
     leaves = {path: np.ascontiguousarray(leaf) for path, leaf in by_path(_named(chosen)).items()}
     facts = {
@@ -277,7 +277,7 @@ def rebuild(folder: str | Path, experiment: Any) -> tuple[Setup, Weights]:
             f"{folder / WEIGHTS}: {path} is {found.get(path, 'missing')}, the generator of {experiment.name} has "
             f"{wanted.get(path, 'none')}; use ganjax {json.loads((folder / RECEIPT).read_text())['ganjax']}"
         )
-    tree = jax.tree.unflatten(jax.tree.structure(like), [leaves[path] for path in wanted])
+    tree = jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(leaves[path]) for path in wanted])
     return setup, {player: Owned(own["params"], own["net_state"]) for player, own in tree.items()}
 
 

@@ -48,10 +48,14 @@ from ganjax.games import (
     normal_prior,
     quadratic,
 )
+from ganjax.games.autoencoding import autoencoder
 from ganjax.games.dirac import DIRAC_PENALTIES
 from ganjax.games.energy import contrastive_divergence
+from ganjax.games.flow import flow
 from ganjax.losses import LOSSES
+from ganjax.models.autoencoder import Autoencoder
 from ganjax.models.binary import RBM
+from ganjax.models.realnvp import RealNVP
 from ganjax.spectral import spectral_norm
 from ganjax.training import Averaged, digest, init_state, simulate, train_step
 
@@ -95,6 +99,8 @@ MORE_GAMES = {
         _batch(),
     ),
     "classification": lambda: (classification(Net(3)), _batch()._replace(y=jnp.arange(12) % 3)),
+    "flow": lambda: (flow(RealNVP((2,), 2, (4,)), size=2), _batch()),
+    "autoencoder": lambda: (autoencoder(Autoencoder((2,), 1)), _batch()),
     "contrastive_divergence": lambda: (contrastive_divergence(RBM(2, 3), steps=2, chains=4), _batch()),
     "bilinear_matrix": lambda: (bilinear(np.array([[1.0, 2.0], [0.0, 1.0], [1.0, -1.0]])), None),
     "bilinear_regularised": lambda: (bilinear(mu=0.1), None),

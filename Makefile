@@ -50,6 +50,7 @@ mutants: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/objectives.py
+	$(BIN)/python benchmarks/relatives.py
 	$(BIN)/python benchmarks/dynamics.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/inception.py

@@ -4,6 +4,7 @@ Nothing heavy is imported here: a child's peak memory starts from its parent's.
 """
 
 import contextlib
+import importlib
 import math
 import multiprocessing
 import os
@@ -28,8 +29,7 @@ def create(workload: Workload, name: str, settings: Settings) -> Child:
         import ours
 
         return ours.create(workload, settings)
-    import peer
-
+    peer = importlib.import_module(workload.peer)
     return peer.create(workload, settings, name.removeprefix("torch "))
 
 

@@ -53,7 +53,7 @@ def create(workload: Workload, settings: Settings) -> Child:
 
 
 def _training(setup, state, keys, length: int) -> Callable[[int], float]:
-    """`run(steps) -> the discriminator's last cost`."""
+    """`run(steps) -> the last cost of a player`."""
     import jax
 
     from ganjax.training import feed, parallel
@@ -78,7 +78,7 @@ def _training(setup, state, keys, length: int) -> Callable[[int], float]:
                 per_step(*pending)
             pending, taken = (metrics, count), taken + count
         jax.block_until_ready(state)
-        return float(per_step(*pending)[-1]["discriminator/cost"])
+        return float(per_step(*pending)[-1][f"{setup.game.players[0]}/cost"])
 
     return run
 

@@ -167,14 +167,14 @@ def save(report: dict[str, Any], markdown: str, part: str = "") -> Path:
     return path
 
 
-def main(workloads: Mapping[str, Workload] = WORKLOADS, doc: str = __doc__) -> None:
+def main(workloads: Mapping[str, Workload] = WORKLOADS, doc: str = __doc__, *, images: int = 10_000) -> None:
     """Measure what the command line asks for, out of these workloads."""
     cores = len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(description=doc.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="times that every contender is measured (default 5)")
     parser.add_argument("--seconds", type=float, default=4, help="length of one measurement (default 4)")
     parser.add_argument(
-        "--images", type=int, default=10_000, help="drawn in one measurement of sampling (default 10000)"
+        "--images", type=int, default=images, help="drawn in one measurement of sampling (default: %(default)s)"
     )
     parser.add_argument("--workloads", nargs="+", choices=list(workloads), default=list(workloads))
     parser.add_argument(

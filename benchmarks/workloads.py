@@ -50,6 +50,7 @@ class Workload(NamedTuple):
     goal: float | None = None  # time of tuned PyTorch over that of ganjax, on a CPU
     gpu_goal: float | None = None  # the same on a GPU
     second_order: bool = False  # torch.compile does not differentiate twice
+    peer: str = "peer"  # the module of PyTorch's side
 
     @property
     def images(self) -> int:
@@ -58,6 +59,8 @@ class Workload(NamedTuple):
 
     def config(self, data: Path) -> dict[str, Any]:
         """The fields of the experiment's config; what is not here is not the peer's affair."""
+        if self.peer != "peer":  # no game of two
+            return {"data": str(data), "batch_size": self.batch, "ema_decay": DECAY, **self.options}
         return {
             "data": str(data),
             "batch_size": self.batch,
@@ -142,6 +145,34 @@ WORKLOADS = {
 OBJECTIVES = {
     "wgan_gp28": DCGAN28._replace(**_PLAIN, **_GP, goal=None),
     "r1_28": DCGAN28._replace(**_PLAIN, penalty="r1", second_order=True, goal=None),
+}
+
+# Models with a likelihood, which relatives.py measures.
+_GATED = Workload(
+    "pixelcnn",
+    {"network": "gated", "width": 16, "blocks": 6, "learning_rate": 3e-3, "decay_steps": 0},
+    "gated_pixelcnn",
+    {"width": 16, "blocks": 6},
+    (28, 28, 1),
+    data="fashion_mnist",
+    goal=1.0,
+    peer="peer_relatives",
+)
+RELATIVES = {
+    "vae": Workload(
+        "vae",
+        {"latent": 50, "hidden": 200, "learning_rate": 1e-3, "decay_steps": 0},
+        "vae",
+        {"hidden": 200},
+        (28, 28, 1),
+        data="fashion_mnist",
+        batch=100,
+        latent=50,
+        goal=1.0,
+        peer="peer_relatives",
+    ),
+    "gated_pixelcnn": _GATED,
+    "sample_gated_pixelcnn": _GATED._replace(sample=True),
 }
 
 

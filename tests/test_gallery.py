@@ -20,7 +20,9 @@ def shown(monkeypatch):
     monkeypatch.setattr(gallery, "scatter", lambda x, path, **options: found.update(options))
     monkeypatch.setattr(gallery, "nearest_neighbours", lambda x, train, path, **options: found.update(options))
     monkeypatch.setattr(gallery, "panel", lambda *args: None)
-    monkeypatch.setattr(gallery, "draw", lambda setup, state, key, count: np.zeros((count, 4, 4, 1), np.uint8))
+    monkeypatch.setattr(
+        gallery, "draw", lambda setup, state, key, count, given=None: np.zeros((count, 4, 4, 1), np.uint8)
+    )
     return found
 
 

@@ -191,7 +191,15 @@ def _make(game_name, dynamics_name, adjust="none", optimizer=optax.adam):
 # Every rule with every adjustment on a nonlinear game of two numbers, on the bilinear one with none and with two. On
 # networks, which take long to compile, every adjustment with the plainest rules, and with statistics every rule.
 PLAIN = ("simultaneous", "alternating")
-CASES = [(d, a, "dirac_gan") for d, a in product(DYNAMICS, ADJUSTMENTS)]
+# These never see an adjustment: it is the affair of the rule that they wrap, or of the rule that they are a form of.
+ADJUSTED_BY_OTHERS = (
+    *WRAPPED, "alternating_two_turns", "alternating_reversed", "extragradient_own_extrapolation", "runge_kutta_2",
+)  # fmt: skip
+CASES = [
+    (d, a, "dirac_gan")
+    for d, a in product(DYNAMICS, ADJUSTMENTS)
+    if FULL or a in ("none", "two") or d not in ADJUSTED_BY_OTHERS
+]
 CASES += [(d, a, "bilinear") for d, a in product(DYNAMICS, ("none", "two"))]
 CASES += [(d, a, "gan") for d, a in product(PLAIN, ADJUSTMENTS)]
 CASES += [(d, a, "gan") for d, a in product(DYNAMICS, ("none", "two")) if FULL and d not in PLAIN]
@@ -227,7 +235,7 @@ def test_contract(dynamics_name, adjust, game_name):
 
 # Rules whose step has a loop or a condition, which vmap takes apart; the others on networks by make test-all.
 LOOPS = ("competitive_conjugate_gradients", "history_of_opponents", "lookahead", "unrolled")
-POPULATIONS = [(d, "bilinear", "two" if FULL or d in PLAIN else "none") for d in DYNAMICS]
+POPULATIONS = [(d, "bilinear", "two") for d in DYNAMICS if FULL or d in (*PLAIN, *LOOPS)]
 POPULATIONS += [(d, "gan", "none") for d in DYNAMICS if FULL or d in (*PLAIN, *LOOPS)]
 
 

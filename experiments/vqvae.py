@@ -51,15 +51,25 @@ class Config(Adam, TrainConfig):
     """Steps in which codes that are hardly used begin anew at a vector of the encoder; 0 leaves them."""
     std: float = 0.5
     """Of the Gaussian that a pixel is said to have, from -1 to 1."""
+    prior_steps: int = 1500
+    """Steps of the second stage, the Gated PixelCNN of the codes."""
+    prior_width: int = 32
+    """Features of its layers."""
+    prior_blocks: int = 3
+    """Residual blocks after its first layer."""
+    prior_rate: float = 2e-3
+    """Step size of its Adam."""
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("width", "codes", "vector"):
+        for name in ("width", "codes", "vector", "prior_steps", "prior_width"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         require(self, "codebook_decay", 0 <= self.codebook_decay < 1, "at least 0 and less than 1")
         require(self, "std", 0 < self.std < float("inf"), "a positive number")
         require(self, "commitment", 0 <= self.commitment < float("inf"), "a number that is not negative")
-        require(self, "revival", self.revival >= 0, "at least 0")
+        for name in ("revival", "prior_blocks"):
+            require(self, name, getattr(self, name) >= 0, "at least 0")
+        require(self, "prior_rate", 0 < self.prior_rate < float("inf"), "a positive number")
         ema = self.codebook == "ema" or not self.revival
         require(self, "revival", ema, "0 with --codebook gradient: a code is a parameter there, which descends")
 
@@ -72,14 +82,19 @@ CONFIG = Config(
 )
 
 
-def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
-    """Encoder with codebook, and decoder; a prior over the codes is another stage, which takes both with `From`."""
+def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "dict[str, Setup]":
+    """Encoder with codebook, and decoder; then a Gated PixelCNN of the codes, at which both look on."""
+    from functools import partial
+
+    import optax
+
     from ganjax import recipe
     from ganjax.dynamics import simultaneous
     from ganjax.games import quantised
-    from ganjax.likelihoods import gaussian
+    from ganjax.likelihoods import categorical, gaussian
+    from ganjax.models.pixelcnn import GatedPixelCNN
     from ganjax.models.vqvae import MapDecoder, MapEncoder, map_shape
-    from ganjax.training import Setup, Stream
+    from ganjax.training import From, Setup, Stream
 
     dataset = load(config.data)
     shape = map_shape(dataset.shape)
@@ -87,21 +102,36 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
     encoder = MapEncoder(config.vector, config.width)
     networks = (encoder, MapDecoder(dataset.shape[-1], observation.outputs, config.width), observation)
     players = (quantised.ENCODER, quantised.DECODER)
-    return Setup(
-        game=quantised.vqvae(
-            *networks,
-            codes=config.codes,
-            commitment=config.commitment,
-            codebook=config.codebook,
-            decay=config.codebook_decay,
-            revival=config.revival,
-            axis_name=axis_name,
-        ),
-        dynamics=simultaneous(dict.fromkeys(players, recipe.adam_of(config)), axis_name=axis_name),
-        streams={"data": Stream(dataset, config.batch_size)},
-        samplers=quantised.samplers(*networks, shape=shape),
-        measures=quantised.measures(*networks, codes=config.codes),
+    game = quantised.vqvae(
+        *networks,
+        codes=config.codes,
+        commitment=config.commitment,
+        codebook=config.codebook,
+        decay=config.codebook_decay,
+        revival=config.revival,
+        axis_name=axis_name,
     )
+    model = GatedPixelCNN(categorical(config.codes).outputs, config.prior_width, config.prior_blocks)
+    adam, streams = recipe.adam_of(config), {"data": Stream(dataset, config.batch_size)}
+    play = partial(simultaneous, axis_name=axis_name)
+    return {
+        "codes": Setup(
+            game=game,
+            dynamics=play(dict.fromkeys(players, adam)),
+            streams=streams,
+            samplers=quantised.samplers(*networks, shape=shape),
+            measures=quantised.measures(*networks, codes=config.codes),
+        ),
+        "prior": Setup(
+            game=quantised.prior(game, encoder, model, codes=config.codes),
+            dynamics=play({quantised.MODEL: optax.adam(config.prior_rate)}),
+            streams=streams,
+            samplers=quantised.prior_samplers(*networks[1:], model, shape=shape, codes=config.codes),
+            measures=quantised.prior_measures(encoder, model, codes=config.codes),
+            steps=config.prior_steps,
+            start={player: From("codes", player) for player in players},
+        ),
+    }
 
 
 SMOKE = {
@@ -110,6 +140,9 @@ SMOKE = {
     "width": 4,
     "codes": 8,
     "vector": 4,
+    "prior_steps": 20,
+    "prior_width": 4,
+    "prior_blocks": 1,
     "sample_every": 10,
     "checkpoint_every": 10,
     "chunk": 10,

@@ -146,6 +146,7 @@ def export(
     facts = {
         "format": FORMAT,
         "experiment": run["experiment"],
+        "stage": run.get("stage", ""),
         "step": int(state.step),
         "weights": name,
         "which": which,
@@ -265,7 +266,8 @@ def rebuild(folder: str | Path, experiment: Any) -> tuple[Setup, Weights]:
         raise ConfigError(f"{folder} holds a generator of {config['experiment']!r}, not of {experiment.name!r}")
     data = config["data"]
     own = from_record(experiment.config, config["config"])
-    setup = experiment.build(own, stand_ins(data, config["config"]), None)
+    built = experiment.build(own, stand_ins(data, config["config"]), None)
+    setup = built if isinstance(built, Setup) else built[config["stage"]]
     shapes = state_shapes(setup)
     players = setup.sampler(config["sampler"]).players
     like = _named({player: Owned(shapes.params[player], shapes.net_state[player]) for player in players})
@@ -299,6 +301,7 @@ def describe(setup: Setup, run: Mapping[str, Any], chosen: Weights, sampler: str
     return {
         "format": FORMAT,
         "experiment": run["experiment"],
+        "stage": run.get("stage", ""),
         "config": run["config"],
         "sampler": sampler or next(iter(setup.samplers)),
         "batch": draws.batch,

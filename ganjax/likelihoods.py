@@ -63,13 +63,13 @@ def quantised(levels: int) -> Callable[[Key, Batch], Batch]:
 
     def prepare(key: Key, one: Batch) -> Batch:
         v = jnp.round((one.x + 1) * 127.5)
-        return one._replace(x=_scaled(jnp.floor(v * levels / 256), levels))
+        return one._replace(x=scaled(jnp.floor(v * levels / 256), levels))
 
     return prepare
 
 
-def _scaled(v: Array, levels: int) -> Array:
-    """Levels 0 to levels - 1 as networks see them."""
+def scaled(v: Array, levels: int) -> Array:
+    """Levels 0 to levels - 1 as networks see them, from -1 to 1: what `categorical` speaks of."""
     return v / ((levels - 1) / 2) - 1
 
 
@@ -85,11 +85,11 @@ def categorical(levels: int = 256) -> Observation:
         return jnp.take_along_axis(jax.nn.log_softmax(_split(logits, levels)), v[..., None], -1)[..., 0]
 
     def mean(logits: Array) -> Array:
-        return jax.nn.softmax(_split(logits, levels)) @ _scaled(jnp.arange(levels, dtype=logits.dtype), levels)
+        return jax.nn.softmax(_split(logits, levels)) @ scaled(jnp.arange(levels, dtype=logits.dtype), levels)
 
     def sample(key: Key, logits: Array) -> Array:
         v = jax.random.categorical(key, _split(logits, levels))
-        return _scaled(v.astype(logits.dtype), levels)
+        return scaled(v.astype(logits.dtype), levels)
 
     return Observation("categorical", levels, log_probs, mean, discrete=True, sample=sample)
 
@@ -145,7 +145,7 @@ def _log_cell(x: Array, m: Array, log_t: Array, levels: int) -> Array:
 def _level(key: Key, m: Array, log_t: Array, levels: int) -> Array:
     """A draw of such a logistic as the level in whose cell it lies."""
     x = m + jnp.exp(jnp.maximum(log_t, -7.0)) * jax.random.logistic(key, m.shape, m.dtype)
-    return _scaled(jnp.clip(jnp.round((x + 1) * ((levels - 1) / 2)), 0, levels - 1), levels)
+    return scaled(jnp.clip(jnp.round((x + 1) * ((levels - 1) / 2)), 0, levels - 1), levels)
 
 
 def discretised_logistic(levels: int = 256) -> Observation:

@@ -78,7 +78,11 @@ def test_every_experiment_that_trains_is_traced_in_its_smoke_size(name):
     """A step and the samples, down to shapes and dtypes; tests/models and test_export.py run the networks."""
     experiment = load_experiment(name)
     config = dataclasses.replace(experiment.config, **experiment.smoke)
-    setup = experiment.build(config, load, None)
+    for setup in base.stages_of(experiment.build(config, load, None)).values():
+        _traced(setup)
+
+
+def _traced(setup):
     state = state_shapes(setup)
     step = train_step(setup.game, setup.dynamics, setup.averages)
     index = jax.ShapeDtypeStruct((setup.examples,), "int32")

@@ -17,7 +17,7 @@ import pytest
 from matrix import FULL
 
 from ganjax import export, launch
-from ganjax.commands.base import Loader, describe
+from ganjax.commands.base import Loader, describe, stages_of
 from ganjax.data import load
 from ganjax.errors import CheckpointError, ConfigError
 from ganjax.evaluation import Record, Score, keep, receipt_of
@@ -243,14 +243,15 @@ def test_every_experiment_that_trains_can_be_exported(name, tmp_path):
     experiment = _experiment(name)
     config = dataclasses.replace(experiment.config, **experiment.smoke)
     loader = Loader(config)
-    setup = experiment.build(config, loader, None)
+    stages = stages_of(experiment.build(config, loader, None))
+    stage, setup = list(stages.items())[-1]
     rng = np.random.default_rng(0)
 
     def leaf(shape):
         return rng.uniform(0.01, 0.02, shape.shape).astype(shape.dtype)
 
     state = jax.tree.map(leaf, state_shapes(setup))
-    run = json.loads(json.dumps(describe(experiment, config, loader)))
+    run = json.loads(json.dumps(describe(experiment, config, loader) | {"stage": stage}))
     export.export(setup, state, run, tmp_path / "out")
     generator = export.load(tmp_path / "out")
     assert generator.sample(0, 3).shape == (3, *setup.streams["data"].dataset.shape)

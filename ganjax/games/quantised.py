@@ -1,6 +1,7 @@
 """Vector-quantised autoencoders: an encoder whose vectors are rounded to a codebook, and a decoder of them."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ from ganjax.core import (
     Latent,
     Measure,
     Moment,
+    Outcome,
     Owned,
     PerPlayer,
     PyTree,
@@ -29,9 +31,11 @@ from ganjax.core import (
 )
 from ganjax.dynamics.field import average_over
 from ganjax.games.autoencoding import squared_error
+from ganjax.games.autoregressive import MODEL, autoregression, remembering
+from ganjax.games.autoregressive import measures as autoregressive_measures
 from ganjax.games.network import network
 from ganjax.games.terms import Term, of_terms
-from ganjax.likelihoods import Observation
+from ganjax.likelihoods import Observation, categorical, scaled
 
 ENCODER, DECODER = "encoder", "decoder"
 CODEBOOK = "codebook"  # of the encoder: an entry of its parameters, or of its net_state where it is an average
@@ -213,6 +217,62 @@ def decode(decoder: nn.Module, observation: Observation, weights: Weights, index
     """The mean of `p(x | codes)`, of integers [B, ...]."""
     outputs, _ = network(decoder).apply(*weights[DECODER], vectors_of(weights[ENCODER])[index], train=False)
     return observation.mean(outputs)
+
+
+def prior(quantised: Game, encoder: nn.Module, module: nn.Module, *, codes: int) -> Game:
+    """A model of the maps of codes, `-log p(codes)`: the second stage of van den Oord et al. (2017, section 3.3).
+
+    Args:
+        quantised: the game of `vqvae`, whose players look on.
+        encoder: as of `vqvae`.
+        module: as of `autoregression`, of maps [B, H, W, 1] under `categorical(codes)`.
+        codes: K, of the codebook.
+
+    Returns:
+        A game of the player "model"; encoder and decoder stay as they are, for which they are taken from a run.
+    """
+    told = autoregression(module, categorical(codes))
+
+    def maps(weights: Weights, batch: Batch) -> Batch:
+        return batch._replace(x=scaled(encode(encoder, weights, batch.x)[..., None].astype(batch.x.dtype), codes))
+
+    def init(key: Key, batch: Batch) -> tuple[dict, dict]:
+        keys = jax.random.split(key)
+        params, state = quantised.init(keys[0], batch)
+        own, own_state = told.init(keys[1], maps({ENCODER: Owned(params[ENCODER], state[ENCODER])}, batch))
+        return {**params, **own}, {**state, **own_state}
+
+    def cost(params: PerPlayer, moment: Moment) -> tuple[Array, Outcome]:
+        seen = maps({ENCODER: Owned(params[ENCODER], moment.net_state[ENCODER])}, moment.batch)
+        return told.costs[MODEL](params, moment._replace(batch=seen))
+
+    return Game(init, {MODEL: cost})
+
+
+def prior_samplers(
+    decoder: nn.Module, observation: Observation, module: nn.Module, *, shape: Sequence[int], codes: int
+) -> dict[str, Sampler]:
+    """Examples decoded of maps that the prior draws code after code; arguments as of `prior` and `samplers`."""
+    said = categorical(codes)
+
+    def draw(weights: Weights, key: Key, index: Array, given: PyTree) -> Array:
+        keys = jax.vmap(partial(jax.random.fold_in, key))(index)
+        blank = jnp.zeros((index.shape[0], *shape, 1))
+        x = remembering(module, said, weights[MODEL], keys, blank, 0, None).x[..., 0]
+        return decode(decoder, observation, weights, jnp.round((x + 1) * ((codes - 1) / 2)).astype(jnp.int32))
+
+    return {"prior": Sampler((MODEL, ENCODER, DECODER), "data", draw, batch=64)}
+
+
+def prior_measures(encoder: nn.Module, module: nn.Module, *, codes: int) -> dict[str, Measure]:
+    """Bits that the prior needs for a code of held-out examples, at most log2 K if it has learned anything."""
+    told = autoregressive_measures(module, categorical(codes))["bits_per_dimension"]
+
+    def bits(weights: Weights, batch: Batch, key: Key) -> Array:
+        x = scaled(encode(encoder, weights, batch.x)[..., None].astype(jnp.float32), codes)
+        return told.values({MODEL: weights[MODEL]}, batch._replace(x=x), key)
+
+    return {"bits_per_code": Measure(bits, (MODEL, ENCODER), "data", "lower")}
 
 
 def samplers(

@@ -5,22 +5,31 @@ from functools import lru_cache
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import linen as nn
+from scipy.special import log_softmax
+from scipy.stats import chisquare
 from sklearn.cluster import KMeans
 
 from ganjax.core import Batch, Moment, Owned
+from ganjax.dynamics import simultaneous
 from ganjax.games.quantised import (
     CODEBOOK,
     DECODER,
     ENCODER,
+    MODEL,
     NETWORK,
     Codebook,
     averaged,
+    decode,
     encode,
     measures,
     nearest,
     perplexity,
+    prior,
+    prior_measures,
+    prior_samplers,
     revived,
     samplers,
     straight_through,
@@ -28,6 +37,8 @@ from ganjax.games.quantised import (
     vqvae,
 )
 from ganjax.likelihoods import gaussian
+from ganjax.models.pixelcnn import GatedPixelCNN
+from ganjax.training import init_state, train_step
 
 K, D = 5, 3
 
@@ -246,3 +257,65 @@ def test_what_does_not_fit_is_refused():
         vqvae(*NETWORKS, codes=K, codebook="gradient", revival=5)
     with pytest.raises(ValueError, match=r"the decoder makes \(6,\), expected \(4,\)"):
         vqvae(*NETWORKS, codes=K).init(jax.random.key(0), Batch(jnp.ones((2, 4)), None, jnp.arange(2)))
+
+
+class Map(nn.Module):
+    """A map of 1 x 2 vectors."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(2 * D)(x).reshape(len(x), 1, 2, D)
+
+
+@lru_cache
+def with_prior():
+    """Its game, module, and state after three steps: what the module says is not the same for all codes any more."""
+    quantiser, model = vqvae(Map(), *NETWORKS[1:], codes=K), GatedPixelCNN(K, width=4, blocks=1)
+    made = prior(quantiser, Map(), model, codes=K)
+    batch = Batch(jnp.asarray(np.random.default_rng(2).normal(size=(8, 6)), jnp.float32), None, jnp.arange(8))
+    dynamics = simultaneous({MODEL: optax.sgd(0.5)})
+    start = init_state(made, dynamics, jax.random.key(0), batch)
+    step, state = jax.jit(train_step(made, dynamics)), start
+    for _ in range(3):
+        state, metrics = step(state, batch, jax.random.key(1))
+    return model, start, state, metrics, batch
+
+
+def test_a_prior_begins_at_log_k_and_moves_nobody_else():
+    _, start, state, metrics, batch = with_prior()
+    made = prior(vqvae(Map(), *NETWORKS[1:], codes=K), Map(), GatedPixelCNN(K, width=4, blocks=1), codes=K)
+    nats, outcome = made.costs[MODEL](start.params, Moment(start.net_state, batch, jax.random.key(1)))
+    np.testing.assert_allclose(nats, 2 * np.log(K), rtol=1e-6)
+    np.testing.assert_allclose(outcome.metrics["bits_per_dimension"], np.log2(K), rtol=1e-6)
+    assert metrics["model/cost"] < nats - 0.1
+    for player in (ENCODER, DECODER):
+        assert jax.tree.all(jax.tree.map(np.array_equal, state.weights[player], start.weights[player]))
+
+
+def test_bits_of_a_code_are_those_of_the_softmax_at_it():
+    """Codes v as the module sees them: 2 v / (K - 1) - 1."""
+    model, _, state, _, batch = with_prior()
+    codes = np.asarray(encode(Map(), state.weights, batch.x))
+    seen = jnp.asarray(2 * codes[..., None] / (K - 1) - 1, jnp.float32)
+    logits = np.float64(model.apply({"params": state.params[MODEL]}, seen))
+    log_p = np.take_along_axis(log_softmax(logits, -1), codes[..., None], -1)
+    measure = prior_measures(Map(), model, codes=K)["bits_per_code"]
+    got = measure.values(state.weights, batch, jax.random.key(0))
+    np.testing.assert_allclose(got, -log_p.sum((1, 2, 3)) / 2 / np.log(2), rtol=1e-5)
+    assert np.std(got) > 0.01
+
+
+def test_what_the_prior_draws_is_decoded_of_codes():
+    """Each sample is the decoder's mean of one of the K^2 maps, as often as the prior says."""
+    model, _, state, _, _ = with_prior()
+    sampler = prior_samplers(*NETWORKS[1:], model, shape=(1, 2), codes=K)["prior"]
+    x = np.asarray(jax.jit(sampler.__call__)(state.weights, jax.random.key(3), jnp.arange(4000)))
+    maps = np.stack(np.meshgrid(*[np.arange(K)] * 2, indexing="ij"), -1).reshape(-1, 1, 2)
+    means = np.asarray(decode(*NETWORKS[1:], state.weights, jnp.asarray(maps)))
+    distance = np.abs(x[:, None] - means[None]).max(-1)
+    assert distance.min(1).max() < 1e-5
+    logits = model.apply({"params": state.params[MODEL]}, jnp.asarray(2 * maps[..., None] / (K - 1) - 1, jnp.float32))
+    log_p = np.take_along_axis(log_softmax(np.float64(logits), -1), maps[..., None], -1).sum((1, 2, 3))
+    found = np.bincount(distance.argmin(1), minlength=K**2)
+    assert chisquare(found, 4000 * np.exp(log_p) / np.exp(log_p).sum()).pvalue > 1e-3
+    np.testing.assert_allclose(np.exp(log_p).sum(), 1, rtol=1e-5)

@@ -9,9 +9,8 @@ layers   each contraction (y, dx, dw) of the layers below in a compiled loop: by
          one call at a time by `jax.lax` (whose derivatives are slow in loops on a CPU) and PyTorch's channels-last
          operators. Milliseconds of the fastest round, GFLOP/s of the plain formulation (zeros of the padding included),
          and the error against float64, relative in norm.
-steps    the training step of workloads of speed.py: direct; with fewer products where they are chosen; with them also
-         in the pooling and doubling that residual networks fold into 4x4 kernels (`layers.resampling.FEW`), and there
-         from 64 to 64 channels on.
+steps    the training step of workloads of speed.py: direct; with fewer products where they are chosen, the pooling and
+         doubling that residual networks fold into 4x4 kernels included; and from 128 output channels on alone.
 samples  milliseconds per 64 images of `draw`, by latents in a call, and of the plain way: 64 float32 images in a call,
          waited for, made bytes by NumPy.
 
@@ -254,25 +253,23 @@ def measure_steps(name: str, folder: Path, rounds: int, seconds: float) -> list[
     """A record for each variant of the training step of a workload."""
     import jax
 
-    from ganjax.layers import few_products, resampling
+    from ganjax.layers import few_products
     from ganjax.training import setup as training
 
     workload, keys, runs = WORKLOADS[name], training.Keys.of(0), {}
-    data, chosen = data_file(workload, folder), (few_products.LEAST, few_products.THIN, resampling.FEW)
-    never, thin = (float("inf"),) * 2, chosen[1]
+    data, chosen = data_file(workload, folder), (few_products.LEAST, few_products.THIN)
     variants = {
-        "direct": (never, 0, False),
-        "few": (chosen[0], thin, False),
-        "few, folded too": (chosen[0], thin, True),
-        "few from 64 to 64, folded too": ((64, 64), thin, True),
+        "direct": ((float("inf"),) * 2, 0),
+        "few": chosen,
+        "few from 64 to 128": ((64, 128), chosen[1]),
     }
     for variant, switches in variants.items():
-        few_products.LEAST, few_products.THIN, resampling.FEW = switches
+        few_products.LEAST, few_products.THIN = switches
         setup, config = ours.build(workload, data)
         state = jax.device_get(training.initial_state(setup, 0))
         runs[variant] = ours._training(setup, state, keys, config.chunk)
         runs[variant](1)  # traced while the switches stand
-    few_products.LEAST, few_products.THIN, resampling.FEW = chosen
+    few_products.LEAST, few_products.THIN = chosen
     once = race({"direct": lambda: runs["direct"](1)}, 1)["direct"][0]
     count = max(1, round(seconds / once))
     times = race({variant: partial(run, count) for variant, run in runs.items()}, rounds)

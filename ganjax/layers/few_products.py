@@ -36,7 +36,7 @@ Size = tuple[int, ...]
 Padding = Sequence[tuple[int, int]]
 
 WIDE = (jnp.float32, jnp.float64)
-LEAST = (64, 128)  # channels of x and of y from which 9 products win over 16, as benchmarks/convolutions.py measures
+LEAST = (64, 64)  # channels of x and of y from which 9 products win over 16, as benchmarks/convolutions.py measures
 THIN, FEATURES = 4, 16  # most input channels, fewest output channels, for which one product of all windows wins
 
 

@@ -18,7 +18,6 @@ from ganjax.checks import check_name
 from ganjax.core import Array
 from ganjax.layers.convolution import conv_general_dilated, conv_transpose
 
-FEW = False  # the switch: these 4x4 kernels by the fewer products of `layers.few_products` too
 _PLANAR = ("NHWC", "HWIO", "NHWC")
 
 
@@ -42,7 +41,7 @@ def double(x: Array) -> Array:
 
 def conv(x: Array, kernel: Array, padding: Any = "SAME", stride: int = 1) -> Array:
     """[N, H, W, C] with a kernel [h, w, C, O] to [N, P, Q, O]."""
-    return conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_PLANAR, few=FEW)
+    return conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_PLANAR)
 
 
 def conv_then_pool(x: Array, kernel: Array) -> Array:
@@ -52,7 +51,7 @@ def conv_then_pool(x: Array, kernel: Array) -> Array:
 
 def double_then_conv(x: Array, kernel: Array) -> Array:
     """`conv(double(x), kernel)` for a 3x3 kernel, as one transposed convolution of the small map."""
-    return conv_transpose(x, _shifts(kernel), (2, 2), "SAME", few=FEW)
+    return conv_transpose(x, _shifts(kernel), (2, 2), "SAME")
 
 
 def _shifts(kernel: Array) -> Array:

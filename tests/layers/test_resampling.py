@@ -99,17 +99,16 @@ def test_the_layers_dtype_is_that_of_the_computation():
     assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}
 
 
-def test_folded_kernels_are_direct_until_the_switch_is_turned(monkeypatch):
-    """However wide; with the switch they take 9 products, and are the same functions."""
-    monkeypatch.setattr("ganjax.layers.few_products.LEAST", (1, 1))
+def test_wide_folded_kernels_take_nine_products(monkeypatch):
+    """And are the same functions; narrow ones are direct."""
     x, kernel = draw(2, 8, 8, 5), draw(3, 3, 5, 5, seed=1)
     found = {}
-    for switch in (False, True):
-        if switch:
-            monkeypatch.setattr("ganjax.layers.resampling.FEW", True)
+    for wide in (False, True):
+        if wide:
+            monkeypatch.setattr("ganjax.layers.few_products.LEAST", (5, 5))
         for f in (conv_then_pool, double_then_conv):
             text = jax.jit(lambda x, kernel, f=f: f(x, kernel)).lower(x, kernel).as_text()
-            assert text.count("stablehlo.dot_general") == 9 * switch
-            found[switch, f] = f(x, kernel)
+            assert text.count("stablehlo.dot_general") == 9 * wide
+            found[wide, f] = f(x, kernel)
     for f in (conv_then_pool, double_then_conv):
         np.testing.assert_allclose(found[True, f], found[False, f], atol=1e-5)

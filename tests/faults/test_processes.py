@@ -82,7 +82,7 @@ def test_a_signal_saves_and_ends(reference, tmp_path, name, row, full):
             sent = time.perf_counter()
             process.send_signal(getattr(signal, name))
             _, err = process.communicate(timeout=60)
-            if process.returncode == 0:  # the signal came after the last step
+            if run.steps()[-1:] == [300]:  # the signal came after the last step, and may have ended the end
                 continue
             with row.case(f"{name} {trial}"):
                 assert process.returncode == STOPPED[name], err

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 
+from ganjax.commands.base import stages_of
 from ganjax.core import Game, Outcome
 from ganjax.data import Dataset, load
 from ganjax.dynamics import alternating, simultaneous, tail_average
@@ -118,10 +119,15 @@ def test_what_may_change_is_no_part_of_it(name):
     data = load(config.data, config.data_dir)
     more = {"steps": config.steps + 1, "log_every": 3, "sample_every": 7, "checkpoint_every": 9, "chunk": 11}
     other = dataclasses.replace(config, **more, judge_every=5, workers=1, resident_megabytes=1)
-    before = identity(experiment.build(config, lambda name: data, None), 0)
-    assert differences(before, identity(experiment.build(other, lambda name: data, "data"), 0)) == []
+
+    def built(config, axis_name=None):
+        stages = stages_of(experiment.build(config, lambda name: data, axis_name))
+        return [identity(setup, 0) for setup in stages.values()]
+
+    before = built(config)
+    assert [differences(*pair) for pair in zip(before, built(other, "data"), strict=True)] == [[]] * len(before)
     faster = dataclasses.replace(config, learning_rate=2 * config.learning_rate)
-    assert differences(before, identity(experiment.build(faster, lambda name: data, None), 0)) == ["dynamics"]
+    assert differences(before[0], built(faster)[0]) == ["dynamics"]
 
 
 def test_a_copy_that_nobody_installed_trains_too(tmp_path, monkeypatch):

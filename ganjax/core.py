@@ -219,6 +219,14 @@ def substream(key: Key, draw: Draw, index: int | Array | None = None) -> Key:
     return key if index is None else jax.random.fold_in(key, index)
 
 
+def prepared(prepare: Callable[[Key, "Batch"], "Batch"] | None, batch: "Batch", key: Key) -> "Batch":
+    """What a stream does to each of its examples by itself, with a key of its own: to held-out ones too."""
+    if prepare is None:
+        return batch
+    own = substream(key, Draw.PREPARE)
+    return jax.vmap(lambda one: prepare(jax.random.fold_in(own, one.position), one))(batch)
+
+
 def noise(sample: Callable[[Key], PyTree], key: Key, position: Array) -> PyTree:
     """One draw per example: example i of the global batch gets `sample(fold_in(key, i))`.
 

@@ -41,7 +41,7 @@ class Schedule(Options):
     log_every: int = 10
     """Steps between two records in metrics.jsonl."""
     sample_every: int = 500
-    """Steps between two sample grids and measures of gradients; 0 for none, and no pictures at the end."""
+    """Steps between two sample grids and measures of gradients; 0 for none, and neither pictures nor alarms."""
     checkpoint_every: int = 500
     """Steps between two checkpoints."""
     judge_every: int = 0

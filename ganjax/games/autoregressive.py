@@ -30,6 +30,7 @@ from ganjax.core import (
     PyTree,
     Sampler,
     Weights,
+    prepared,
     substream,
 )
 from ganjax.games.network import network, owned
@@ -236,7 +237,7 @@ def samplers(
 
     def complete(weights: Weights, key: Key, index: Array, x: Array) -> Array:
         keys = jax.vmap(partial(jax.random.fold_in, key))(index)
-        x = _kept(_prepared(prepare, Batch(x, None, index), key).x, known)
+        x = _kept(prepared(prepare, Batch(x, None, index), key).x, known)
         labels = None
         if classes:
             beliefs = by_class(module, observation, weights[MODEL], x, classes, known)
@@ -247,14 +248,6 @@ def samplers(
         "samples": Sampler((MODEL,), "data", draw, given=("data", "class") if classes else None, batch=64),
         "completion": Sampler((MODEL,), "data", complete, given=("data", "x"), batch=64),
     }
-
-
-def _prepared(prepare: Prepare | None, batch: Batch, key: Key) -> Batch:
-    """What the stream does to training examples, done to these, each by its own key."""
-    if prepare is None:
-        return batch
-    own = substream(key, Draw.PREPARE)
-    return jax.vmap(lambda one: prepare(jax.random.fold_in(own, one.position), one))(batch)
 
 
 # -- measuring --------------------------------------------------------------------------------------------------------
@@ -293,7 +286,7 @@ def measures(
     net = network(module)
 
     def nats(weights: Weights, batch: Batch, key: Key) -> Array:
-        batch = _prepared(prepare, batch, key)
+        batch = prepared(prepare, batch, key)
         outputs, _ = net.apply(*weights[MODEL], batch.x, batch.y if classes else None, train=False)
         return -observation.log_prob(outputs, batch.x)
 
@@ -301,7 +294,7 @@ def measures(
         return bits_per_dimension(nats(weights, batch, key), batch.x[0].size)
 
     def hit(weights: Weights, batch: Batch, key: Key) -> Array:
-        batch = _prepared(prepare, batch, key)
+        batch = prepared(prepare, batch, key)
         return by_class(module, observation, weights[MODEL], batch.x, classes).argmax(1) == batch.y
 
     y = "class" if classes else None

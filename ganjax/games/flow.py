@@ -122,7 +122,7 @@ def measures(generator: nn.Module, *, levels: int = 0) -> dict[str, Measure]:
         u = noise(lambda k: jax.random.uniform(k, batch.x.shape[1:]), substream(key, Draw.PREPARE), batch.position)
         x = dequantise(batch.x, u, levels)
         nats = -log_prob(generator, weights[GENERATOR].params, x)
-        return bits_per_dimension(nats, x[0].size) + jnp.log2(levels / 2)
+        return bits_per_dimension(nats, x[0].size, step=2 / levels)
 
     if not levels:
         return {"log_likelihood": Measure(log_likelihood, (GENERATOR,), "data", "higher")}

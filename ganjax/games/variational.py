@@ -15,7 +15,6 @@ from ganjax.core import (
     Array,
     Batch,
     Cost,
-    Draw,
     Game,
     Key,
     Latent,
@@ -28,7 +27,7 @@ from ganjax.core import (
     Sampler,
     Weights,
     noise,
-    substream,
+    prepared,
 )
 from ganjax.dynamics.field import average_over
 from ganjax.games.latents import normal as normal_latent
@@ -201,9 +200,7 @@ def measures(
     e, d = network(encoder), network(decoder)
 
     def coded(weights: Weights, batch: Batch, key: Key, k: int) -> Coded:
-        if prepare is not None:
-            own = substream(key, Draw.PREPARE)
-            batch = jax.vmap(lambda one: prepare(jax.random.fold_in(own, one.position), one))(batch)
+        batch = prepared(prepare, batch, key)
         epsilon = noise(lambda key: jax.random.normal(key, (k, size)), key, batch.position)
         return _coded(e, d, observation, weights, batch.x, epsilon, train=False)[0]
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ganjax.core import Array, Batch, Draw, Key, PyTree, global_index, substream
+from ganjax.core import Array, Batch, Key, PyTree, global_index, prepared
 from ganjax.data import Dataset, positions_of_steps
 
 Rows = Mapping[str, Any]  # keyed by stream: which rows of its data set, integers [..., examples]
@@ -90,14 +90,8 @@ def collate(
         first += len(own) * devices
         x, y = jax.tree.map(lambda leaf, own=own: leaf[own], (data[name]["x"], data[name]["y"]))
         batch = encoded(stream.dataset, stream.y, x, y, position)
-        batches[name] = batch if stream.prepare is None else prepared(stream.prepare, batch, key)
+        batches[name] = prepared(stream.prepare, batch, key)
     return batches if len(batches) > 1 else next(iter(batches.values()))
-
-
-def prepared(prepare: Callable[[Key, Batch], Batch], batch: Batch, key: Key) -> Batch:
-    """Each example of a batch by itself, with a key of its own."""
-    key = substream(key, Draw.PREPARE)
-    return jax.vmap(lambda one: prepare(jax.random.fold_in(key, one.position), one))(batch)
 
 
 def shapes(streams: Mapping[str, Stream], slices: int) -> PyTree:

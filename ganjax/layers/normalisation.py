@@ -1,4 +1,4 @@
-"""BatchNorm as games need it, and BatchNorm conditioned on classes or on a vector."""
+"""BatchNorm as games need it, BatchNorm conditioned on classes or on a vector, and InstanceNorm."""
 
 from functools import partial
 from typing import Any
@@ -14,6 +14,10 @@ from ganjax.layers.conditioning import embedded
 # commonly uses. The variance takes a second pass over x, because E[x^2] - E[x]^2 loses digits to cancellation:
 # statistics of one and of eight devices would differ by 1e-5 where the mean is five deviations from zero.
 BatchNorm = partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5, use_fast_variance=False)
+
+# Every channel of every example by its own mean and variance over the map, without scale and offset (Ulyanov et al.
+# 2016, as CycleGAN has it): no example depends on another, and every entry depends on the whole map.
+InstanceNorm = partial(nn.InstanceNorm, epsilon=1e-5, use_bias=False, use_scale=False, use_fast_variance=False)
 
 
 class ConditionalBatchNorm(nn.Module):

@@ -1,7 +1,7 @@
 """The pictures of a training run: its sample grids while it trains, its figures at the end."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -38,27 +38,67 @@ def picture(setup: Setup, x: np.ndarray, path: Path, sampler: str = "", given: G
     path.parent.mkdir(parents=True, exist_ok=True)
     draws = setup.sampler(sampler)
     data = setup.imitated(draws)
-    if draws.given and data.kind.name == "image" and given and given_kind(setup, draws).name == "image":
-        return _beside(setup, draws, x, path, given)
+    if given and _of_given_images(setup, draws):
+        return _save(_beside(setup, {sampler: draws}, {"drawn": x}, given), path)
     return PICTURES[data.kind.name](x, data, path)
 
 
-def _beside(setup: Setup, draws: Sampler, x: np.ndarray, path: Path, given: Given) -> np.ndarray:
-    """Strips of what was given, of what was made of it, and of the truth if it is an example of the data imitated."""
-    dataset, what = given_of(setup, draws)  # type: ignore[misc]
-    strips = {"given": given.values, "drawn": x}
-    if what != "x" and dataset is setup.imitated(draws) and given.rows is not None:
-        strips["truth"] = of_split(dataset, "x", given.split, given.rows)
-    count = min(len(x), STRIP * 4)
+def _of_given_images(setup: Setup, draws: Sampler) -> bool:
+    """Whether a sampler makes images of images."""
+    return (
+        draws.given is not None
+        and setup.imitated(draws).kind.name == "image"
+        and given_kind(setup, draws).name == "image"
+    )
+
+
+def _beside(
+    setup: Setup, samplers: Mapping[str, Sampler], drawn: Mapping[str, np.ndarray], given: Given
+) -> tuple[list[str], list[np.ndarray], int]:
+    """Strips of what was given, of all that was made of it, and of the truth if it is an example of the data imitated.
+
+    Returns:
+        Captions, strips, and how many of them belong together.
+    """
+    strips = {"given": given.values, **drawn}
+    for draws in samplers.values():
+        dataset, what = given_of(setup, draws)  # type: ignore[misc]
+        if what != "x" and dataset is setup.imitated(draws) and given.rows is not None:
+            strips["truth"] = of_split(dataset, "x", given.split, given.rows)
+    count = min(len(given.values), STRIP * 4)
     shown = [
         grid(strip[start : start + STRIP], columns=STRIP)
         for start in range(0, count, STRIP)
         for strip in strips.values()
     ]
-    captions = list(strips) * -(-count // STRIP)
-    image = to_array(stack(captions, shown, "", group=len(strips)))
+    return list(strips) * -(-count // STRIP), shown, len(strips)
+
+
+def _save(strips: tuple[list[str], list[np.ndarray], int], path: Path) -> np.ndarray:
+    captions, shown, group = strips
+    image = to_array(stack(captions, shown, "", group=group))
     save_image(path, image)
     return image
+
+
+def _chains(setup: Setup) -> dict[tuple[str, str], dict[str, Sampler]]:
+    """The samplers that make images of images, by what they are given."""
+    chains: dict[tuple[str, str], dict[str, Sampler]] = {}
+    for name, draws in setup.samplers.items():
+        if draws.given is not None and _of_given_images(setup, draws):
+            chains.setdefault(draws.given, {})[name] = draws
+    return chains
+
+
+def _made(setup: Setup, state: GameState, seed: int, path: Path) -> None:
+    """All that is made of held-out images, sampler by sampler under them: an image, its translation, the way back."""
+    captions, strips, groups = list[str](), list[np.ndarray](), list[int]()
+    for samplers in _chains(setup).values():
+        given = in_turn(setup, next(iter(samplers.values())), STRIP)
+        how = {name: draw(setup, state, Keys.of(seed).samples, STRIP, given.values, sampler=name) for name in samplers}
+        names, shown, group = _beside(setup, samplers, how, given)
+        captions, strips, groups = captions + names, strips + shown, [*groups, group]
+    _save((captions, strips, groups[0] if len({*groups}) == 1 else 1), path)
 
 
 def _grid(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
@@ -140,7 +180,8 @@ def reports(setup: Setup, state: GameState, seed: int, workdir: Path) -> list[Pa
     log = (workdir / "metrics.jsonl").stat()
     names = ["curves.png"] if log.st_size else []  # a run may end before its first record
     if setup.samplers:
-        names = ["panel.png", *(["neighbours.png"] if _of_images(setup) else []), *names]
+        made = ["made.png"] if _chains(setup) else []
+        names = ["panel.png", *made, *(["neighbours.png"] if _of_images(setup) else []), *names]
     paths = [workdir / name for name in names]
     if not all(path.exists() and path.stat().st_mtime_ns >= log.st_mtime_ns for path in paths):
         _draw(setup, state, seed, workdir, curved=log.st_size > 0)
@@ -161,6 +202,8 @@ def _draw(setup: Setup, state: GameState, seed: int, workdir: Path, *, curved: b
         _samples(setup, state, seed, last)
     grids = [path for path in sorted((workdir / "samples").glob("*.png")) if int(path.stem) <= int(state.step)]
     panel(grids, workdir / "panel.png")
+    if _chains(setup):
+        _made(setup, state, seed, workdir / "made.png")
     if _of_images(setup):
         data, x = setup.imitated(setup.sampler()), draw(setup, state, Keys.of(seed).samples, 4 * COUNT)
         held_out = None if data.x_test is None else _part(data.x_test, len(x))

@@ -57,3 +57,26 @@ def test_neighbours_have_a_sample_of_held_out_images_as_control(shown, tmp_path,
     setup = _setup(Dataset(x, Y, x, Y))
     gallery._draw(setup, SimpleNamespace(step=3), 0, tmp_path, curved=False)
     assert set(shown["held_out"].ravel() // 9) == {0, 1, 2, 3} and len(shown["held_out"]) == 40
+
+
+def test_an_image_its_translation_and_the_way_back_stand_under_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "draw", lambda setup, state, key, count, given, sampler: given + DRAWN[sampler])
+    monkeypatch.setattr(gallery, "grid", lambda x, columns: x)
+    monkeypatch.setattr(gallery, "_save", lambda strips, path: shown.append(strips))
+    shown, drawn = [], lambda *_: None
+    shades = np.arange(20, dtype=np.uint8)[:, None, None, None].repeat(4, 1).repeat(4, 2)
+    a, b = (Dataset(k + shades % 2 * 100, name=str(k)) for k in (10, 20))
+    samplers = {
+        "a_to_b": Sampler(("g",), "b", drawn, given=("a", "x")),
+        "b_to_a": Sampler(("f",), "a", drawn, given=("b", "x")),
+        "back": Sampler(("g", "f"), "a", drawn, given=("a", "x")),
+        "prior": Sampler(("g",), "a", drawn),
+    }
+    setup = Setup(None, None, {"a": Stream(a, 1), "b": Stream(b, 1)}, samplers=samplers)
+    gallery._made(setup, None, 0, tmp_path / "made.png")
+    ((captions, strips, _),) = shown
+    assert captions == ["given", "a_to_b", "back", "given", "b_to_a"]
+    assert [int(strip.min()) for strip in strips] == [10, 11, 13, 20, 22]
+
+
+DRAWN = {"a_to_b": 1, "b_to_a": 2, "back": 3}

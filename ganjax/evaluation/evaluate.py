@@ -24,8 +24,8 @@ from ganjax.evaluation.measures import METRICS, Comparison, Examples, names_of
 from ganjax.evaluation.pretrained import efficientnet_lite0, fid_inception
 from ganjax.evaluation.receipt import LABELS, Receipt, Score
 from ganjax.rundir import config_digest
-from ganjax.training import Given, Keys, Setup, draw, in_turn, name_of_weights
-from ganjax.training.sampling import Drawing, given_of
+from ganjax.training import Given, Keys, Setup, in_turn, name_of_weights
+from ganjax.training.sampling import Drawing, drawing, given_of, in_batches
 
 PUBLISHED_NETWORKS = ("fid", "efficientnet_lite0")  # extractors that are read from a file
 DEFAULT_EXTRACTOR = {"image": "classifier"}  # by the kind of data; of others the coordinates
@@ -48,6 +48,7 @@ def evaluate(
     Every score comes with its floor, the same figure of real examples that are not in the reference, and with that of
     held-out examples, where there are any. Images are judged as 8-bit images, as they would be saved. A generator that
     takes classes is asked for those of the reference. A metric that cannot be computed is left out, with a warning.
+    Where no metrics are named, the time of a sample stands beside them.
 
     Args:
         setup: what was trained.
@@ -73,10 +74,16 @@ def evaluate(
     real = real_examples(dataset, extractor, count, reference_size(dataset, count, reference_count))
     given = asked_of(setup, draws, real, count).values
     labels = given if is_conditional(setup, draws) else None
-    x = draw(setup, state, Keys.of(seed).samples, count, given, **how)
+    calls = drawing(setup, state, Keys.of(seed).samples, count, given, **how)
+    x = in_batches(*calls)
     scores = score(Comparison(Examples(x, extractor), *real, dataset, extractor, labels), chosen)
     if not scores:
         raise DataError(f"none of the metrics {', '.join(chosen)} can be computed of these samples")
+    if not metrics:
+        note = f"milliseconds, {calls.batch} in a call, on {jax.devices()[0].device_kind}"
+        scores["time_per_sample"] = Score(
+            value=calls.milliseconds(), floor=None, held_out=None, better="lower", note=note
+        )
     return scores
 
 

@@ -25,6 +25,7 @@ from ganjax.core import (
 from ganjax.games.latents import normal
 from ganjax.games.network import Network, network
 from ganjax.games.terms import Term, weighed
+from ganjax.likelihoods import flat
 
 AUTOENCODER = "autoencoder"
 MOMENTS = "moments"  # the entry of net_state with the mean and the second moments of the codes
@@ -41,7 +42,7 @@ class Copied(NamedTuple):
 
 def squared_error(x: Array, x_hat: Array) -> Array:
     """`|x - x_hat|^2` of each example, summed over all that it has, [B]; of pixels from -1 to 1."""
-    return jnp.square(x - x_hat).reshape(len(x), -1).sum(1)
+    return jnp.square(flat(x) - flat(x_hat)).sum(1)
 
 
 def autoencoder(

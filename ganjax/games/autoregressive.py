@@ -35,7 +35,7 @@ from ganjax.core import (
 )
 from ganjax.games.network import network, owned
 from ganjax.layers.masked import Place
-from ganjax.likelihoods import Observation, bits_per_dimension
+from ganjax.likelihoods import Observation, bits_per_dimension, flat
 
 MODEL = "model"
 Prepare = Callable[[Key, Batch], Batch]
@@ -264,7 +264,7 @@ def by_class(
 
     def of(y: Array) -> Array:
         outputs, _ = net.apply(*own, x, jnp.full(x.shape[0], y), train=False)
-        return observation.log_probs(outputs, x).reshape(x.shape[0], -1)[:, :known].sum(1)
+        return observation.log_probs(flat(outputs), flat(x))[:, :known].sum(1)
 
     return lax.map(of, jnp.arange(classes)).T
 

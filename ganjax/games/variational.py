@@ -33,7 +33,7 @@ from ganjax.dynamics.field import average_over
 from ganjax.games.latents import normal as normal_latent
 from ganjax.games.network import Network, network, owned
 from ganjax.games.terms import Term, of_terms
-from ganjax.likelihoods import Observation, gaussian_kl, normal, standard_normal
+from ganjax.likelihoods import Observation, bits_per_dimension, gaussian_kl, normal, standard_normal
 
 ENCODER, DECODER = "encoder", "decoder"
 Beta = float | Callable[[Array | int], Array | float]  # the weight of the KL divergence, or a schedule of the step
@@ -188,6 +188,8 @@ def measures(
 ) -> dict[str, Measure]:
     """Numbers of held-out examples: the bound and log p by importance sampling, in nats, and the latents in use.
 
+    Of a discrete observation also log p in bits per dimension, to stand beside models that know it exactly.
+
     Args:
         encoder: as of `vae`.
         decoder: as of `vae`.
@@ -211,15 +213,21 @@ def measures(
     def log_likelihood(weights: Weights, batch: Batch, key: Key) -> Array:
         return bound(coded(weights, batch, key, samples).log_weights())
 
+    def bits(weights: Weights, batch: Batch, key: Key) -> Array:
+        return bits_per_dimension(-log_likelihood(weights, batch, key), batch.x[0].size)
+
     def codes(weights: Weights, batch: Batch, key: Key) -> Array:
         return coded(weights, batch, key, 1).mean
 
-    both = (ENCODER, DECODER)
-    return {
+    both, few = (ENCODER, DECODER), max(1, 2048 // samples)
+    found = {
         "elbo": Measure(elbo, both, "data", "higher"),
-        "log_likelihood": Measure(log_likelihood, both, "data", "higher", batch=max(1, 2048 // samples)),
+        "log_likelihood": Measure(log_likelihood, both, "data", "higher", batch=few),
         "active_units": Measure(codes, both, "data", "higher", summary=active_units),
     }
+    return found | (
+        {"bits_per_dimension": Measure(bits, both, "data", "lower", batch=few)} if observation.discrete else {}
+    )
 
 
 def active_units(codes: PyTree, least: float = 0.01) -> float:

@@ -31,6 +31,7 @@ LABEL = 60  # characters of a metric's name in a chart
 SMALL = 480  # pixels of the longer side of all but the last
 # The page may load nothing and run nothing, whatever a file of the run holds.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+MADE = "Held-out images, what each sampler makes of them, and what they should have become, where that is known."
 NEIGHBOURS = (
     "Each sample (orange) beside its nearest training images, with the Euclidean distance over all pixels. The control "
     "rows (blue) do the same for held-out real images. A sample that looks like its neighbour, or a median distance "
@@ -50,7 +51,7 @@ def write_page(
 
     Args:
       workdir: run directory with config.json; of the rest, what there is: metrics.jsonl, judge.jsonl,
-        alarms.jsonl, scores/*.json, samples/<step>.png, panel.png, neighbours.png, checkpoints/.
+        alarms.jsonl, scores/*.json, samples/<step>.png, panel.png, made.png, neighbours.png, checkpoints/.
       out: the file to write; report.html in the run directory when None.
       defaults: the experiment's default config, from which the page marks what was changed.
 
@@ -93,7 +94,11 @@ def _page(run: Run, defaults: Mapping[str, Any]) -> str:
         "Protocol": [_facts(run), _config(run, defaults)],
         "Scores": [score_tables(run) if run.scores else _note("This run has no scores.")],
         "Curves": [*_curves("", run.metrics), *_curves("Light judge", run.judge, hidden=("count", "floor"))],
-        "Samples": [*_grids(run), _picture(run, "panel.png", "Samples of the same latents by training step.", "wide")],
+        "Samples": [
+            *_grids(run),
+            _picture(run, "panel.png", "Samples of the same latents by training step.", "wide"),
+            *([_picture(run, "made.png", MADE, "beside")] if (run.workdir / "made.png").exists() else []),
+        ],
         "Neighbours": [_picture(run, "neighbours.png", NEIGHBOURS, "beside")],
         "Warnings": [_warnings(run, found)],
     }

@@ -29,6 +29,7 @@ HINTS = {
     "mode_kl": "Divergence of the samples' modes from equal shares, which sees uneven modes that a count does not.",
     "memorised": "Share of samples that lie suspiciously near to a training image; the floor is that of real images.",
     "duplicates": "Share of samples as near to another one as hardly any two real images are.",
+    "time_per_sample": "Milliseconds of wall time for a sample, in full calls on the device that the receipt names.",
     "accuracy": "Share of examples that a classifier gets right.",
 }
 CIRCUMSTANCES = {"created", "ganjax", "jax", "device", "config_digest"}  # of a receipt, as opposed to the protocol

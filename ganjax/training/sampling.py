@@ -1,7 +1,8 @@
 """Samples of what a run has trained, from its raw or its averaged weights, and what they are asked for."""
 
+import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import jax
 import numpy as np
@@ -68,6 +69,47 @@ class Drawing(TypedDict, total=False):
 
 
 def draw(
+    setup: Setup, state: GameState, key: Key, count: int, given: PyTree = None, **how: Unpack[Drawing]
+) -> np.ndarray:
+    """`count` samples in evaluation mode; sample i depends on the key, on i and on what it is given alone.
+
+    Args:
+        setup: what was trained.
+        state: its state.
+        key: of the latents.
+        count: how many.
+        given: [count, ...] as stored, such as integer classes; by default what `in_turn` asks for.
+        how: sampler, weights, standing statistics, truncation, as of `drawing`.
+
+    Returns:
+        [count, ...], as the data that are imitated are stored: uint8 images, float32 points.
+
+    Raises:
+        ConfigError: as of `drawing`.
+        ValueError: as of `drawing`.
+    """
+    return in_batches(*drawing(setup, state, key, count, given, **how))
+
+
+class Calls(NamedTuple):
+    """Samples, call after call of one compiled program."""
+
+    program: Callable[[np.ndarray], Array]  # [batch] int32, which samples, to [batch, ...]
+    count: int
+    batch: int
+
+    def milliseconds(self) -> float:
+        """Wall time of a sample in a full call, the faster of two, once the program is compiled."""
+
+        def once() -> float:
+            start = time.perf_counter()
+            np.asarray(self.program(np.arange(self.batch, dtype=np.int32)))
+            return time.perf_counter() - start
+
+        return 1000 * min(once(), once()) / self.batch
+
+
+def drawing(
     setup: Setup,
     state: GameState,
     key: Key,
@@ -78,8 +120,8 @@ def draw(
     weights: str = "default",
     standing: int = 0,
     truncation: float | None = None,
-) -> np.ndarray:
-    """`count` samples in evaluation mode; sample i depends on the key, on i and on what it is given alone.
+) -> Calls:
+    """What `draw` computes, call by call.
 
     Args:
         setup: what was trained.
@@ -92,9 +134,6 @@ def draw(
         standing: passes of `PASS` examples, given what is as frequent as in the data, whose BatchNorm statistics take
             the place of the running ones; 0 for those.
         truncation: of the prior; None leaves it whole.
-
-    Returns:
-        [count, ...], as the data that are imitated are stored: uint8 images, float32 points.
 
     Raises:
         ConfigError: no sampler, no such weights, a prior that cannot be truncated, or standing statistics of networks
@@ -117,7 +156,7 @@ def draw(
         asked = encoded_given(setup, draws, values, np.minimum(index, count - 1))
         return decode(program(chosen, key, index, asked, truncation))
 
-    return in_batches(of, count, draws.batch)
+    return Calls(of, count, draws.batch)
 
 
 def _standing(

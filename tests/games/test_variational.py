@@ -224,6 +224,20 @@ def test_held_out_images_are_binarised_each_by_its_own_key():
     assert len(np.unique(np.asarray(seen[0])[:, 0].round(9))) == 6
 
 
+def test_bits_per_dimension_are_of_probabilities_alone():
+    networks = Encoder(2, (3,)), Decoder((4, 4, 1), 1, (3,))
+    x, key = jnp.where(jax.random.bernoulli(jax.random.key(1), 0.5, (6, 4, 4, 1)), 1.0, -1.0), jax.random.key(0)
+    made = [net.init(key, arg)["params"] for net, arg in zip(networks, (x, jnp.zeros((6, 2))), strict=True)]
+    weights = {player: (own, {}) for player, own in zip((ENCODER, DECODER), made, strict=True)}
+    measures = variational.measures(*networks, bernoulli(), size=2, samples=5)
+    nats, bits = (
+        measures[n].values(weights, Batch(x, None, jnp.arange(6)), key)
+        for n in ("log_likelihood", "bits_per_dimension")
+    )
+    np.testing.assert_allclose(bits, -nats / 16 / np.log(2), rtol=1e-12)
+    assert "bits_per_dimension" not in variational.measures(*networks, gaussian(1.0), size=2)
+
+
 def test_networks_that_do_not_fit_are_refused():
     batch = Batch(jnp.zeros((2, 4, 4, 1)), None, jnp.arange(2))
     with pytest.raises(ValueError, match=r"the encoder makes \(2, 3\) of an example, expected \(2, 5\)"):

@@ -38,7 +38,7 @@ class Workload(NamedTuple):
     network: str  # the function in peer_networks.py
     sizes: dict[str, Any]  # its arguments
     shape: tuple[int, ...]  # of one example: (height, width, channels) or (dimension,)
-    data: str = "random"  # random, fashion_mnist or ring
+    data: str = "random"  # random, pairs, fashion_mnist or ring
     batch: int = 64
     latent: int = 100
     loss: str = "non_saturating"
@@ -60,7 +60,8 @@ class Workload(NamedTuple):
     def config(self, data: Path) -> dict[str, Any]:
         """The fields of the experiment's config; what is not here is not the peer's affair."""
         if self.peer != "peer":  # no game of two
-            return {"data": str(data), "batch_size": self.batch, "ema_decay": DECAY, **self.options}
+            own = {k: str(data) if v == DATA else v for k, v in self.options.items()}
+            return {"data": str(data), "batch_size": self.batch, "ema_decay": DECAY, **own}
         return {
             "data": str(data),
             "batch_size": self.batch,
@@ -77,6 +78,7 @@ class Workload(NamedTuple):
         }
 
 
+DATA = "the file of data"  # an option that names it a second time
 LEARNING_RATE, DECAY, WEIGHT = 2e-4, 0.999, 10.0  # of Adam, of the averaged generator, of the penalty
 
 _RING = {"generator": (128, 128), "discriminator": (128, 128)}
@@ -174,6 +176,31 @@ RELATIVES = {
     "gated_pixelcnn": _GATED,
     "sample_gated_pixelcnn": _GATED._replace(sample=True),
 }
+# Translators, which translation.py measures.
+_PATCHES = {"learning_rate": LEARNING_RATE, "average": "none", "decay_steps": 0}
+TRANSLATION = {
+    "cyclegan": Workload(
+        "cyclegan",
+        {**_PATCHES, "target": DATA, "identity": 0.5, "hold": 0, "width": 32, "blocks": 3, "layers": 2},
+        "cyclegan",
+        {"width": 32, "blocks": 3, "layers": 2},
+        (32, 32, 1),
+        batch=16,
+        goal=1.0,
+        peer="peer_translation",
+    ),
+    "pix2pix": Workload(
+        "pix2pix",
+        {**_PATCHES, "control": False, "jitter": 0, "downs": 6},
+        "pix2pix",
+        {"width": 32, "downs": 6, "layers": 2},
+        (64, 64, 3),
+        data="pairs",
+        batch=16,
+        goal=1.0,
+        peer="peer_translation",
+    ),
+}
 
 
 def data_file(workload: Workload, folder: Path, count: int = 10_000) -> Path:
@@ -191,5 +218,6 @@ def data_file(workload: Workload, folder: Path, count: int = 10_000) -> Path:
             x = x.astype(np.float32)
         else:
             x = rng.integers(256, size=(count, *workload.shape), dtype=np.uint8)
-        np.savez(path, x_train=x)
+        drawings = {"drawing_train": 255 - x[..., :1]} if workload.data == "pairs" else {}
+        np.savez(path, x_train=x, **drawings)
     return path

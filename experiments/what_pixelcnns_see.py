@@ -5,9 +5,12 @@ with one row of LSTMs against diagonals; the nats of an image lie where it can t
 Paper: van den Oord, Kalchbrenner and Kavukcuoglu, Pixel Recurrent Neural Networks, 2016; van den Oord et al.,
 Conditional Image Generation with PixelCNN Decoders, 2016 (figure 1: the blind spot).
 Command: python experiments/what_pixelcnns_see.py train --workdir runs/what_pixelcnns_see
-Time: TIME
+Time: 90 seconds of processor time.
 Figure: past.png, the pixels that reach the marked one through each network of random weights; nats.png, held-out digits
 above minus log p of each of their pixels; rows.png, samples that grow row after row.
+What we measured with seed 0: of the 195 pixels before one in the middle of its row 78 reach PixelCNN with three blocks,
+97 Gated PixelCNN, 177 Row LSTM, 194 Diagonal BiLSTM. Held-out digits cost the gated one 22.52 nats; of twelve of them
+the dearest pixel costs 4.53, the median pixel 0.20.
 """
 
 from dataclasses import dataclass
@@ -79,8 +82,9 @@ def past(config: Config, workdir: Path) -> list[str]:
         lines.append(f"{name:8} reaches {seen.sum():4} of the {before} pixels before one in the middle of its row")
         shown = np.where(seen, 1.0, 0.0)
         shown[row, column] = 0.5
-        ticks = np.arange(config.side)
-        parts.append(Heat(shown[::-1], ticks, ticks, title=f"{name}: {seen.sum()} of {before}", limits=(0, 1)))
+        across, up = np.arange(config.side) - column, row - np.arange(config.side)[::-1]
+        labels = ("columns to the right", "rows above", f"{name}: {seen.sum()} of {before}")
+        parts.append(Heat(shown[::-1], across, up, *labels, limits=(0, 1)))
     panels(
         parts, workdir / "past.png", columns=2, size=(3.8, 3.4), title="Pixels that reach the one in between colours"
     )

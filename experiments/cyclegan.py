@@ -93,6 +93,8 @@ class Config(Averaging, Adam, TrainConfig):
         require(self, "channels", self.channels <= 4, "at most 4")
         falls = f"less than --decay-steps {self.decay_steps}"
         require(self, "hold", self.hold < max(self.decay_steps, 1), falls)
+        fits = self.pool == 0 or self.pool >= self.batch_size
+        require(self, "pool", fits, f"0, or at least --batch-size {self.batch_size}")
         cut = self.method == "cut"
         require(self, "play", not cut or self.play == "simultaneous", "simultaneous with --method cut")
 

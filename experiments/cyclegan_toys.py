@@ -25,7 +25,7 @@ import optax
 from ganjax import launch
 from ganjax.config import require
 from ganjax.core import Moment
-from ganjax.dynamics import View, field_jacobian, simultaneous
+from ganjax.dynamics import View, extragradient, field_jacobian, simultaneous
 from ganjax.games.translation import D_A, D_B, F, G
 from ganjax.games.unpaired import four_scalars, inverted, linear_gaussian, transport_map
 from ganjax.report import Heat, Panel, Series, panels
@@ -46,10 +46,10 @@ class Config:
     grid: int = 41
     """Values of w and of v at the start."""
     h: float = 0.02
-    """Step size of all players, in simultaneous play."""
+    """Step size of all players, who move at once; between Gaussians they look ahead."""
     steps: int = 3000
     """For the basins."""
-    gaussian_steps: int = 20_000
+    gaussian_steps: int = 10_000
     """For the maps between Gaussians."""
     seed: int = 0
     """Nothing here is random."""
@@ -159,11 +159,11 @@ def paid(w: np.ndarray, covariance: np.ndarray) -> float:
 def rotations(config: Config, workdir: Path) -> list[str]:
     """Which of all maps with `W A W^T = B` training ends at."""
     pairs = covariances()
-    weights = {"nothing": (0.0, 0.0), "identity": (0.2, 0.0), "displacement": (0.0, 0.2)}
+    weights = {"nothing": (0.0, 0.0), "identity": (0.05, 0.0), "displacement": (0.0, 0.05)}
 
     def train(pair, weight):
         game = linear_gaussian(pair[0], pair[1], identity=weight[0], displacement=weight[1])
-        rule = simultaneous(dict.fromkeys(PLAYERS, optax.sgd(config.h)))
+        rule = extragradient(dict.fromkeys(PLAYERS, optax.sgd(config.h)))
         return simulate(game, rule, config.gaussian_steps, keep=None)[0].params[G]
 
     stacked = np.stack([np.stack(pair) for pair in pairs.values()])

@@ -103,14 +103,14 @@ def test_each_player_pays_its_own_terms():
 
 
 def test_no_identity_is_not_evaluated_and_the_others_are_once():
-    """The value of G's cost: G(a), F(G(a)), F(b), G(F(b)), D_B(G(a)); with the identity loss one G(b) more."""
+    """G's cost and its metrics: G(a), F(G(a)), F(b), G(F(b)), D_B(G(a)); with the identity loss one G(b) more."""
     batch = _batch()
     costs, passes = {}, {}
     for identity in (0.0, 0.5):
         game = _game(identity=identity)
         params, state = game.init(jax.random.key(0), batch)
         moment = Moment(state, batch, jax.random.key(1))
-        costs[identity] = flops(lambda p, m, game=game: game.costs[G](p, m)[0], params, moment)
+        costs[identity] = flops(lambda p, m, game=game: game.costs[G](p, m), params, moment)
     for player in (G, D_B):
         passes[player] = flops(lambda p, x, net=GAMES[player]: net.apply({"params": p}, x), params[player], batch[A].x)
     assert costs == {0.0: 4 * passes[G] + passes[D_B], 0.5: 5 * passes[G] + passes[D_B]}

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from ganjax.core import Moment
-from ganjax.dynamics import View, field_jacobian, simultaneous
+from ganjax.dynamics import View, extragradient, field_jacobian, simultaneous
 from ganjax.games.translation import D_A, D_B, F, G
 from ganjax.games.unpaired import four_scalars, inverted, linear_gaussian, transport_map
 from ganjax.training import population, simulate
@@ -88,7 +88,7 @@ def test_where_trajectories_end():
     def end(case):
         start = (case["w"], case["v"], 0.0, 0.0)
         game = four_scalars(cycle=case["cycle"], penalty=case["penalty"], identity=case["identity"], start=start)
-        state, _ = simulate(game, simultaneous(dict.fromkeys(PLAYERS, optax.sgd(0.02))), 15_000, keep=None)
+        state, _ = simulate(game, simultaneous(dict.fromkeys(PLAYERS, optax.sgd(0.02))), 6_000, keep=None)
         return jnp.stack([state.params[G], state.params[F]])
 
     rows = [  # lambda, gamma, mu, w, v, where it ends
@@ -137,11 +137,11 @@ def test_what_training_makes_of_two_gaussians(gaussians):
 
     def train(weight):
         game = linear_gaussian(a, b, identity=weight["identity"], displacement=weight["displacement"])
-        rule = simultaneous(dict.fromkeys(PLAYERS, optax.sgd(0.02)))
-        params = simulate(game, rule, 20_000, keep=None)[0].params
+        rule = extragradient(dict.fromkeys(PLAYERS, optax.sgd(0.02)))
+        params = simulate(game, rule, 10_000, keep=None)[0].params
         return params[G], params[F]
 
-    weights = {"identity": np.array([0, 0.2, 0]), "displacement": np.array([0, 0, 0.2])}
+    weights = {"identity": np.array([0, 0.05, 0]), "displacement": np.array([0, 0, 0.05])}
     maps, back = map(np.asarray, population(train)(weight=weights))
     for w, v in zip(maps, back, strict=True):
         np.testing.assert_allclose(w @ a @ w.T, b, atol=1e-2)

@@ -5,6 +5,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.lax import rsqrt
 
 from ganjax.checks import check_range
 from ganjax.core import Array
@@ -93,4 +94,5 @@ class PatchHeads(nn.Module):
         """[B, S, C_l] for each map l to [B, S, size], of length 1."""
         dense = partial(nn.Dense, self.size, kernel_init=_init)
         found = [dense()(nn.relu(dense()(x))) for x in patches]
-        return tuple(h / (jnp.linalg.norm(h, axis=-1, keepdims=True) + 1e-7) for h in found)
+        # the slope of a norm at 0, where a grey pixel may put a patch, is not finite
+        return tuple(h * rsqrt(jnp.square(h).sum(-1, keepdims=True) + 1e-12) for h in found)

@@ -49,6 +49,14 @@ def test_heads_make_unit_vectors():
     np.testing.assert_allclose(jnp.linalg.norm(vectors[0], axis=-1), 1, atol=1e-4)
 
 
+@pytest.mark.fault("contrastive-unpaired-translation: the slope of a length is not finite where a patch is 0")
+def test_a_patch_of_zeros_has_a_slope():
+    module, patches = PatchHeads(4), (jnp.zeros((1, 2, 1)),)
+    params = module.init(jax.random.key(0), patches)
+    slopes = jax.grad(lambda p: module.apply(p, patches)[0].sum())(params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
+
+
 def test_borders_are_mirrored_and_not_repeated():
     row = np.asarray(reflected(jnp.arange(4.0).reshape(1, 1, 4, 1).repeat(4, 1), 3))[0, 0, :, 0]
     assert row.tolist() == [3, 2, 1, 0, 1, 2, 3, 2, 1, 0]

@@ -23,7 +23,8 @@ def four_scalars(
 
     and likewise v and psi_A. Both (1, 1) and the inversion (-1, -1) pay nothing. There the flow has the eigenvalues
     `+-2i` of the mode w - v, which the cycle never damps, and `-2 lambda +- 2 sqrt(lambda^2 - 1)` of w + v. With mu the
-    inversion moves to `inverted` and is gone from `mu = (lambda + 1 / gamma) / 2` on.
+    inversion moves to `inverted` and is gone from `mu = (lambda + 1 / gamma) / 2` on; its basin closes before, for some
+    weights because it loses its stability (at 0.92 of that with lambda = 1, gamma = 0.5).
 
     Args:
         cycle: lambda.

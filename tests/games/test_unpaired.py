@@ -59,7 +59,7 @@ def test_the_cycle_damps_one_mode_and_the_other_circles(cycle):
 def test_the_identity_loss_damps_both():
     pair = -1 / 4 + 1j * np.sqrt(4 - 1 / 16)
     found = _sorted(_eigenvalues(0.0, 0.0, 0.5, (1.0, 1.0, 0.0, 0.0)))
-    np.testing.assert_allclose(found, _sorted([pair, pair, pair.conj(), pair.conj()]), atol=1e-6)
+    np.testing.assert_allclose(found, _sorted([pair, pair, np.conj(pair), np.conj(pair)]), atol=1e-6)
 
 
 @pytest.mark.parametrize(("cycle", "penalty"), PAIRS)
@@ -86,26 +86,30 @@ def test_where_trajectories_end():
     """Starts in the basin of the inversion, with and without the identity loss, on both sides of its threshold."""
 
     def end(case):
-        start = (case["w"], case["v"], 0.0, 0.0)
+        start = (case["w"], case["v"], case["psi"], case["psi"])
         game = four_scalars(cycle=case["cycle"], penalty=case["penalty"], identity=case["identity"], start=start)
         state, _ = simulate(game, simultaneous(dict.fromkeys(PLAYERS, optax.sgd(0.02))), 6_000, keep=None)
         return jnp.stack([state.params[G], state.params[F]])
 
-    rows = [  # lambda, gamma, mu, w, v, where it ends
-        (1, 0.5, 0, -0.5, -0.5, -1),
-        (1, 0.5, 0, 0.3, -0.6, -1),
-        (1, 0.5, 0.5, 0.3, -0.6, 1),
-        (1, 0.5, 0.5, -0.5, -0.5, -0.9082),
+    rows = [  # lambda, gamma, mu, w, v, psi, where it ends
+        (1, 0.5, 0, -0.5, -0.5, 0, -1),
+        (1, 0.5, 0, 0.3, -0.6, 0, -1),
+        (1, 0.5, 0.5, 0.3, -0.6, 0, 1),
+        (1, 0.5, 0.5, -0.5, -0.5, 0, -0.9082),
     ]
     for cycle, penalty in PAIRS:
         threshold = (cycle + 1 / penalty) / 2
         root = inverted(cycle, penalty, 0.98 * threshold)
-        start = inverted(cycle, penalty, 0.5 * threshold)
-        rows += [(cycle, penalty, 0.98 * threshold, start, start, root)]
-        rows += [(cycle, penalty, 1.02 * threshold, start, start, 1)]
-    columns = dict(zip(("cycle", "penalty", "identity", "w", "v"), np.array(rows, float).T, strict=False))
+        near = (root - 0.01, root - 0.01, (1 - root**2) / penalty)  # its basin closes towards the threshold
+        stays = (cycle, penalty) != (1, 0.5)  # where it is no longer stable
+        stable = _eigenvalues(cycle, penalty, 0.98 * threshold, (root, root, *near[2:] * 2)).real.max() < 0
+        assert stable == stays
+        rows += [
+            (cycle, penalty, share * threshold, *near, w) for share, w in ((0.98, root if stays else 1), (1.02, 1))
+        ]
+    columns = dict(zip(("cycle", "penalty", "identity", "w", "v", "psi"), np.array(rows, float).T, strict=False))
     ends = np.asarray(population(end)(case=columns))
-    np.testing.assert_allclose(ends, np.array(rows)[:, [5, 5]], atol=1e-3)
+    np.testing.assert_allclose(ends, np.array(rows)[:, [6, 6]], atol=1e-3)
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,7 @@ def predicted(cycle: np.ndarray) -> np.ndarray:
 def basins(config: Config, workdir: Path) -> list[str]:
     """Where (w, v) that begin anywhere end, without critics' help at first, over the weight of the identity loss."""
     threshold = (config.cycle + 1 / config.penalty) / 2
-    shares = np.array([0.0, 1 / 3, 0.6, 0.8, 0.9, 1.02])
+    shares = np.array([0.0, 1 / 3, 0.5, 0.6, 0.65, 0.7])
     axis = np.linspace(-1.5, 1.5, config.grid)
 
     def end(identity, w, v):

@@ -189,16 +189,16 @@ def averages(config: Averaging) -> Average | None:
     return kinds[config.average]()
 
 
-def learning_rate(config: Adam) -> optax.Schedule | float:
-    """The rate of the generator: constant, or falling to zero along a line."""
+def learning_rate(config: Adam, hold: int = 0) -> optax.Schedule | float:
+    """The rate of the generator: constant, or falling to zero along a line, after so many steps; the last one moves."""
     if not config.decay_steps:
         return config.learning_rate
-    return optax.linear_schedule(config.learning_rate, 0.0, config.decay_steps)
+    return optax.linear_schedule(config.learning_rate, 0.0, config.decay_steps - hold, hold)
 
 
-def adam_of(config: Adam) -> optax.GradientTransformation:
-    """Adam of a player who moves once a step."""
-    return optax.adam(learning_rate(config), b1=config.beta1, b2=config.beta2)
+def adam_of(config: Adam, hold: int = 0) -> optax.GradientTransformation:
+    """Adam of a player who moves once a step; arguments as of `learning_rate`."""
+    return optax.adam(learning_rate(config, hold), b1=config.beta1, b2=config.beta2)
 
 
 def adam(config: ImageConfig) -> Optimizers:

@@ -28,7 +28,8 @@ from ganjax.core import (
 )
 from ganjax.dynamics import alternating, ema, simultaneous
 from ganjax.dynamics.field import average_over
-from ganjax.games import Term, of_terms, replay
+from ganjax.games import Term, of_terms, translation
+from ganjax.games.cyclegan import cyclegan as cyclegan_game
 from ganjax.games.network import network, owned
 from ganjax.options import TrainConfig
 from ganjax.training import Averaged, From, Setup, Stream
@@ -152,67 +153,22 @@ def build_vae_gan(c, load, axis_name):
 
 
 # CycleGAN (Zhu et al. 2017): two translators, two critics, two streams of unequal size, two pools.
-class Seen(NamedTuple):
-    a: jax.Array
-    b: jax.Array
-    fake_a: jax.Array
-    fake_b: jax.Array
-    on: object
-
-
 def jitter(key, one):
     return one._replace(x=jnp.where(jax.random.bernoulli(key), one.x[:, ::-1], one.x))
 
 
-def cyclegan(shapes, *, cycle=10.0, kept=32, axis_name=None):
-    n = {"g": Dense(shapes["b"], True), "f": Dense(shapes["a"], True), "d_a": Dense((1,)), "d_b": Dense((1,))}
-    n = {p: network(module) for p, module in n.items()}
-
-    def init(key, batch):
-        a, b, k = batch["a"].x, batch["b"].x, jax.random.split(key, 4)
-        made = {p: n[p].init(k[i], x) for i, (p, x) in enumerate({"g": a, "f": b, "d_a": a, "d_b": b}.items())}
-        params, state = owned(made)
-        return params, state | {p: {"pool": replay.init(kept, x.shape[1:])} for p, x in (("d_a", a), ("d_b", b))}
-
-    def look(p, m):
-        a, b = m.batch["a"].x, m.batch["b"].x
-        on = lambda q, x: n[q].apply(p[q], {}, x, train=True)[0]  # noqa: E731
-        return Seen(a, b, on("f", b), on("g", a), on), m.net_state
-
-    def critic(d, real, other):
-        def cost(p, m):
-            s, at = look(p, m)[0], m.batch[other].position
-            fakes = stop_gradient(getattr(s, f"fake_{real}"))
-            pool, shown = replay.show(m.net_state[d]["pool"], fakes, at, m.key, axis_name)
-            value = (hypot(s.on(d, getattr(s, real)) - 1).mean() + hypot(s.on(d, shown)).mean()) / 2
-            return value, Outcome({"pool": pool}, {})
-
-        return cost
-
-    l1 = lambda x, y: jnp.abs(x - y).mean()  # noqa: E731
-    both = {
-        "adversarial": Term(
-            lambda s: hypot(s.on("d_b", s.fake_b) - 1).mean() + hypot(s.on("d_a", s.fake_a) - 1).mean()
-        ),
-        "cycle": Term(lambda s: l1(s.on("f", s.fake_b), s.a) + l1(s.on("g", s.fake_a), s.b), cycle),
-    }
-    costs = {**of_terms(look, {"g": both, "f": both}), "d_a": critic("d_a", "a", "b"), "d_b": critic("d_b", "b", "a")}
-    return Game(init, costs), n
+def cyclegan(shapes, axis_name=None):
+    g, f = Dense(shapes["b"], True), Dense(shapes["a"], True)
+    return cyclegan_game(g, f, Dense((1,)), identity=0.0, pool=32, axis_name=axis_name), (g, f)
 
 
 def build_cyclegan(c, load, axis_name):
     a, b = load(c.data), load(c.target)
-    game, n = cyclegan({"a": a.shape, "b": b.shape}, axis_name=axis_name)
+    game, translators = cyclegan({"a": a.shape, "b": b.shape}, axis_name)
     streams = {"a": Stream(a, c.batch_size, prepare=jitter), "b": Stream(b, c.batch_size)}
-    translate = lambda p, w, x: n[p].apply(*w[p], x, train=False)[0]  # noqa: E731
-    samplers = {
-        "a_to_b": Sampler(("g",), "b", lambda w, key, index, x: translate("g", w, x), given=("a", "x")),
-        "back": Sampler(
-            ("g", "f"), "a", lambda w, key, index, x: translate("f", w, translate("g", w, x)), given=("a", "x")
-        ),
-    }
     dynamics = simultaneous(sgds("g", "f", "d_a", "d_b"), axis_name=axis_name)
-    return Setup(game, dynamics, streams, {"ema": Averaged(("g", "f"), ema(0.5))}, samplers)
+    averages = {"ema": Averaged(("g", "f"), ema(0.5))}
+    return Setup(game, dynamics, streams, averages, translation.samplers(*translators))
 
 
 # ADDA (Tzeng et al. 2017): a classifier of the source, then a target encoder against a critic; two stages.

@@ -56,3 +56,18 @@ def test_devices_keep_the_same_pool():
     one, many = _played(8, 4, 7), _played(8, 4, 7, devices=2)
     jax.tree.map(np.testing.assert_array_equal, one[0], many[0])
     np.testing.assert_array_equal(np.stack(one[1]), np.stack(many[1]))
+
+
+def test_half_of_what_is_shown_is_older_by_twice_the_size_on_average():
+    """A full pool of 50 that is asked one by one: the age of what it shows is 50 on average, of an old one 100."""
+    size, steps = 50, 40_000
+
+    def query(pool, k):
+        at, key = jnp.zeros(1, jnp.int32), jax.random.fold_in(jax.random.key(0), k)
+        pool, shown = replay.show(pool, jnp.full((1, 1), k, jnp.int32), at, key, None)
+        return pool, k - shown[0, 0]
+
+    full = replay.Pool(-1 - jnp.arange(size, dtype=jnp.int32)[:, None], jnp.int32(size))
+    age = np.asarray(jax.jit(lambda p: jax.lax.scan(query, p, jnp.arange(steps))[1])(full))[20 * size :]
+    assert abs((age == 0).mean() - 0.5) < 3 * 0.5 / np.sqrt(len(age))
+    np.testing.assert_allclose([age.mean(), age[age > 0].mean()], [50, 100], rtol=0.05)

@@ -1,0 +1,213 @@
+"""What translations from one domain of images to another have in common: samplers, and measures with a truth."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from scipy.optimize import linear_sum_assignment
+
+from ganjax.core import Array, Batch, Game, Key, Measure, PyTree, Sampler, Weights, noise
+from ganjax.games.likelihood import CLASSIFIER
+from ganjax.games.network import Network, network
+from ganjax.kinds import IMAGE
+from ganjax.losses import AdversarialLoss, least_squares_discriminator, of_fakes
+
+A, B = "a", "b"  # the streams
+G, F, D_A, D_B = "g", "f", "d_a", "d_b"  # the players: G: A -> B, F: B -> A, and who tells A and who tells B
+NOISE = 6 / 256  # three of 256 grey levels, of pixels from -1 to 1
+
+# `(D(b) - 1)^2 / 2 + D(G(a))^2 / 2` against `(D(G(a)) - 1)^2`, which is not halved: as the code of CycleGAN has it,
+# and not as Mao et al. (2017) write it.
+LEAST_SQUARES = AdversarialLoss(least_squares_discriminator, of_fakes(lambda fake_logits: (fake_logits - 1) ** 2))
+
+
+def check_made(where: str, player: str, made: tuple, shape: Sequence[int]) -> None:
+    """Raise unless a network makes examples of this shape, each by itself.
+
+    Args:
+        where: the game.
+        player: whose network.
+        made: what `Network.init` returned.
+        shape: of an example.
+
+    Raises:
+        ValueError: it makes others, or has statistics of the batch.
+    """
+    _, state, output = made
+    if output.shape[1:] != tuple(shape):
+        raise ValueError(f"{where}: {player} makes {output.shape[1:]} of an example, expected {tuple(shape)}")
+    check_stateless(where, player, state)
+
+
+def check_stateless(where: str, player: str, state: PyTree) -> None:
+    """Raise `ValueError` about a network that sees several kinds of images in a step and has statistics of them."""
+    if jax.tree.leaves(state):
+        raise ValueError(
+            f"{where}: the network of {player} has statistics of a batch ({', '.join(state)}), expected none; "
+            "normalise by InstanceNorm"
+        )
+
+
+def with_onlooker(game: Game, player: str, module: nn.Module, stream: str) -> Game:
+    """The game with one more who has parameters and no cost: a classifier that measures read.
+
+    Args:
+        game: whose batch is `{stream: Batch}`.
+        player: the name of the new one, whose weights come from a run (`Setup.start`).
+        module: its network, `x -> ...`.
+        stream: whose x it takes.
+    """
+
+    def init(key: Key, batch: PyTree) -> tuple[dict, dict]:
+        params, state = game.init(key, batch)
+        own, own_state, _ = network(module).init(key, batch[stream].x)
+        return {**params, player: own}, {**state, player: own_state}
+
+    return game._replace(init=init)
+
+
+def translated(net: Network, weights: Weights, player: str, x: Array) -> Array:
+    """What a player's network makes of x, in evaluation."""
+    return net.apply(*weights[player], x, train=False)[0]
+
+
+def samplers(g: nn.Module, f: nn.Module | None = None) -> dict[str, Sampler]:
+    """G(a) of held-out examples of A; with F also F(b), and the cycle F(G(a)).
+
+    Args:
+        g: module, `a -> b`.
+        f: module, `b -> a`.
+    """
+    nets = {G: network(g)} | ({} if f is None else {F: network(f)})
+
+    def a_to_b(weights: Weights, key: Key, index: Array, x: Array) -> Array:
+        return translated(nets[G], weights, G, x)
+
+    def b_to_a(weights: Weights, key: Key, index: Array, x: Array) -> Array:
+        return translated(nets[F], weights, F, x)
+
+    def cycle(weights: Weights, key: Key, index: Array, x: Array) -> Array:
+        return b_to_a(weights, key, index, a_to_b(weights, key, index, x))
+
+    one_way = {"a_to_b": Sampler((G,), B, a_to_b, given=(A, "x"))}
+    if f is None:
+        return one_way
+    return {
+        **one_way,
+        "b_to_a": Sampler((F,), A, b_to_a, given=(B, "x")),
+        "cycle": Sampler((G, F), A, cycle, given=(A, "x")),
+    }
+
+
+def l1(x: Array, y: Array) -> Array:
+    """`|x - y|`, the mean over all that an example has, [B]; a grey image stands for one of any channels."""
+    return jnp.abs(x - y).reshape(x.shape[0], -1).mean(1)
+
+
+def cycle_measures(g: nn.Module, f: nn.Module) -> dict[str, Measure]:
+    """`|F(G(a)) - a|` of held-out examples, pixels from -1 to 1, and the same of B.
+
+    Also after G(a) was rounded to 8 bits, and after Gaussian noise of three grey levels on it: an error that grows much
+    by either was small because G hides in faint texture what F needs (Chu et al. 2017).
+    """
+    nets = {G: network(g), F: network(f)}
+
+    def plain(x: Array, key: Key, position: Array) -> Array:
+        return x
+
+    def rounded(x: Array, key: Key, position: Array) -> Array:
+        return IMAGE.encode(IMAGE.decode(x))
+
+    def noised(x: Array, key: Key, position: Array) -> Array:
+        return x + NOISE * noise(lambda k: jax.random.normal(k, x.shape[1:]), key, position)
+
+    def error(there: str, back: str, spoil) -> Measure:
+        def values(weights: Weights, batch: Batch, key: Key) -> Array:
+            between = spoil(translated(nets[there], weights, there, batch.x), key, batch.position)
+            return l1(translated(nets[back], weights, back, between), batch.x)
+
+        return Measure(values, (there, back), A if there == G else B, "lower")
+
+    spoils = {"": plain, "_rounded": rounded, "_noised": noised}
+    return {
+        f"cycle_{stream}{name}": error(there, back, spoil)
+        for stream, there, back in ((A, G, F), (B, F, G))
+        for name, spoil in spoils.items()
+    }
+
+
+def truth_measures(
+    module: nn.Module, player: str, stream: str, truth: str, *, untranslated: bool
+) -> dict[str, Measure]:
+    """`|G(a) - b|` where the b of each held-out a is known, pixels from -1 to 1, and `|a - b|`, of doing nothing.
+
+    Args:
+        module: G, or F.
+        player: whose it is.
+        stream: of the examples that are translated.
+        truth: their companion, which players never see.
+        untranslated: whether a is as b, or grey, so that doing nothing has an error.
+    """
+    net = network(module)
+
+    def values(weights: Weights, batch: Batch, key: Key) -> Array:
+        return l1(batch.y, translated(net, weights, player, batch.x))
+
+    def nothing(weights: Weights, batch: Batch, key: Key) -> Array:
+        return l1(batch.y, batch.x)
+
+    found = {f"l1_{player}": Measure(values, (player,), stream, "lower", y=truth)}
+    if untranslated:
+        found[f"l1_{player}_untranslated"] = Measure(nothing, (player,), stream, "lower", y=truth)
+    return found
+
+
+def label_measures(g: nn.Module, classifier: nn.Module, *, untranslated: bool) -> dict[str, Measure]:
+    """What a classifier of B, the onlooker "classifier", reads of held-out examples.
+
+    - kept_label: the share of G(a) that it reads as the class of a;
+    - permuted_label: the same under the best renaming of classes. If that is much more, G has swapped classes, which
+      neither game nor cycle forbid;
+    - own_label: the share of b that it reads right, a ceiling;
+    - untranslated_label: the share of a itself that it reads right, a floor.
+
+    Args:
+        g: module, `a -> b`.
+        classifier: module, `b -> logits [B, K]`.
+        untranslated: whether it can read examples of A.
+    """
+    net, judge = network(g), network(classifier)
+
+    def read(weights: Weights, x: Array, y: Array) -> PyTree:
+        return {"class": y, "read": translated(judge, weights, CLASSIFIER, x).argmax(-1)}
+
+    def of_translated(weights: Weights, batch: Batch, key: Key) -> PyTree:
+        return read(weights, translated(net, weights, G, batch.x), batch.y)
+
+    def of_itself(weights: Weights, batch: Batch, key: Key) -> PyTree:
+        return read(weights, batch.x, batch.y)
+
+    both, alone = (G, CLASSIFIER), (CLASSIFIER,)
+    found = {
+        "kept_label": Measure(of_translated, both, A, "higher", y="class", summary=agreement),
+        "permuted_label": Measure(of_translated, both, A, "higher", y="class", summary=permuted_agreement),
+        "own_label": Measure(of_itself, alone, B, "higher", y="class", summary=agreement),
+    }
+    if untranslated:
+        found["untranslated_label"] = Measure(of_itself, alone, A, "higher", y="class", summary=agreement)
+    return found
+
+
+def agreement(said: PyTree) -> float:
+    """The share of examples that are read as what they are; `said` has "class" and "read", [N] integers each."""
+    return float(np.mean(said["class"] == said["read"]))
+
+
+def permuted_agreement(said: PyTree) -> float:
+    """The same under the renaming of what is read that makes it largest, by the Hungarian method."""
+    size = int(max(said["class"].max(), said["read"].max())) + 1
+    confusion = np.zeros((size, size), np.int64)
+    np.add.at(confusion, (said["class"], said["read"]), 1)
+    return float(confusion[linear_sum_assignment(confusion, maximize=True)].sum() / len(said["class"]))

@@ -38,7 +38,7 @@ def picture(setup: Setup, x: np.ndarray, path: Path, sampler: str = "", given: G
     path.parent.mkdir(parents=True, exist_ok=True)
     draws = setup.sampler(sampler)
     data = setup.imitated(draws)
-    if draws.given and data.kind.name == "image" and given and given_kind(setup, draws).name == "image":
+    if draws.given and data.kind.name == "image" and given and given_kind(setup, draws).name in ("image", "map"):
         return _beside(setup, draws, x, path, given)
     return PICTURES[data.kind.name](x, data, path)
 
@@ -46,7 +46,8 @@ def picture(setup: Setup, x: np.ndarray, path: Path, sampler: str = "", given: G
 def _beside(setup: Setup, draws: Sampler, x: np.ndarray, path: Path, given: Given) -> np.ndarray:
     """Strips of what was given, of what was made of it, and of the truth if it is an example of the data imitated."""
     dataset, what = given_of(setup, draws)  # type: ignore[misc]
-    strips = {"given": given.values, "drawn": x}
+    told = _grey(given.values) if given_kind(setup, draws).name == "map" else given.values
+    strips = {"given": told, "drawn": x}
     if what != "x" and dataset is setup.imitated(draws) and given.rows is not None:
         strips["truth"] = of_split(dataset, "x", given.split, given.rows)
     count = min(len(x), STRIP * 4)
@@ -78,9 +79,13 @@ def _frames(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
 
 
 def _maps(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
-    """Maps of labels in grey, the largest label of the data white."""
-    high = max(1, int(np.max(data.x_train)))
-    return _grid((x[..., None].astype(np.float32) * (255 / high)).astype(np.uint8), data, path)
+    return _grid(_grey(x, int(np.max(data.x_train))), data, path)
+
+
+def _grey(maps: np.ndarray, high: int = 0) -> np.ndarray:
+    """Maps of labels [N, H, W] as grey images, the largest label white, of these or `high`."""
+    high = max(1, high or int(maps.max()))
+    return (maps[..., None].astype(np.float32) * (255 / high)).astype(np.uint8)
 
 
 def _scatter(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:

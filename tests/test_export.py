@@ -24,7 +24,7 @@ from ganjax.evaluation import Record, Score, keep, receipt_of
 from ganjax.evaluation.extractor import pixels
 from ganjax.kinds import to_bytes
 from ganjax.rundir import read_run
-from ganjax.training import Keys, draw, load_state
+from ganjax.training import Keys, draw, in_turn, load_state
 from ganjax.training.setup import state_shapes
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -254,7 +254,8 @@ def test_every_experiment_that_trains_can_be_exported(name, tmp_path):
     run = json.loads(json.dumps(describe(experiment, config, loader) | {"stage": stage}))
     export.export(setup, state, run, tmp_path / "out")
     generator = export.load(tmp_path / "out")
-    assert generator.sample(0, 3).shape == (3, *setup.streams["data"].dataset.shape)
+    asked = in_turn(setup, setup.sampler(), 3).values
+    assert generator.sample(0, 3, asked).shape == (3, *setup.streams["data"].dataset.shape)
     again, weights = export.rebuild(tmp_path / "out", experiment)
     index, draws = np.arange(3, dtype=np.int32), again.sampler()
     labels = index if draws.given else None

@@ -11,11 +11,11 @@ Figure: panel.png, held-out drawings, what the distance alone makes of them, wha
 drawings with other masks of dropout, which is all the noise that there is.
 Two generators learn side by side from one initialisation and the same examples: the second, "control", never hears of
 the discriminator (--no-control leaves it out; --game 0 leaves the game out, and not a step of it is computed).
-`evaluate` measures both, with the dropout of training and "undropped", beside predictors that learn nothing: the drawing
-itself (l1_drawing), the picture of the most similar drawing (l1_neighbour) and the median picture (l1_median).
+`evaluate` measures both, with the dropout of training and "undropped", beside predictors that learn nothing: the
+drawing itself (l1_drawing), the picture of the most similar drawing (l1_neighbour) and the median picture (l1_median).
 Data of your own are an .npz file with x_train, x_test, the pictures, and drawing_train, drawing_test, uint8
-[N, H, W, C] of the same size. Of OpenMoji, whose flags (group 5) have drawings that say nothing of their colours:
-np.savez("openmoji.npz", x_train=colour[keep], drawing_train=outline[keep], y_train=group[keep], ...), keep = group != 5.
+[N, H, W, C] of the same size. Of OpenMoji, whose flags (group 5) have drawings that say nothing of their colours, with
+keep = group != 5: np.savez("openmoji.npz", x_train=colour[keep], drawing_train=outline[keep], y_train=group[keep], ...).
 """
 
 from dataclasses import dataclass

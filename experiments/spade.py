@@ -1,7 +1,7 @@
 """SPADE: from a map of labels to an image, by a network that reads the map wherever it normalises.
 
-Claim: a network that normalises its features and reads the map at its input alone washes the labels away; with scales and
-offsets that are drawn from the map at every size, what it paints has the labels that were asked for.
+Claim: a network that normalises its features and reads the map at its input alone washes the labels away; with scales
+and offsets that are drawn from the map at every size, what it paints has the labels that were asked for.
 Paper: Park, Liu, Wang and Zhu, Semantic Image Synthesis with Spatially-Adaptive Normalization, 2019 (section 3;
 table 3: maps at the input of ordinary networks), without its VGG term, which needs weights of ImageNet.
 Command: python experiments/spade.py train --workdir runs/spade
@@ -10,8 +10,8 @@ Figure: runs/spade/panel.png, held-out maps, what is painted of them over traini
 The maps are made of the images: k-means finds --labels colours among the training images, and each pixel belongs to the
 nearest. `evaluate` reads them back: agreement, the share of pixels whose nearest colour is the one that was asked for,
 and iou, the mean over labels, which does not drown the small ones in the background.
---network plain is the same network with BatchNorm in the place of SPADE, which sees the map at its input, 4x4; --network
-unet reads it at full size at its input, and has skips.
+--network plain is the same network with BatchNorm in the place of SPADE, which sees the map at its input, 4x4;
+--network unet reads it at full size at its input, and has skips.
 Maps of your own are a companion of the data, int32 [N, H, W], whose name --given tells, with --labels labels.
 """
 
@@ -121,7 +121,6 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
             generator,
             MultiScale(patches, config.scales),
             loss=LOSSES["hinge"],
-            share=1.0,
             distance_weight=0.0,
             features=config.features,
             labels=config.labels,
@@ -173,8 +172,8 @@ def check_maps(dataset: "Dataset", name: str, labels: int) -> None:
         )
     if (most := max(int(y.max()) for y in found)) >= labels:
         raise DataError(
-            f"--given {name}: the data set {dataset.name} has the label {most}, expected 0 to {labels - 1} with --labels "
-            f"{labels}; give --labels {most + 1}"
+            f"--given {name}: the data set {dataset.name} has the label {most}, expected 0 to {labels - 1}, which are "
+            f"--labels {labels}; give --labels {most + 1}"
         )
 
 

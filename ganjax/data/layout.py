@@ -16,8 +16,8 @@ PIXELS = 20_000  # that k-means looks at
 def palette(x: np.ndarray, colours: int) -> np.ndarray:
     """The centres of k-means of the colours of 20,000 pixels, the darkest first, rounded to whole levels.
 
-    The same images give the same palette, to the last bit: pixels and starts are drawn with seed 0. Where the pixels have
-    fewer colours than are asked for, the last one fills up.
+    The same images give the same palette, to the last bit: pixels and starts are drawn with seed 0. Where the pixels
+    have fewer colours than are asked for, the last one fills up.
 
     Args:
         x: [N, H, W, C] uint8.

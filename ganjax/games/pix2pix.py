@@ -38,9 +38,8 @@ def pix2pix(
     generator: nn.Module,
     discriminator: nn.Module | None = None,
     *,
-    loss: AdversarialLoss = LOSSES["non_saturating"],
+    loss: AdversarialLoss | None = None,
     weight: float = 1.0,
-    share: float = 0.5,
     distance: Callable[[Array], Array] = jnp.abs,
     distance_weight: float = 100.0,
     features: float = 0.0,
@@ -50,15 +49,15 @@ def pix2pix(
 ) -> Game:
     """A generator `G(y)` of images x from what they are paired with, and a discriminator that sees both joined.
 
-    - discriminator: `share loss.discriminator(D(y, x), D(y, G(y)))`;
+    - discriminator: `loss.discriminator(D(y, x), D(y, G(y)))`;
     - generator: `weight loss.generator(...) + distance_weight mean |x - G(y)| + features mean_k mean |h_k - h_k'|`, h_k
       the maps of the discriminator's layers but the logits, of true pairs and of pairs with fakes;
     - control: `distance_weight mean |x - C(y)|`, a generator like the first one and with its initialisation, which no
       discriminator judges.
 
-    The published settings: pix2pix is the default, the paper's "D is slowed by 1/2" being `share`; SPADE is hinge with
-    share 1, distance_weight 0, features 10 (without its VGG term, which needs weights of ImageNet). The distance alone
-    leads to the median of x given y, the square to its mean, where the game must choose.
+    The default is pix2pix as published; SPADE is `LOSSES["hinge"]`, distance_weight 0 and features 10, without its VGG
+    term, which needs weights of ImageNet. The distance alone leads to the median of x given y, the square to its mean,
+    where the game must choose.
 
     Dropout draws by the position of an example and is the same in the turns of both players if these see one batch
     (`alternating(..., fresh=False)`), as in the authors' code, whose fakes are made once.
@@ -67,9 +66,8 @@ def pix2pix(
         generator: module, `(y [B, H, W, C'], index [B], train) -> x [B, H, W, C]`.
         discriminator: module, `[y, x] [B, H, W, C' + C] -> logits`, with a method `maps` that returns the map of each
             layer [B, h, w, F], the last of logits, or a tuple of those of several scales. None with weight 0.
-        loss: of the game; a player's cost is the mean over positions and scales.
+        loss: of the game, by default `slowed(LOSSES["non_saturating"])`; a cost is the mean over positions and scales.
         weight: of the game in the generator's cost; 0 leaves the discriminator out, and nothing of it is evaluated.
-        share: weight of the discriminator's cost.
         distance: of the difference of images, entry by entry: `jnp.abs`, `jnp.square`.
         distance_weight: its weight.
         features: weight of feature matching, of all pairs by themselves (Wang et al. 2018, equation 4).
@@ -86,11 +84,11 @@ def pix2pix(
         TypeError: from `init`, if y is neither.
     """
     check_range("pix2pix", 0, weight=weight, distance_weight=distance_weight, features=features)
-    check_range("pix2pix", 0, above=True, share=share)
     check_range("pix2pix", 0, whole=True, labels=labels)
     check_players("pix2pix, spectral", spectral, (DISCRIMINATOR, GENERATOR))
     if (discriminator is None) != (weight == 0) or (features and not weight):
         raise ValueError("pix2pix: expected a discriminator exactly where weight is not 0, and none with features")
+    played = slowed(LOSSES["non_saturating"]) if loss is None else loss
     g = network(generator, spectral.get(GENERATOR))
     d = None if discriminator is None else network(discriminator, spectral.get(DISCRIMINATOR))
 
@@ -128,14 +126,20 @@ def pix2pix(
         GENERATOR: {"distance": Term(lambda s: distance(s.x - s.fake), distance_weight)}
     }
     if d is not None:
-        judged = {"adversarial": Term(lambda s: _of_logits(loss.discriminator, s), share)}
+        judged = {"adversarial": Term(lambda s: _of_logits(played.discriminator, s))}
         terms = {DISCRIMINATOR: judged, **terms}
-        terms[GENERATOR]["adversarial"] = Term(lambda s: _of_logits(loss.generator, s), weight)
+        terms[GENERATOR]["adversarial"] = Term(lambda s: _of_logits(played.generator, s), weight)
     if features:
         terms[GENERATOR]["features"] = Term(matched, features)
     if control:
         terms[CONTROL] = {"distance": Term(lambda s: distance(s.x - s.control), distance_weight)}
     return Game(init, of_terms(look, terms))
+
+
+def slowed(loss: AdversarialLoss, share: float = 0.5) -> AdversarialLoss:
+    """The loss with this share of the discriminator's cost, "which slows down the rate at which D learns" (section 3.3)."""
+    check_range("slowed", 0, above=True, share=share)
+    return loss._replace(discriminator=lambda real, fake: share * loss.discriminator(real, fake))
 
 
 def conditions(batch: Batch, labels: int = 0) -> Array:

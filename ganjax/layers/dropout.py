@@ -1,4 +1,4 @@
-"""Dropout whose masks do not depend on how many devices share the batch, nor, where examples are numbered, on the batch."""
+"""Dropout whose masks depend neither on how many devices share a batch nor, of numbered examples, on the batch."""
 
 import flax.linen as nn
 import jax

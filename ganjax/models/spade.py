@@ -20,7 +20,7 @@ _conv = partial(Conv, kernel_init=nn.initializers.xavier_normal())
 
 
 class SpadeBlock(nn.Module):
-    """`norm, LeakyReLU, conv, norm, LeakyReLU, conv`, plus the input, through a norm and a 1x1 kernel where it widens."""
+    """`norm, LeakyReLU, conv`, twice, plus the input, through a norm and a 1x1 kernel where the channels change."""
 
     features: int
     norm: Callable[[Array, str], Array]  # (x, name), called inside the block, where it makes its modules
@@ -42,8 +42,8 @@ class SpadeResNet(nn.Module):
     """`G: map -> image`: residual blocks normalised by the map at each size, doubled between them.
 
     The first map is a convolution of the map of labels at the smallest size. As published it has 7 blocks and is
-    doubled 5 times (an image of 256x512 begins at 8x16), with 97,480,899 parameters for the 184 planes of COCO, 96,492,483
-    for 151 (ADE) and 93,048,003 for 36 (Cityscapes).
+    doubled 5 times (an image of 256x512 begins at 8x16), with 97,480,899 parameters for the 184 planes of COCO,
+    96,492,483 for 151 (ADE) and 93,048,003 for 36 (Cityscapes).
     """
 
     channels: int  # of the image

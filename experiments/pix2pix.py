@@ -14,8 +14,8 @@ the discriminator (--no-control leaves it out; --game 0 leaves the game out, and
 `evaluate` measures both, with the dropout of training and "undropped", beside predictors that learn nothing: the
 drawing itself (l1_drawing), the picture of the most similar drawing (l1_neighbour) and the median picture (l1_median).
 Data of your own are an .npz file with x_train, x_test, the pictures, and drawing_train, drawing_test, uint8
-[N, H, W, C] of the same size. Of OpenMoji, whose flags (group 5) have drawings that say nothing of their colours, with
-keep = group != 5: np.savez("openmoji.npz", x_train=colour[keep], drawing_train=outline[keep], y_train=group[keep], ...).
+[N, H, W, C] of the same size. Of OpenMoji without its flags, whose drawings say nothing of their colours, with
+keep = group != 5: np.savez("openmoji.npz", x_train=colour[keep], drawing_train=outline[keep], y_train=group[keep], ...)
 """
 
 from dataclasses import dataclass

@@ -84,7 +84,7 @@ def test_the_panel_shows_held_out_drawings_and_other_masks():
     "name, beside, options, error",
     [
         ("pix2pix", {}, {"given": "title"}, "has no 'title' with its examples"),
-        ("pix2pix", {"kind": (np.arange(12, dtype=np.int32), CLASS)}, {"given": "kind"}, "is integer labels .* images of"),
+        ("pix2pix", {"kind": (np.arange(12, dtype=np.int32), CLASS)}, {"given": "kind"}, "integer labels .* images of"),
         ("pix2pix", {"tiny": (NOISE, IMAGE)}, {"given": "tiny"}, r"expected images of \(8, 8\) pixels"),
         ("spade", {}, {"given": "drawing"}, r"expected maps of labels \[N, 8, 8\] of int32"),
         ("spade", {"map": (np.full((12, 8, 8), 3, np.int32), MAP)}, {"given": "map"}, "has the label 3, .* --labels 4"),

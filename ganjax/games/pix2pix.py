@@ -98,7 +98,7 @@ def pix2pix(
         if (got := made[GENERATOR][2].shape) != batch.x.shape:
             raise ValueError(f"pix2pix: the generator makes {got[1:]}, expected {batch.x.shape[1:]}, as x")
         if control:
-            made[CONTROL] = made[GENERATOR]
+            made[CONTROL] = jax.tree.map(jnp.copy, made[GENERATOR])
         if d is not None:
             made[DISCRIMINATOR] = d.init(keys[1], _joined(y, batch.x))
         return owned(made)
@@ -137,7 +137,7 @@ def pix2pix(
 
 
 def slowed(loss: AdversarialLoss, share: float = 0.5) -> AdversarialLoss:
-    """The loss with this share of the discriminator's cost, "which slows down the rate at which D learns" (section 3.3)."""
+    """The loss with this share of the discriminator's cost, so that it learns more slowly (section 3.3)."""
     check_range("slowed", 0, above=True, share=share)
     return loss._replace(discriminator=lambda real, fake: share * loss.discriminator(real, fake))
 
@@ -173,7 +173,7 @@ def matched(scene: Translated) -> Array:
 def _of_logits(cost: Callable[[Array, Array], Array], scene: Translated) -> Array:
     """The mean over scales of a loss's mean over examples and positions."""
     pairs = zip(scene.real_maps, scene.fake_maps, strict=True)
-    values = [cost(real[-1].astype(jnp.float32), fake[-1].astype(jnp.float32)).mean() for real, fake in pairs]
+    values = [cost(real[-1], fake[-1]).mean() for real, fake in pairs]
     return sum(values, jnp.zeros(())) / len(values)
 
 

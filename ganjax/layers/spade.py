@@ -23,7 +23,8 @@ def one_hot(labels: Array, count: int) -> Array:
     Raises:
         ValueError: a label below 0 or above `count` - 1.
     """
-    check_range("one_hot", 0, count - 1, whole=True, labels=labels)
+    ends = {"the least label": labels.min(), "the greatest label": labels.max()}
+    check_range("one_hot", 0, count - 1, whole=True, **ends)  # type: ignore[arg-type]
     known = (labels >= 0) & (labels < count)
     return jnp.where(known[..., None], jax.nn.one_hot(labels, count), jnp.nan)
 

@@ -90,8 +90,8 @@ def test_an_example_draws_its_masks_by_its_number_alone():
     key, numbers = jax.random.key(3), jnp.array([5, 9, 2])
     x = paint(y, numbers, key)
     np.testing.assert_array_equal(x, paint(y, numbers, key))
-    np.testing.assert_allclose(paint(y[::-1], numbers[::-1], key)[::-1], x, atol=1e-6)
-    np.testing.assert_allclose(paint(y, jnp.array([1, 9, 7]), key)[1], x[1], atol=1e-6)
+    np.testing.assert_allclose(paint(y[::-1], numbers[::-1], key)[::-1], x, atol=1e-5)
+    np.testing.assert_allclose(paint(y, jnp.array([1, 9, 7]), key)[1], x[1], atol=1e-5)
     twice = paint(jnp.broadcast_to(y[:1], y.shape), numbers, key)
     gaps = [np.abs(twice[0] - twice[1]).max(), np.abs(x - paint(y, numbers, jax.random.key(4))).max()]
     quiet = plain(y, None, key)

@@ -54,7 +54,7 @@ class Config(Averaging, Adam, TrainConfig):
     discriminator_rate: float = 4e-4
     """Step size of the discriminator's Adam."""
     spectral: bool = True
-    """Normalise the convolutions of both networks spectrally, those that draw scales and offsets not."""
+    """Normalise spectrally: the discriminators, and the generator's blocks but for what draws scales and offsets."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -157,7 +157,7 @@ def generator_of(config: Config, shape: tuple[int, ...], axis_name: str | None):
 
 def is_normalised(path: tuple[str, ...], leaf) -> bool:
     """The convolutions of residual blocks, or all of a U-Net."""
-    return path[-1] == "kernel" and "modulation" not in path and "shared" not in path
+    return path[-1] == "kernel" and not {"modulation", "shared", "first", "last"} & set(path)
 
 
 def check_maps(dataset: "Dataset", name: str, labels: int) -> None:

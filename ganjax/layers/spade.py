@@ -35,7 +35,7 @@ def nearest(m: Array, size: tuple[int, int]) -> Array:
     Nothing is mixed, so that planes of a one-hot map stay zeros and ones.
     """
     rows, columns = (np.arange(n) * side // n for n, side in zip(size, m.shape[1:3], strict=True))
-    return m[:, rows][:, :, columns]
+    return m if tuple(size) == m.shape[1:3] else m[:, rows][:, :, columns]
 
 
 class Spade(nn.Module):
@@ -67,12 +67,11 @@ class Spade(nn.Module):
         reach, sides = self.kernel // 2, (self.kernel, self.kernel)
 
         def conv(features: int, h: Array, name: str) -> Array:
-            h = jnp.pad(h, ((0, 0), (reach, reach), (reach, reach), (0, 0)), _PADDING[self.padding])
-            return Conv(features, sides, padding="VALID", dtype=self.dtype, name=name)(h)
+            how = "SAME"  # zeros
+            if self.padding == "edge":
+                h, how = jnp.pad(h, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge"), "VALID"
+            return Conv(features, sides, padding=how, dtype=self.dtype, name=name)(h)
 
         h = jax.nn.relu(conv(self.hidden, nearest(m, x.shape[1:3]).astype(normal.dtype), "shared"))
         gamma, beta = jnp.split(conv(2 * x.shape[-1], h, "modulation"), 2, -1)
         return normal * (1 + gamma) + beta
-
-
-_PADDING = {"zero": "constant", "edge": "edge"}

@@ -26,8 +26,8 @@ from ganjax.commands import base
 from ganjax.data import load
 from ganjax.errors import ConfigError
 from ganjax.rundir import claimed, read_run, write_run
-from ganjax.training import Keys, train_step
-from ganjax.training.sampling import encoded_given, usual_given
+from ganjax.training import Keys, in_turn, train_step
+from ganjax.training.sampling import encoded_given
 from ganjax.training.setup import batch_shapes, collate, state_shapes
 
 ROOT = Path(__file__).parent.parent
@@ -92,9 +92,8 @@ def _traced(setup):
     assert jax.tree.map(str, after) == jax.tree.map(str, state)
     assert {f"{player}/cost" for player in setup.game.players} < metrics.keys()
     draws = setup.sampler()
-    rows, given = np.arange(setup.examples), usual_given(setup, draws, setup.examples)
-    told = encoded_given(setup, draws, given, rows)
-    x = jax.eval_shape(draws.__call__, state.weights, Keys.of(0).samples, index, told)
+    asked = encoded_given(setup, draws, in_turn(setup, draws, setup.examples).values, np.arange(setup.examples))
+    x = jax.eval_shape(draws.__call__, state.weights, Keys.of(0).samples, index, asked)
     assert x.shape == (setup.examples, *setup.imitated(draws).shape)
 
 

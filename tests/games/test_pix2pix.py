@@ -339,7 +339,7 @@ def test_labels_that_are_recovered():
         (
             {"labels": 2},
             _batch()._replace(y=jnp.full(SHAPE, 2)),
-            "the greatest label is 2, expected at least 0, at most 1",
+            "label is 2, expected at least 0, at most 1",
         ),
         ({}, _batch()._replace(x=jnp.zeros((*SHAPE, 3))), r"the generator makes \(3, 3, 1\), expected \(3, 3, 3\)"),
     ],

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from ganjax.checks import check_range
-from ganjax.core import Array, Key, PyTree
+from ganjax.core import Array, Batch, Key, PyTree
 
 # --- transforms with given parameters --------------------------------------------------------------------------------
 
@@ -54,6 +54,31 @@ def translate(x: Array, rows: Array | int, columns: Array | int) -> Array:
     h, w, _ = x.shape
     padded = jnp.pad(x, ((h, h), (w, w), (0, 0)))
     return jax.lax.dynamic_slice(padded, (h + rows, w + columns, 0), x.shape)
+
+
+def jitter(shift: int) -> Callable[[Key, Batch], Batch]:
+    """A flip from left to right in half of all cases and a shift, of an image and of what it is paired with alike.
+
+    What `Stream(prepare=...)` takes (Isola et al. 2017, appendix 6.2, enlarge and crop): rows and columns move by whole
+    pixels from -shift to shift, each equally likely, and edges repeat.
+
+    Args:
+        shift: in pixels; x and all of y must have sides of x's.
+    """
+    check_range("jitter", 0, whole=True, shift=shift)
+
+    def moved(key: Key, one: Batch) -> Batch:
+        flip_key, shift_key = jax.random.split(key)
+        flip, first = jax.random.bernoulli(flip_key), jax.random.randint(shift_key, (2,), 0, 2 * shift + 1)
+
+        def of(x: Array) -> Array:
+            padded = jnp.pad(x, [(shift, shift)] * 2 + [(0, 0)] * (x.ndim - 2), mode="edge")
+            cut = jax.lax.dynamic_slice(padded, (*first, *[0] * (x.ndim - 2)), x.shape)
+            return jnp.where(flip, cut[:, ::-1], cut)
+
+        return one._replace(x=of(one.x), y=jax.tree.map(of, one.y))
+
+    return moved
 
 
 def cutout(x: Array, row: Array | int, column: Array | int, *, share: float = 0.5) -> Array:

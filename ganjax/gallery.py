@@ -44,12 +44,9 @@ def picture(setup: Setup, x: np.ndarray, path: Path, sampler: str = "", given: G
 
 
 def _of_given_images(setup: Setup, draws: Sampler) -> bool:
-    """Whether a sampler makes images of images."""
-    return (
-        draws.given is not None
-        and setup.imitated(draws).kind.name == "image"
-        and given_kind(setup, draws).name == "image"
-    )
+    """Whether a sampler makes images of images, or of maps of labels."""
+    seen = None if draws.given is None else given_kind(setup, draws).name
+    return setup.imitated(draws).kind.name == "image" and seen in ("image", "map")
 
 
 def _beside(
@@ -60,7 +57,8 @@ def _beside(
     Returns:
         Captions, strips, and how many of them belong together.
     """
-    strips = {"given": given.values, **drawn}
+    maps = given_kind(setup, next(iter(samplers.values()))).name == "map"
+    strips = {"given": _grey(given.values) if maps else given.values, **drawn}
     for draws in samplers.values():
         dataset, what = given_of(setup, draws)  # type: ignore[misc]
         if what != "x" and dataset is setup.imitated(draws) and given.rows is not None:
@@ -118,9 +116,13 @@ def _frames(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
 
 
 def _maps(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
-    """Maps of labels in grey, the largest label of the data white."""
-    high = max(1, int(np.max(data.x_train)))
-    return _grid((x[..., None].astype(np.float32) * (255 / high)).astype(np.uint8), data, path)
+    return _grid(_grey(x, int(np.max(data.x_train))), data, path)
+
+
+def _grey(maps: np.ndarray, high: int = 0) -> np.ndarray:
+    """Maps of labels [N, H, W] as grey images, the largest label white, of these or `high`."""
+    high = max(1, high or int(maps.max()))
+    return (maps[..., None].astype(np.float32) * (255 / high)).astype(np.uint8)
 
 
 def _scatter(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+from collections.abc import Mapping
 
 from ganjax.commands.base import Experiment, fail
 from ganjax.commands.draw import Latent, Sample
@@ -16,13 +17,20 @@ from ganjax.errors import CheckpointError, GanjaxError, PeerError, printable
 __all__ = ["Experiment", "main"]
 
 
-def main(experiment: Experiment, args: list[str] | None = None) -> None:
-    """Run an experiment's command line and exit with the code of what happened."""
+def main(experiment: Experiment, args: list[str] | None = None, *, more: Mapping[str, type] | None = None) -> None:
+    """Run an experiment's command line and exit with the code of what happened.
+
+    Args:
+        experiment: whose.
+        args: its words; by default those of the process.
+        more: commands of this experiment alone, dataclasses with a method `run(experiment)`, keyed by name.
+    """
     args = sys.argv[1:] if args is None else args
     try:
         if args[:1] in (["--help"], ["-h"]):
             print(experiment.doc.strip() + "\n")  # line by line as it stands; tyro would run them together
-        command = parse(_commands(experiment, "--smoke" in args), args, prog=f"{experiment.name}.py", description="")
+        commands = {**_commands(experiment, "--smoke" in args), **(more or {})}
+        command = parse(commands, args, prog=f"{experiment.name}.py", description="")
         command.run(experiment)
     except PeerError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)

@@ -19,6 +19,7 @@ from ganjax.augment import (
     ada_colour,
     ada_geometry,
     diff_augment,
+    jitter,
     scheduled,
 )
 from ganjax.core import Batch, Moment
@@ -341,3 +342,19 @@ def test_a_turn_counts_its_images_once(accumulate, packing):
     state = field.net_state["discriminator"]["augment"]
     assert int(state.seen) == 8
     np.testing.assert_allclose(state.p, 0.08, rtol=1e-6)
+
+
+def test_jitter_moves_an_image_and_what_it_is_paired_with_alike():
+    """x, a drawing and a map that are the same numbers stay so; the 18 results are equally likely, edges repeat."""
+    x = jnp.arange(20.0).reshape(4, 5)
+    one = Batch(x[..., None], {"drawing": 2 * x[..., None], "layout": x.astype(jnp.int32)}, jnp.int32(0))
+    many = jax.vmap(lambda key: jitter(1)(key, one))(keys(3600))
+    np.testing.assert_array_equal(many.y["drawing"], 2 * many.x)
+    np.testing.assert_array_equal(many.y["layout"], many.x[..., 0])
+    padded = np.pad(np.asarray(x), 1, mode="edge")
+    shifted = [padded[i : i + 4, j : j + 5] for i in range(3) for j in range(3)]
+    known = np.stack([*shifted, *(s[:, ::-1] for s in shifted)])
+    hits = (np.asarray(many.x)[:, None, :, :, 0] == known).all((2, 3))
+    assert (hits.sum(1) == 1).all() and np.abs(hits.sum(0) - 200).max() < 4.5 * np.sqrt(200)
+    still = jitter(0)(jax.random.key(0), one)
+    assert still.x.shape == one.x.shape and still.position == one.position

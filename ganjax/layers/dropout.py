@@ -1,4 +1,4 @@
-"""Dropout whose masks do not depend on how many devices share the batch."""
+"""Dropout whose masks depend neither on how many devices share a batch nor, of numbered examples, on the batch."""
 
 import flax.linen as nn
 import jax
@@ -21,11 +21,18 @@ class Dropout(nn.Module):
     axis_name: str | None = None  # of the devices that share the batch
 
     @nn.compact
-    def __call__(self, x: Array, *, deterministic: bool) -> Array:
-        """[B, ...] to [B, ...]; `deterministic` gives x itself, and so does the initialisation."""
+    def __call__(self, x: Array, index: Array | None = None, *, deterministic: bool) -> Array:
+        """[B, ...] to [B, ...]; `deterministic` gives x itself, and so does the initialisation.
+
+        Args:
+            x: [B, ...].
+            index: [B] integers, by which the examples draw: then whatever else is in the batch changes nothing, as
+                samples want it. By default their places in the global batch.
+            deterministic: drop nothing.
+        """
         check_range("Dropout", 0, 1, below=True, rate=self.rate)
         if deterministic or self.rate == 0 or self.is_initializing():
             return x
-        index = global_index(len(x), self.axis_name)
+        index = global_index(len(x), self.axis_name) if index is None else index
         keep = noise(lambda k: jax.random.bernoulli(k, 1 - self.rate, x.shape[1:]), self.make_rng(SHARED), index)
         return jnp.where(keep, x / (1 - self.rate), 0)

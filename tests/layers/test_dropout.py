@@ -26,3 +26,10 @@ def test_devices_that_share_a_batch_drop_what_one_device_drops():
     layer = Dropout(0.5, axis_name="devices")
     parts = jax.vmap(lambda x: layer.apply({}, x, deterministic=False, rngs=KEYS), axis_name="devices")(dealt)
     np.testing.assert_array_equal(parts.swapaxes(0, 1).reshape(whole.shape), whole)
+
+
+def test_numbered_examples_drop_by_their_number_wherever_they_stand():
+    x = jnp.ones((8, 30))
+    layer = lambda x, index: Dropout(0.5).apply({}, x, index, deterministic=False, rngs=KEYS)  # noqa: E731
+    whole = layer(x, None)
+    np.testing.assert_array_equal(layer(x[:3], jnp.array([6, 0, 3])), whole[jnp.array([6, 0, 3])])

@@ -32,6 +32,7 @@ from ganjax.games.variational import DECODER, ENCODER, measures, vae
 from ganjax.likelihoods import bernoulli, binarised, gaussian, gaussian_kl, standard_normal
 from ganjax.models.vae import Decoder, Encoder
 from ganjax.report import Panel, Series, grid, panels, save_image
+from ganjax.report.style import SMALL, dress, new_figure, save_figure
 from ganjax.training import Setup, Stream, fit
 
 SIDE = 15  # digits along an edge of the decoded plane
@@ -42,11 +43,11 @@ DATA = "digits"
 class Config:
     """The budgets of the two parts."""
 
-    variances: tuple[float, ...] = (0.05, 0.2, 1.0, 10.0)
+    variances: tuple[float, ...] = (0.4, 1.0, 2.0, 10.0)
     """s, of the noise of the linear decoder, of pixels from -1 to 1; the largest eigenvalue of the digits is 2.8."""
     latents: int = 24
     """Of the linear autoencoder."""
-    linear_steps: int = 6000
+    linear_steps: int = 8000
     """Of Adam of each linear autoencoder, all examples at once."""
     plane_steps: int = 15000
     """Of Adam of the autoencoder of two latents, 100 examples at a time."""
@@ -101,6 +102,7 @@ def collapse(config: Config, data: Dataset, workdir: Path) -> list[str]:
                 "latents and eigenvalues, the largest first",
                 "nats",
                 f"s = {s:g}",
+                ylim=(-0.05, 1.1),
             )
         )
         lines.append(
@@ -142,13 +144,13 @@ def plane(config: Config, data: Dataset, workdir: Path) -> list[str]:
     seen = prepared(binarised, batch, jax.random.key(config.seed)).x
     coded: Array = encoder.apply({"params": state.params[ENCODER]}, seen)  # type: ignore[assignment]
     mean = np.asarray(coded[:, 0])
-    marks = [Series(*mean[classes == k].T, str(k), "points", 10) for k in range(10)]
-    panels(
-        [Panel(marks, "$z_1$", "$z_2$", equal=True)],
-        workdir / "plane.png",
-        title="Held-out digits, where the encoder puts them",
-        size=(7, 6.4),
-    )
+    figure = new_figure(6.4, 5.8)
+    axes = figure.add_subplot()
+    spots = axes.scatter(*mean.T, s=14, c=classes, cmap="tab10", vmin=-0.5, vmax=9.5)
+    axes.legend(*spots.legend_elements(), fontsize=SMALL, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    axes.set_aspect("equal")
+    dress(axes, x="$z_1$", y="$z_2$", title="Held-out digits, where the encoder puts them")
+    save_figure(figure, workdir / "plane.png")
     ticks = norm.ppf((np.arange(SIDE) + 0.5) / SIDE)
     z = np.stack(np.meshgrid(ticks, ticks[::-1]), -1).reshape(-1, 2)
     outputs: Array = decoder.apply({"params": state.params[DECODER]}, jnp.asarray(z, jnp.float32))  # type: ignore[assignment]

@@ -111,7 +111,7 @@ CONFIG = Config(
 
 def domains(config: Config, load: "Callable[[str], Dataset]") -> "tuple[Dataset, Dataset]":
     """A and B, of one size."""
-    from ganjax.data.domains import resized, unpaired
+    from ganjax.data.unpaired import resized, unpaired
 
     a, b = (load(config.data), load(config.target)) if config.target else unpaired(load(config.data), config.companion)
     a = resized(a, config.size, pad=config.pad, channels=config.channels)
@@ -127,7 +127,7 @@ def domains(config: Config, load: "Callable[[str], Dataset]") -> "tuple[Dataset,
 def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup | dict[str, Setup]":
     """Four players or three, and before them, if it is asked for, a classifier who only looks on."""
     from ganjax import recipe
-    from ganjax.data.domains import TRUTH
+    from ganjax.data.unpaired import TRUTH
     from ganjax.dynamics import alternating, simultaneous
     from ganjax.games import translation
     from ganjax.games.cut import HEADS, cut

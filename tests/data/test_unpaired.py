@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ganjax.data import Companion, Dataset, load
-from ganjax.data.domains import TRUTH, resized, unpaired
+from ganjax.data.unpaired import TRUTH, resized, unpaired
 from ganjax.errors import DataError
 from ganjax.kinds import IMAGE
 

@@ -90,6 +90,8 @@ def _traced(setup):
     after, metrics = jax.eval_shape(step, state, batch, Keys.of(0).steps)
     assert jax.tree.map(str, after) == jax.tree.map(str, state)
     assert {f"{player}/cost" for player in setup.game.players} < metrics.keys()
+    if not setup.samplers:
+        return
     draws = setup.sampler()
     labels = index if draws.given else None
     x = jax.eval_shape(draws.__call__, state.weights, Keys.of(0).samples, index, labels)

@@ -16,7 +16,7 @@ is the same network trained on the target's labels, which no method can be asked
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -30,8 +30,9 @@ from ganjax import adaptation, launch
 from ganjax.config import require
 from ganjax.core import Owned
 from ganjax.data import Dataset, load, subsample
-from ganjax.errors import ConfigError, did_you_mean
+from ganjax.errors import ConfigError, DataError, did_you_mean
 from ganjax.games.adaptation import DOMAINS, SOURCE, TARGET, Judge
+from ganjax.kinds import from_bytes
 from ganjax.metrics.domains import label_shift_bound, proxy_a_distance
 from ganjax.options import Adaptation, AdaptationConfig, Latent, Rate
 from ganjax.report import Panel, Series, panels
@@ -162,6 +163,7 @@ def trained(setup: Setup, judge: Judge, config: Config, steps: int, begin: Mappi
     return Trained(*jax.tree.map(np.asarray, (state.params, state.net_state)), setup, judge, np.array(curve).T)
 
 
+@cache
 def asked(judge: Judge) -> Callable[[Any, NDArray, str], tuple[NDArray, NDArray]]:
     """`(weights, uint8 images, domain) -> features and logits`, some images a call."""
     said = jax.jit(judge.said, static_argnums=2)
@@ -169,8 +171,8 @@ def asked(judge: Judge) -> Callable[[Any, NDArray, str], tuple[NDArray, NDArray]
     def ask(weights: Any, x: NDArray, domain: str) -> tuple[NDArray, NDArray]:
         parts = []
         for start in range(0, len(x), CALL):
-            few = np.resize(x[start : start + CALL], (CALL, *x.shape[1:])) if len(x) > CALL else x
-            parts.append(jax.tree.map(np.asarray, said(weights, few.astype(np.float32) / 127.5 - 1, domain)))
+            full = np.resize(x[start : start + CALL], (CALL, *x.shape[1:]))  # one program for all calls
+            parts.append(jax.tree.map(np.asarray, said(weights, from_bytes(full), domain)))
         features, logits = (np.concatenate(part)[: len(x)] for part in zip(*parts, strict=True))
         return features, logits
 
@@ -262,6 +264,9 @@ def table(config: Config, source: Dataset, target: Dataset, lines: Mapping[str, 
 def compute(config: Config, workdir: Path) -> list[str]:
     """Every task, method and seed; the table and the pictures."""
     a, b = load(config.data), load(config.target)
+    for data in (a, b):
+        if data.y_train is None or data.y_test is None:
+            raise DataError(f"{data.name} lacks labels of training or of held-out images, by which the table is taken")
     told, parts, kept = [], [], {}
     for source, target in [(a, b), *([(b, a)] if config.both_ways else [])]:
         counts = {"source_count": config.source_count, "target_count": config.target_count}

@@ -12,6 +12,7 @@ import optax
 from ganjax.alignment import reversal_weight
 from ganjax.core import Array, Batch, Key, Measure, Weights
 from ganjax.data import Dataset, domains
+from ganjax.data.outline import StandIn
 from ganjax.dynamics import alternating, simultaneous
 from ganjax.games import adaptation, cogan
 from ganjax.games.adaptation import (
@@ -59,8 +60,9 @@ def plan(config: AdaptationConfig, source: Dataset, target: Dataset, axis_name: 
     Raises:
         DataError: the data do not fit each other or the protocol.
     """
+    whole = not isinstance(source, StandIn)  # which has two images in the place of all
     source, target = domains.paired(source, target, scaling=config.scaling, colour=config.colour)
-    if config.protocol == "transductive":
+    if config.protocol == "transductive" and whole:
         source, target = domains.sampled(source, config.source_count), domains.sampled(target, config.target_count)
     return METHODS[config.method](_Made(config, source, target, axis_name))
 

@@ -160,7 +160,8 @@ def trained(setup: Setup, judge: Judge, config: Config, steps: int, begin: Mappi
         state = run(state, data, stack(*shown), keys)
         now = Trained(state.params, state.net_state, setup, judge, np.empty(0))
         curve.append([(said(now.weights(m), x, TARGET)[1].argmax(-1) == y).mean() for m in range(len(seeds))])
-    return Trained(*jax.tree.map(np.asarray, (state.params, state.net_state)), setup, judge, np.array(curve).T)
+    params, net_state = jax.tree.map(np.asarray, (state.params, state.net_state))
+    return Trained(params, net_state, setup, judge, np.array(curve).T)
 
 
 @cache
@@ -172,7 +173,7 @@ def asked(judge: Judge) -> Callable[[Any, NDArray, str], tuple[NDArray, NDArray]
         parts = []
         for start in range(0, len(x), CALL):
             full = np.resize(x[start : start + CALL], (CALL, *x.shape[1:]))  # one program for all calls
-            parts.append(jax.tree.map(np.asarray, said(weights, from_bytes(full), domain)))
+            parts.append(jax.tree.map(np.asarray, said(weights, from_bytes(jnp.asarray(full)), domain)))
         features, logits = (np.concatenate(part)[: len(x)] for part in zip(*parts, strict=True))
         return features, logits
 
@@ -221,9 +222,8 @@ def of_task(config: Config, source: Dataset, target: Dataset) -> dict[str, Train
     names = list(dict.fromkeys(["source_only", *config.methods, *([ON_TARGET] if config.on_target else [])]))
     for name in tqdm(names, desc=f"{name_of(source)} to {name_of(target)}", unit="method", dynamic_ncols=True):
         if name in ("source_only", ON_TARGET):
-            own = {"source_count": config.target_count} if name == ON_TARGET else {}
-            first = target if name == ON_TARGET else source
-            plan = adaptation.plan(replace(common, method="source_only", **own), first, target)
+            first, count = (target, config.target_count) if name == ON_TARGET else (source, config.source_count)
+            plan = adaptation.plan(replace(common, method="source_only", source_count=count), first, target)
             found[name] = trained(plan.stages[""], plan.judge, config, config.source_steps)
             continue
         plan = adaptation.plan(replace(common, method=name), source, target)  # type: ignore[arg-type]
@@ -255,8 +255,8 @@ def table(config: Config, source: Dataset, target: Dataset, lines: Mapping[str, 
             f"{name:16}{spread(line.accuracy):>16}{spread(line.adapting):>16}{spread(line.source):>16}"
             f"{distance:>16}{published:>16}"
         )
-    if source.y_train is not None and target.y_train is not None and source.classes == target.classes:
-        shares = [np.bincount(data.y_train, minlength=data.classes or 0) for data in (source, target)]
+    if source.classes == target.classes:
+        shares = [np.bincount(data.y("class"), minlength=data.classes or 0) for data in (source, target)]  # type: ignore[arg-type]
         rows.append(f"features alike in both domains err at least {label_shift_bound(*shares):.4f} in both together")
     return rows
 
@@ -269,10 +269,9 @@ def compute(config: Config, workdir: Path) -> list[str]:
             raise DataError(f"{data.name} lacks labels of training or of held-out images, by which the table is taken")
     told, parts, kept = [], [], {}
     for source, target in [(a, b), *([(b, a)] if config.both_ways else [])]:
-        counts = {"source_count": config.source_count, "target_count": config.target_count}
+        own = config
         if source is b:  # the numbers are those of the sets
-            counts = dict(zip(counts, reversed(counts.values()), strict=True))
-        own = replace(config, **counts)
+            own = replace(config, source_count=config.target_count, target_count=config.source_count)
         found = of_task(own, source, target)
         lines = {name: measured(one) for name, one in found.items()}
         task = f"{name_of(source)} to {name_of(target)}"

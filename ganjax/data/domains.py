@@ -121,17 +121,15 @@ def _bare(data: Dataset) -> Dataset:
 
 def _seen(data: Dataset, scaling: Scaling, colour: Colour) -> Dataset:
     whole = _bare(data)
-    x_train, x_test = (
-        None if x is None else resized(coloured(x, colour), scaling) for x in (whole.x_train, whole.x_test)
-    )
-    return replace(whole, x_train=x_train, x_test=x_test)
+    see = lambda x: resized(coloured(x, colour), scaling)  # noqa: E731
+    return replace(whole, x_train=see(whole.x_train), x_test=None if whole.x_test is None else see(whole.x_test))
 
 
 def coloured(x: np.ndarray, colour: Colour) -> np.ndarray:
     """uint8 [N, H, W, 1 or 3] as grey or as RGB: weighted sums, or the one channel three times."""
     check_name("coloured", "colour", colour, ("grey", "rgb"))
     if colour == "grey" and x.shape[-1] == 3:
-        return np.rint(x.astype(np.float32) @ np.float32(GREY)[:, None]).astype(np.uint8)
+        return np.rint(x.astype(np.float32) @ np.array(GREY, np.float32)[:, None]).astype(np.uint8)
     return x.repeat(3, -1) if colour == "rgb" and x.shape[-1] == 1 else x
 
 

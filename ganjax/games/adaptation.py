@@ -149,8 +149,10 @@ def aligned(
     def apart(seen: Seen) -> Array:
         if alignment in ADVERSARIAL:
             return ADVERSARIAL[alignment](seen.source.u, seen.target.u)  # type: ignore[arg-type]
-        all_of = [everyone(axis_name, said.code) for said in (seen.source, seen.target)]
-        return how.coral(*all_of) if alignment == "coral" else how.mmd(*all_of, how.widths(*all_of))
+        source, target = (everyone(axis_name, said.code) for said in (seen.source, seen.target))
+        if alignment == "coral":
+            return how.coral(source, target)
+        return how.mmd(source, target, how.widths(source, target))
 
     entropy = {"class": Term(lambda seen: cross_entropy(seen.source.logits, seen.y))}
     paid = {} if alignment == "none" else {"alignment": Term(apart, weight)}
@@ -162,7 +164,7 @@ def _of_critic() -> dict[str, Term]:
     """What a critic pays for, and how often it is right, each domain half."""
 
     def right(seen: Seen) -> Array:
-        return ((seen.source.u > 0).mean(dtype=jnp.float32) + (seen.target.u <= 0).mean(dtype=jnp.float32)) / 2  # type: ignore[operator]
+        return (jnp.mean(seen.source.u > 0, dtype=jnp.float32) + jnp.mean(seen.target.u <= 0, dtype=jnp.float32)) / 2  # type: ignore[operator]
 
     return {
         "domain": Term(lambda seen: how.domain_entropy(seen.source.u, seen.target.u)),
@@ -260,7 +262,7 @@ def mcd(encoder: nn.Module, classifiers: nn.Module, *, axis_name: str | None = N
             if named:
                 logits, after = said(params, moment, SOURCE, keys[0])
                 y = moment.batch[SOURCE].y
-                metrics["class"] = sum(cross_entropy(logits[:, i], y).mean() for i in (0, 1))
+                metrics["class"] = cross_entropy(logits[:, 0], y).mean() + cross_entropy(logits[:, 1], y).mean()
                 value += metrics["class"]
             if apart:
                 logits, after = said(params, moment, TARGET, keys[1])
@@ -279,7 +281,7 @@ def mcd(encoder: nn.Module, classifiers: nn.Module, *, axis_name: str | None = N
     return Game(init, costs, movers={"apart": CLASSIFIERS, "together": ENCODER})
 
 
-ORDER_OF_MCD = ((ENCODER, CLASSIFIERS), "apart", *["together"] * 4)
+ORDER_OF_MCD: tuple[str | tuple[str, ...], ...] = ((ENCODER, CLASSIFIERS), "apart", *["together"] * 4)
 
 
 class Judge(NamedTuple):

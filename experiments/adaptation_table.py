@@ -14,7 +14,7 @@ is the same network trained on the target's labels, which no method can be asked
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from ganjax.config import require
 from ganjax.core import Owned
 from ganjax.data import Dataset, load, subsample
 from ganjax.errors import ConfigError, DataError, did_you_mean
+from ganjax.files import write_atomically
 from ganjax.games.adaptation import DOMAINS, SOURCE, TARGET, Judge
 from ganjax.kinds import from_bytes
 from ganjax.metrics.domains import label_shift_bound, proxy_a_distance
@@ -93,7 +94,9 @@ class Config(Adaptation, Latent, Rate):
     batch_size: int = 64
     """Images of each domain."""
     looks: int = 10
-    """How often the accuracy on the target is taken on the way, of 500 held-out images."""
+    """How often the accuracy on the target is taken on the way, of at most 500 held-out images."""
+    judged: int = 10_000
+    """Images of each split, at most, by which the last step is judged; half as many of those that adapted."""
     picture: str = "adda"
     """The method whose features are drawn."""
     projection: Literal["tsne", "pca"] = "tsne"
@@ -103,6 +106,7 @@ class Config(Adaptation, Latent, Rate):
         super().__post_init__()
         for name in ("seeds", "steps", "source_steps", "batch_size", "looks"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "judged", self.judged >= 8, "at least 8")
         for name in ("steps", "source_steps"):
             require(self, name, getattr(self, name) % self.looks == 0, f"a multiple of --looks {self.looks}")
         require(self, "seed", 0 <= self.seed < 2**32 - self.seeds, "0 to 4294967295, the last of the seeds included")
@@ -153,8 +157,7 @@ def trained(setup: Setup, judge: Judge, config: Config, steps: int, begin: Mappi
 
     said, curve = asked(judge), []
     data_of_target = setup.streams[TARGET].dataset
-    rows = subsample(len(data_of_target.x_test), 2 * CALL)  # type: ignore[arg-type]
-    x, y = data_of_target.x_test[rows], data_of_target.y_test[rows]  # type: ignore[index]
+    x, y = some(data_of_target, "test", min(500, config.judged))
     for start in range(0, steps, count):
         shown = [order(setup, int(seed))(start, count) for seed in seeds]
         state = run(state, data, stack(*shown), keys)
@@ -184,12 +187,12 @@ class Line(NamedTuple):
     """A row of the table, each over seeds."""
 
     accuracy: NDArray  # on the target's held-out images
-    adapting: NDArray  # on the target's training images, at most 5,000 of them
+    adapting: NDArray  # on the target's training images
     source: NDArray  # on the source's held-out images
     a_distance: NDArray  # of the features of held-out images
 
 
-def measured(found: Trained) -> Line:
+def measured(found: Trained, judged: int) -> Line:
     """The accuracies and the A-distance of the last step of every seed."""
     said, streams = asked(found.judge), found.setup.streams
     sets: list[tuple[Dataset, str, str]] = [
@@ -201,36 +204,39 @@ def measured(found: Trained) -> Line:
     for member in range(len(found.curve)):
         weights, own = found.weights(member), []
         for data, split, domain in sets:
-            x, y = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
-            part = subsample(len(x), 10_000 if split == "test" else 5000)
-            own.append((said(weights, x[part], domain)[1].argmax(-1) == y[part]).mean())
-        features = [said(weights, few(streams[domain].dataset), domain)[0] for domain in DOMAINS]
+            x, y = some(data, split, judged if split == "test" else judged // 2)
+            own.append((said(weights, x, domain)[1].argmax(-1) == y).mean())
+        few = min(adaptation.COMPARED, judged)
+        features = [said(weights, some(streams[d].dataset, "test", few)[0], d)[0] for d in DOMAINS]
         rows.append([*own, proxy_a_distance(*features)])
     return Line(*np.array(rows).T)
 
 
-def few(data: Dataset) -> NDArray:
-    """Held-out images whose features are compared."""
-    return data.x_test[subsample(len(data.x_test), adaptation.COMPARED)]  # type: ignore[index, arg-type]
+def some(data: Dataset, split: str, count: int) -> tuple[NDArray, NDArray]:
+    """So many images of a split at most, and their classes."""
+    x, y = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
+    rows = subsample(len(x), count)
+    return x[rows], y[rows]
 
 
-def of_task(config: Config, source: Dataset, target: Dataset) -> dict[str, Trained]:
-    """Every method from source to target."""
+def of_task(config: Config, source: Dataset, target: Dataset) -> Iterator[tuple[str, Trained]]:
+    """Every method from source to target, one after another."""
     shared = {field.name: getattr(config, field.name) for base in (Adaptation, Latent, Rate) for field in fields(base)}
     common = AdaptationConfig(**shared, steps=config.steps, batch_size=config.batch_size)
-    found: dict[str, Trained] = {}
+    begun: Mapping[str, Any] = {}
     names = list(dict.fromkeys(["source_only", *config.methods, *([ON_TARGET] if config.on_target else [])]))
     for name in tqdm(names, desc=f"{name_of(source)} to {name_of(target)}", unit="method", dynamic_ncols=True):
         if name in ("source_only", ON_TARGET):
             first, count = (target, config.target_count) if name == ON_TARGET else (source, config.source_count)
             plan = adaptation.plan(replace(common, method="source_only", source_count=count), first, target)
-            found[name] = trained(plan.stages[""], plan.judge, config, config.source_steps)
-            continue
-        plan = adaptation.plan(replace(common, method=name), source, target)  # type: ignore[arg-type]
-        setup = list(plan.stages.values())[-1]
-        begin = {player: found["source_only"].params[own.player] for player, own in setup.start.items()}
-        found[name] = trained(setup._replace(start={}), plan.judge, config, config.steps, begin)
-    return found
+            found = trained(plan.stages[""], plan.judge, config, config.source_steps)
+            begun = found.params if name == "source_only" else begun
+        else:
+            plan = adaptation.plan(replace(common, method=name), source, target)  # type: ignore[arg-type]
+            setup = list(plan.stages.values())[-1]
+            begin = {player: begun[own.player] for player, own in setup.start.items()}
+            found = trained(setup._replace(start={}), plan.judge, config, config.steps, begin)
+        yield name, found
 
 
 def name_of(data: Dataset) -> str:
@@ -272,11 +278,12 @@ def compute(config: Config, workdir: Path) -> list[str]:
         own = config
         if source is b:  # the numbers are those of the sets
             own = replace(config, source_count=config.target_count, target_count=config.source_count)
-        found = of_task(own, source, target)
-        lines = {name: measured(one) for name, one in found.items()}
-        task = f"{name_of(source)} to {name_of(target)}"
+        task, found, lines = f"{name_of(source)} to {name_of(target)}", {}, {}
+        for name, one in of_task(own, source, target):
+            found[name], lines[name] = one, measured(one, config.judged)
+            kept[task] = {name: {k: v.tolist() for k, v in line._asdict().items()} for name, line in lines.items()}
+            write_atomically(workdir / "results.json", json.dumps(kept) + "\n")  # what there is, should the rest fail
         told += [*table(own, source, target, lines), ""]
-        kept[task] = {name: {k: v.tolist() for k, v in line._asdict().items()} for name, line in lines.items()}
         parts.append(curves(own, task, found, lines))
         if config.picture in found:
             path = workdir / f"features_{name_of(source)}_{name_of(target)}.png"
@@ -284,7 +291,6 @@ def compute(config: Config, workdir: Path) -> list[str]:
             told.append(str(path))
     path = workdir / "accuracy.png"
     panels(parts, path, columns=len(parts), size=(6.4, 4.4))
-    (workdir / "results.json").write_text(json.dumps(kept) + "\n")
     return [*told, str(path)]
 
 
@@ -304,21 +310,19 @@ def curves(config: Config, task: str, found: Mapping[str, Trained], lines: Mappi
 
 def draw_features(config: Config, found: Mapping[str, Trained], path: Path) -> None:
     """Features of both domains under the classifier of the source and after the method: by domain and by class."""
-    figure = new_figure(8.4, 8.0)
+    names = list(dict.fromkeys(("source_only", config.picture)))
+    figure = new_figure(8.4, 4.0 * len(names))
     figure.suptitle(f"features in the plane ({config.projection})", fontsize=TITLE, color=INK)
-    places = figure.subplots(2, 2)
-    for row, name in zip(places, ("source_only", config.picture), strict=True):
+    for row, name in zip(figure.subplots(len(names), 2, squeeze=False), names, strict=True):
         one = found[name]
         data = [one.setup.streams[domain].dataset for domain in DOMAINS]
-        rows = [subsample(len(own.x_test), SHOWN) for own in data]  # type: ignore[arg-type]
-        said = asked(one.judge)
-        sets = zip(data, rows, DOMAINS, strict=True)
-        features = [said(one.weights(0), own.x_test[r], domain)[0] for own, r, domain in sets]  # type: ignore[index]
-        labels = np.concatenate([own.y_test[r] for own, r in zip(data, rows, strict=True)])  # type: ignore[index]
-        domain = np.repeat([0, 1], [len(part) for part in features])
+        sets = [some(own, "test", min(SHOWN, config.judged)) for own in data]
+        said, weights = asked(one.judge), one.weights(0)
+        features = [said(weights, x, domain)[0] for (x, _), domain in zip(sets, DOMAINS, strict=True)]
         points = projected(np.concatenate(features), config.projection)
-        for axes, by, names in zip(row, (domain, labels), (DOMAINS, data[0].class_names), strict=True):
-            _scatter(axes, points, by, names)
+        domains = np.repeat([0, 1], [len(part) for part in features])
+        _scatter(row[0], points, domains, DOMAINS)
+        _scatter(row[1], points, np.concatenate([y for _, y in sets]), data[0].class_names)
         row[0].set_ylabel(name.replace("_", " "), fontsize=TITLE, color=INK)
     save_figure(figure, path)
 
@@ -347,8 +351,8 @@ def _scatter(axes: Any, points: NDArray, by: NDArray, names: Sequence[str] | Non
     )  # fmt: skip
 
 
-SMOKE = {"methods": ("adda",), "on_target": False, "seeds": 1, "steps": 1, "source_steps": 1, "looks": 1,
-         "batch_size": 4, "projection": "pca"}  # fmt: skip
+SMOKE = {"methods": ("source_only",), "on_target": False, "seeds": 1, "steps": 1, "source_steps": 1, "looks": 1,
+         "batch_size": 4, "judged": 20, "picture": "source_only", "projection": "pca"}  # fmt: skip
 EXPERIMENT = launch.Experiment("adaptation_table", __doc__, Config(), SMOKE, compute=compute)
 
 if __name__ == "__main__":

@@ -247,7 +247,11 @@ def name_of(data: Dataset) -> str:
 def table(config: Config, source: Dataset, target: Dataset, lines: Mapping[str, Line]) -> list[str]:
     """Mean and standard deviation over seeds, in percent, beside what was published."""
     known = PUBLISHED.get((name_of(source), name_of(target)), {})
-    spread = lambda v: f"{100 * v.mean():6.2f} ± {100 * v.std(ddof=1) if len(v) > 1 else np.nan:4.2f}"  # noqa: E731
+
+    def spread(values: NDArray) -> str:
+        deviation = f" ± {100 * values.std(ddof=1):4.2f}" if len(values) > 1 else ""
+        return f"{100 * values.mean():.2f}{deviation}"
+
     heads = ("target test", "adapting", "source test", "A-distance", "published")
     rows = [
         f"{name_of(source)} to {name_of(target)}: {config.protocol}, {config.scaling} scaling, {config.colour}, "

@@ -170,6 +170,68 @@ class Precision(Options):
     """Compute blocks again in the backward pass rather than keep them: less memory, a third more work."""
 
 
+# -- groups of domain adaptation --------------------------------------------------------------------------------------
+
+AdaptationMethod = Literal[
+    "source_only", "reversal", "confusion", "coral", "mmd", "adabn", "mcd", "adda", "adda_features", "cogan"
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation(Options):
+    """Two domains of images, of which one has labels that training sees, and what all methods share."""
+
+    target: str = "digits"
+    """The images of the target, named as --data, which are the source. No training sees their labels."""
+    protocol: Literal["canonical", "transductive"] = "canonical"
+    """All training images of both; or a sample of each, in the literature 2,000 images of MNIST and 1,800 of USPS,
+    which is trained and tested on the same target images: the measure adapting_accuracy."""
+    source_count: int = 2000
+    """Images of the source under the transductive protocol."""
+    target_count: int = 1800
+    """Images of the target under the transductive protocol."""
+    scaling: Literal["plain", "padded", "cropped"] = "plain"
+    """How images of other sides become 28x28: resized; with a black border of 3/16 of their side first, which gives
+    USPS the scale of MNIST; or, where they are larger, their middle."""
+    colour: Literal["grey", "rgb"] = "grey"
+    """What both become: grey by .2989, .587 and .114, or three channels, grey ones repeated."""
+    source_rate: float = 1e-3
+    """Of Adam, for networks that learn classes from the start; --learning-rate is that of adda and cogan."""
+    weight_decay: float = 2.5e-5
+    """Of the squares of the weights, where the source alone is learned."""
+    weight: float = 1.0
+    """Of what aligns the domains, once it has risen."""
+    ramp_steps: int = 1000
+    """Steps in which it rises, as tanh(5 step / ramp_steps)."""
+    coupled_width: int = 64
+    """Channels of the first map of cogan's generators; 1024 in the paper's."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("source_count", "target_count", "ramp_steps"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "source_rate", 0 < self.source_rate < math.inf, "a positive number")
+        for name in ("weight", "weight_decay"):
+            require(self, name, 0 <= getattr(self, name) < math.inf, "a number that is not negative")
+        require(self, "coupled_width", self.coupled_width >= 8, "at least 8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptationConfig(Adaptation, Latent, Rate, TrainConfig):
+    """One method of domain adaptation; `ganjax.adaptation` puts it together."""
+
+    method: AdaptationMethod = "adda"
+    """source_only; gradient reversal; domain confusion; coral and mmd, which compare covariances and kernel means;
+    adabn (statistics of the target); mcd (two classifiers); adda on logits, as its code has it, or on features, as its
+    text; cogan."""
+    source_steps: int = 500
+    """Steps of adda's first stage, which learns the source; --steps is of the second, and of all other methods."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self, "source_steps", self.source_steps >= 1, "at least 1")
+
+
 # -- groups of generative adversarial networks ------------------------------------------------------------------------
 
 Loss = Literal[

@@ -91,6 +91,8 @@ def _traced(setup):
     after, metrics = jax.eval_shape(step, state, batch, Keys.of(0).steps)
     assert jax.tree.map(str, after) == jax.tree.map(str, state)
     assert {f"{player}/cost" for player in setup.game.players} < metrics.keys()
+    if not setup.samplers:
+        return
     draws = setup.sampler()
     asked = encoded_given(setup, draws, in_turn(setup, draws, setup.examples).values, np.arange(setup.examples))
     x = jax.eval_shape(draws.__call__, state.weights, Keys.of(0).samples, index, asked)

@@ -245,6 +245,8 @@ def test_every_experiment_that_trains_can_be_exported(name, tmp_path):
     loader = Loader(config)
     stages = stages_of(experiment.build(config, loader, None))
     stage, setup = list(stages.items())[-1]
+    if not setup.samplers:
+        return
     rng = np.random.default_rng(0)
 
     def leaf(shape):

@@ -20,6 +20,7 @@ FLOORS = {
     "options": 0,
     "rundir": 0,
     "kinds": 1,
+    "alignment": 1,
     "likelihoods": 1,
     "gaussians": 1,
     "losses": 1,
@@ -44,6 +45,7 @@ FLOORS = {
     "gallery": 7,
     "recipe": 7,
     "enumerated": 7,
+    "adaptation": 7,
     "commands": 8,
     "launch": 9,
 }

@@ -15,6 +15,8 @@ from ganjax.config import as_record, from_record
 from ganjax.errors import ConfigError
 from ganjax.options import (
     Adam,
+    Adaptation,
+    AdaptationConfig,
     Adversarial,
     Averaging,
     Conditional,
@@ -80,8 +82,14 @@ WRONG = {
     ],
     DcganConfig: [{"width": 0}, {"penalty": "r1", "discriminator_norm": "batch"}],
     ConvolutionalConfig: [{"remat": True}],
+    Adaptation: [
+        *({name: 0} for name in ("source_count", "target_count", "ramp_steps")),
+        *({name: -1.0} for name in ("weight", "weight_decay", "source_rate")),
+        {"coupled_width": 7},
+    ],
+    AdaptationConfig: [{"source_steps": 0}],
 }
-MADE = [Autoencoder, Translation, Labelled, GanConfig, ImageConfig, DcganConfig, ConvolutionalConfig]
+MADE = [Autoencoder, Translation, Labelled, GanConfig, ImageConfig, DcganConfig, ConvolutionalConfig, AdaptationConfig]
 
 
 def _experiments():

@@ -28,7 +28,7 @@ from ganjax.core import (
 )
 from ganjax.dynamics import alternating, ema, simultaneous
 from ganjax.dynamics.field import average_over
-from ganjax.games import Term, of_terms, translation
+from ganjax.games import Term, adaptation, of_terms, translation
 from ganjax.games.cyclegan import cyclegan as cyclegan_game
 from ganjax.games.network import network, owned
 from ganjax.options import TrainConfig
@@ -172,66 +172,23 @@ def build_cyclegan(c, load, axis_name):
 
 
 # ADDA (Tzeng et al. 2017): a classifier of the source, then a target encoder against a critic; two stages.
-E, C, D = network(Dense((6,))), network(Dense((10,))), network(Dense((1,)))
-
-
-def cross_entropy(logits, y):
-    return optax.softmax_cross_entropy_with_integer_labels(logits, y)
-
-
-def supervised():
-    def init(key, batch):
-        k = jax.random.split(key)
-        made = E.init(k[0], batch.x)
-        return owned({"encoder": made, "classifier": C.init(k[1], made[2])})
-
-    def cost(p, m):
-        h = E.apply(p["encoder"], {}, m.batch.x, train=True)[0]
-        return cross_entropy(C.apply(p["classifier"], {}, h, train=True)[0], m.batch.y).mean(), Outcome({}, {})
-
-    return Game(init, {"encoder": cost, "classifier": cost})
-
-
-def adapted():
-    def init(key, batch):
-        k, x = jax.random.split(key, 4), batch["source"].x
-        h = E.init(k[0], x)
-        made = {"source": h, "target": E.init(k[1], x), "classifier": C.init(k[2], h[2]), "critic": D.init(k[3], h[2])}
-        return owned(made)
-
-    def telling(p, m, owner):
-        h = E.apply(p[owner], {}, m.batch[owner].x, train=True)[0]
-        return D.apply(p["critic"], {}, h, train=True)[0]
-
-    def critic(p, m):
-        return (softplus(-telling(p, m, "source")).mean() + softplus(telling(p, m, "target")).mean()), Outcome({}, {})
-
-    def target(p, m):
-        return softplus(-telling(p, m, "target")).mean(), Outcome({}, {})
-
-    return Game(init, {"critic": critic, "target": target})
+E, C, D = Dense((6,)), Dense((10,)), Dense(())
 
 
 def build_adda(c, load, axis_name):
     source, target = Stream(load(c.data), c.batch_size, y="class"), load(c.target)
-    took = partial(From, "source_only")
-
-    def hit(encoder):
-        def values(w, b, key):
-            h = E.apply(*w[encoder], b.x, train=False)[0]
-            return C.apply(*w["classifier"], h, train=False)[0].argmax(-1) == b.y
-
-        return Measure(values, (encoder, "classifier"), "target", "higher", y="class")
-
-    play = partial(simultaneous, axis_name=axis_name)
+    play, took = partial(simultaneous, axis_name=axis_name), partial(From, "source_only")
+    after = adaptation.judge(E, C, adaptation.owners_of("features"))
     return {
         "source_only": Setup(
-            supervised(), play(sgds("encoder", "classifier")), {"source": source, "target": Stream(target, 0)},
-            measures={"accuracy": hit("encoder")}, steps=c.source_steps,
+            adaptation.supervised(E, C), play(sgds("encoder", "classifier")),
+            {"source": source, "target": Stream(target, 0)},
+            measures={"accuracy": adaptation.accuracy(adaptation.judge(E, C), "target")}, steps=c.source_steps,
         ),
         "adapt": Setup(
-            adapted(), play(sgds("critic", "target")), {"source": source, "target": Stream(target, c.batch_size // 2)},
-            measures={"accuracy": hit("target")},
+            adaptation.adda(E, C, D), play(sgds("critic", "target")),
+            {"source": source, "target": Stream(target, c.batch_size // 2)},
+            measures={"accuracy": adaptation.accuracy(after, "target")},
             start={"source": took("encoder"), "target": took("encoder"), "classifier": took("classifier")},
         ),
     }  # fmt: skip
@@ -239,38 +196,11 @@ def build_adda(c, load, axis_name):
 
 # MCD (Saito et al. 2018): features and a pair of classifiers in three steps, of which the third is taken four times.
 def build_mcd(c, load, axis_name):
-    heads = network(Dense((2, 10)))
-
-    def init(key, batch):
-        k = jax.random.split(key)
-        made = E.init(k[0], batch["source"].x)
-        return owned({"features": made, "classifiers": heads.init(k[1], made[2])})
-
-    def said(p, x):
-        return heads.apply(p["classifiers"], {}, E.apply(p["features"], {}, x, train=True)[0], train=True)[0]
-
-    def right(p, m):
-        y = m.batch["source"].y
-        return sum(cross_entropy(said(p, m.batch["source"].x)[:, i], y).mean() for i in (0, 1))
-
-    def apart(p, m):
-        first, second = jnp.moveaxis(jax.nn.softmax(said(p, m.batch["target"].x)), 1, 0)
-        return jnp.abs(first - second).mean()
-
-    cost = lambda value: lambda p, m: (value(p, m), Outcome({}, {}))  # noqa: E731
-    costs = {
-        "features": cost(right), "classifiers": cost(right),
-        "apart": cost(lambda p, m: right(p, m) - apart(p, m)), "together": cost(apart),
-    }  # fmt: skip
-    game = Game(init, costs, movers={"apart": "classifiers", "together": "features"})
-    order = [("features", "classifiers"), "apart", *["together"] * 4]
-    dynamics = alternating(sgds("features", "classifiers"), order=order, fresh=False, axis_name=axis_name)
+    heads, order = Dense((2, 10)), adaptation.ORDER_OF_MCD
+    dynamics = alternating(sgds("encoder", "classifiers"), order=order, fresh=False, axis_name=axis_name)
     streams = {"source": Stream(load(c.data), c.batch_size, y="class"), "target": Stream(load(c.target), c.batch_size)}
-
-    def values(w, b, key):
-        return said({p: own.params for p, own in w.items()}, b.x).sum(1).argmax(-1) == b.y
-
-    hit = Measure(values, ("features", "classifiers"), "target", "higher", y="class")
+    hit = adaptation.accuracy(adaptation.judge(E, heads, adaptation.JOINT_PAIR), "target")
+    game = adaptation.mcd(E, heads, axis_name=axis_name)
     return Setup(game, dynamics, streams, measures={"accuracy": hit})
 
 

@@ -27,6 +27,7 @@ from ganjax.metrics import (
     score_predictions,
     spectral_distance,
 )
+from ganjax.metrics.domains import proxy_a_distance
 
 ROWS = 40  # of x; y has 50
 
@@ -67,6 +68,7 @@ FEATURES = {
 DRAWN = {
     "frechet_distance_infinity": lambda x, y: frechet_distance_infinity(x, moments(y), sizes=[9, 40], seed=0)[:2],
     "kernel_distance_subsets": lambda x, y: kernel_distance_subsets(x, y, subsets=3, size=9, seed=0),
+    "proxy_a_distance": proxy_a_distance,
 }
 PREDICTIONS = {
     "inception_score": lambda x, y: inception_score(_shares(x)),

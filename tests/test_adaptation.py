@@ -1,0 +1,91 @@
+"""What each method of domain adaptation trains, and what of the data it is shown."""
+
+from dataclasses import replace
+from functools import cache
+
+import jax
+import numpy as np
+import pytest
+
+from ganjax import adaptation
+from ganjax.core import Batch, Owned
+from ganjax.data import Dataset
+from ganjax.evaluation.held_out import reads_withheld
+from ganjax.games.adaptation import Judge
+from ganjax.options import AdaptationConfig
+from ganjax.training.setup import arrays, check, state_shapes
+
+CONFIG = AdaptationConfig(data="a", target="b", batch_size=4, coupled_width=8)
+
+
+def _data(seed, count=40, labelled=True):
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 256, (count, 28, 28, 1), dtype=np.uint8)
+    y = (np.arange(count) % 10).astype(np.int32) if labelled else None
+    return Dataset(x, y, x[:20], None if y is None else y[:20], name=f"set{seed}")
+
+
+@cache
+def planned(method, **options):
+    return adaptation.plan(replace(CONFIG, method=method, **dict(options)), _data(1), _data(2))
+
+
+@pytest.mark.parametrize("method", adaptation.METHODS)
+def test_a_method_is_shown_no_label_of_the_target(method):
+    """Whatever they are, and if there are none: the same arrays reach the same game."""
+    plan = planned(method)
+    blind = adaptation.plan(replace(CONFIG, method=method), _data(1), _data(2, labelled=False))
+    garbage = adaptation.plan(
+        replace(CONFIG, method=method), _data(1), replace(_data(2), y_train=np.zeros(40, np.int32))
+    )
+    for name, setup in plan.stages.items():
+        check(setup)
+        assert {s: own.y for s, own in setup.streams.items()} == {
+            "source": "class", "target": None, "adapting": None, "domains": None,
+        }  # fmt: skip
+        assert set(setup.played) == (
+            {"source"} if method == "source_only" or name == "source_only" else {"source", "target"}
+        )
+        for other in (blind, garbage):
+            jax.tree.map(np.testing.assert_array_equal, arrays(setup), arrays(other.stages[name]))
+        assert list(setup.measures) == ["source_accuracy", "accuracy", "adapting_accuracy", "a_distance"]
+        assert list(blind.stages[name].measures) == ["source_accuracy", "a_distance"]
+
+
+def test_a_run_is_judged_by_the_source():
+    """What chooses a checkpoint by labels of the target is another measure, which says so where it is reported."""
+    setup = planned("reversal").stages[""]
+    assert setup.judged_by == "source_accuracy" and not reads_withheld(setup, "source_accuracy")
+    assert reads_withheld(setup, "accuracy") and reads_withheld(setup, "adapting_accuracy")
+
+
+@pytest.mark.parametrize("method", ["adda", "adda_features"])
+def test_the_second_stage_of_adda_begins_with_the_first(method):
+    first, second = planned(method).stages.values()
+    assert list(planned(method).stages) == ["source_only", "adapt"] and first.steps == CONFIG.source_steps
+    before, after = (state_shapes(setup) for setup in (first, second))
+    assert set(second.start) == set(after.params) - {"critic"}
+    for player, origin in second.start.items():
+        assert after.params[player] == before.params[origin.player], player
+        assert origin.run == "source_only" and origin.weights == "raw"
+
+
+def test_the_transductive_protocol_tests_on_the_images_that_adapt():
+    plan = planned("coral", protocol="transductive", source_count=20, target_count=10)
+    streams = plan.stages[""].streams
+    assert len(streams["source"].dataset.x_train) == 20 and len(streams["target"].dataset.x_train) == 10
+    np.testing.assert_array_equal(streams["adapting"].dataset.x_test, streams["target"].dataset.x_train)
+    np.testing.assert_array_equal(streams["adapting"].dataset.y_test, streams["target"].dataset.y_train)
+    assert len(streams["target"].dataset.x_test) == 20, "and the canonical test set is there beside them"
+
+
+def test_an_a_distance_is_of_the_features_that_each_domain_has():
+    """Features of one domain are shifted by its encoder alone: they are told apart without error."""
+    judged = Judge(("encoder",), lambda weights, x, domain: (x + 9 * (domain == "target"), x))
+    measure = adaptation.a_distance(judged, "domains")
+    x = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    batch = Batch(x, np.repeat([0, 1], 100), np.arange(200))
+    found = jax.tree.map(np.asarray, measure.values({"encoder": Owned({}, {})}, batch, None))
+    assert measure.summary(found) == 2
+    np.testing.assert_allclose(found["features"][:100], x[:100])
+    np.testing.assert_allclose(found["features"][100:], x[100:] + 9, rtol=1e-6)

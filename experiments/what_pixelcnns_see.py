@@ -95,14 +95,17 @@ def reached(module: Autoregressive, side: int, row: int, column: int, seed: int)
     """[side, side], the pixels on which the output of a pixel depends at any of eight images, by random weights."""
     keys = jax.random.split(jax.random.key(seed), 3)
     x = jax.random.normal(keys[0], (8, side, side, 1))
-    leaves, tree = jax.tree.flatten(module.init(keys[1], x))
-    own = jax.random.split(keys[2], len(leaves))
-    weights = [jax.random.normal(k, w.shape) / max(1, w[..., 0].size) ** 0.5 for k, w in zip(own, leaves, strict=True)]
+    drawn = iter(jax.random.split(keys[2], 1000))  # more than there are layers
+
+    def random(w: Array) -> Array:
+        return jax.random.normal(next(drawn), w.shape) / max(1, w[..., 0].size) ** 0.5
+
+    weights = jax.tree.map(random, module.init(keys[1], x))
 
     @jax.jit
     @jax.grad
     def slope(x: Array) -> Array:
-        out: Array = module.apply(tree.unflatten(weights), x)  # type: ignore[assignment]
+        out: Array = module.apply(weights, x)  # type: ignore[assignment]
         return out[:, row, column].sum()
 
     return (np.asarray(slope(x))[..., 0] != 0).any(0)

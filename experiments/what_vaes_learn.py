@@ -7,9 +7,12 @@ Paper: Lucas et al., Don't Blame the ELBO! A Linear VAE Perspective on Posterior
 Probabilistic Principal Component Analysis, 1999; Kingma and Welling, Auto-Encoding Variational Bayes, 2014 (the plane);
 Burda, Grosse and Salakhutdinov, Importance Weighted Autoencoders, 2016 (the bound).
 Command: python experiments/what_vaes_learn.py train --workdir runs/what_vaes_learn
-Time: TIME
+Time: 110 seconds of processor time.
 Figure: collapse.png, the divergence of each latent under the law, for several s; plane.png, held-out digits where the
 encoder puts them, and plane_decoded.png, what the decoder makes of the places between; bound.png, L_k over k.
+What we measured with seed 0: at s = 0.4, 1, 2 and 10 latents in use are 12, 5, 3 and 0, as eigenvalues above s, and
+their divergences 5.43, 1.65, 0.33 and 0.00 nats where the law has 5.45, 1.65, 0.33 and 0. Of 200 held-out digits
+L_1 is -23.01, L_5 -22.67, L_5000 -22.58, and log p(x) -22.53 nats.
 """
 
 from dataclasses import dataclass
@@ -146,7 +149,7 @@ def plane(config: Config, data: Dataset, workdir: Path) -> list[str]:
     mean = np.asarray(coded[:, 0])
     figure = new_figure(6.4, 5.8)
     axes = figure.add_subplot()
-    spots = axes.scatter(*mean.T, s=14, c=classes, cmap="tab10", vmin=-0.5, vmax=9.5)
+    spots = axes.scatter(mean[:, 0], mean[:, 1], s=14, c=classes, cmap="tab10", vmin=-0.5, vmax=9.5)
     axes.legend(*spots.legend_elements(), fontsize=SMALL, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     axes.set_aspect("equal")
     dress(axes, x="$z_1$", y="$z_2$", title="Held-out digits, where the encoder puts them")

@@ -75,7 +75,7 @@ def evaluate(
     given = asked_of(setup, draws, real, count).values
     labels = given if is_conditional(setup, draws) else None
     calls = drawing(setup, state, Keys.of(seed).samples, count, given, **how)
-    x = in_batches(*calls)
+    x = in_batches(calls.program, count, calls.batch)
     scores = score(Comparison(Examples(x, extractor), *real, dataset, extractor, labels), chosen)
     if not scores:
         raise DataError(f"none of the metrics {', '.join(chosen)} can be computed of these samples")

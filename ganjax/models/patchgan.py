@@ -54,20 +54,19 @@ class PatchDiscriminator(nn.Module):
                 f"image shape: got {x.shape[1:]}, expected sides of at least {least} for a patch discriminator of "
                 f"{self.layers} layers of stride 2. Take fewer layers, or larger images."
             )
-        norm = {
+        norms: dict[str, Any] = {
             "instance": InstanceNorm,
             "batch": partial(BatchNorm, use_running_average=not train, axis_name=self.axis_name),
-            "none": None,
-        }[self.norm]
+            "none": lambda dtype: lambda x: x,
+        }
+        norm = partial(norms[self.norm], dtype=self.dtype)
         conv = partial(Conv, kernel_size=(4, 4), padding=1, kernel_init=nn.initializers.normal(0.02), dtype=self.dtype)
         strides = [2] * self.layers + [1]
         maps = []
         for i, stride in enumerate(strides):
-            normed = i > 0 and norm is not None
-            x = conv(
-                self.width * min(2**i, 8), strides=(stride, stride), use_bias=not (normed and self.norm == "batch")
-            )(x)
-            x = leaky_relu(norm(dtype=self.dtype)(x) if normed else x)
+            bias = i == 0 or self.norm != "batch"
+            x = conv(self.width * min(2**i, 8), strides=(stride, stride), use_bias=bias)(x)
+            x = leaky_relu(norm()(x) if i else x)
             maps.append(x)
         return (*maps, conv(1)(x))
 

@@ -88,14 +88,14 @@ def draw(
         ConfigError: as of `drawing`.
         ValueError: as of `drawing`.
     """
-    return in_batches(*drawing(setup, state, key, count, given, **how))
+    calls = drawing(setup, state, key, count, given, **how)
+    return in_batches(calls.program, count, calls.batch)
 
 
 class Calls(NamedTuple):
     """Samples, call after call of one compiled program."""
 
     program: Callable[[np.ndarray], Array]  # [batch] int32, which samples, to [batch, ...]
-    count: int
     batch: int
 
     def milliseconds(self) -> float:
@@ -156,7 +156,7 @@ def drawing(
         asked = encoded_given(setup, draws, values, np.minimum(index, count - 1))
         return decode(program(chosen, key, index, asked, truncation))
 
-    return Calls(of, count, draws.batch)
+    return Calls(of, draws.batch)
 
 
 def _standing(

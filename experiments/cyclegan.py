@@ -145,20 +145,20 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
     discriminator = PatchDiscriminator(config.width, config.layers)
     measures: dict[str, Measure] = {}
     if f is not None:
-        weights = {"cycle": config.cycle, "identity": config.identity, "pool": config.pool}
-        game = cyclegan(g, f, discriminator, **weights, axis_name=axis_name)
-        players, translators, order = (G, F, D_A, D_B), (G, F), [G, D_B, F, D_A]
+        told: dict[str, Any] = {"cycle": config.cycle, "identity": config.identity, "pool": config.pool}
+        game = cyclegan(g, f, discriminator, **told, axis_name=axis_name)
+        order, translators = [G, D_B, F, D_A], [G, F]
         measures |= translation.cycle_measures(g, f)
     else:
         told = {"contrast": config.contrast, "identity": config.identity, "patches": config.patches}
         game = cut(g, PatchHeads(), discriminator, temperature=config.temperature, **told)
-        players, translators, order = (G, HEADS, D_B), (G,), []
+        order, translators = [G, HEADS, D_B], [G]
     if TRUTH in a.companions:
         for module, player, stream, own, other in ((g, G, A, a, b), (f, F, B, b, a)):
             if module is not None:
                 comparable = own.shape[-1] in (1, other.shape[-1])
                 measures |= translation.truth_measures(module, player, stream, TRUTH, untranslated=comparable)
-    optimizers = dict.fromkeys(players, recipe.adam_of(config, config.hold))
+    optimizers = dict.fromkeys(order, recipe.adam_of(config, config.hold))
     if config.play == "turns":
         dynamics = alternating(optimizers, order=order, fresh=False, axis_name=axis_name)
     else:
@@ -168,7 +168,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
         game=game,
         dynamics=dynamics,
         streams={A: Stream(a, config.batch_size), B: Stream(b, config.batch_size)},
-        averages={} if kept is None else {config.average: Averaged(translators, kept)},
+        averages={} if kept is None else {config.average: Averaged(tuple(translators), kept)},
         samplers=translation.samplers(g, f),
         measures=measures,
     )

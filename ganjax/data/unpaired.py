@@ -78,15 +78,16 @@ def resized(dataset: Dataset, side: int = 0, *, pad: int = 0, channels: int = 0)
         raise DataError(f"the data set {dataset.name} has {dataset.kind.plural}, expected images")
     dataset = dataset.in_memory()
 
-    def of(x: np.ndarray | None, like: np.ndarray) -> np.ndarray | None:
-        return None if x is None else _channels(_scaled(x, like, side, pad), channels, dataset.name)
+    def of(x: np.ndarray, like: np.ndarray) -> np.ndarray:
+        return _channels(_scaled(x, like, side, pad), channels, dataset.name)
+
+    def both(train: np.ndarray, test: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        return of(train, train), None if test is None else of(test, train)
 
     images = {name: one for name, one in dataset.companions.items() if one.kind.name == "image"}
-    beside = {
-        name: one._replace(train=of(one.train, one.train), test=of(one.test, one.train)) for name, one in images.items()
-    }
-    x = dataset.x_train
-    return replace(dataset, x_train=of(x, x), x_test=of(dataset.x_test, x), companions={**dataset.companions, **beside})
+    beside = {name: Companion(*both(one.train, one.test), one.kind) for name, one in images.items()}
+    x_train, x_test = both(dataset.x_train, dataset.x_test)
+    return replace(dataset, x_train=x_train, x_test=x_test, companions={**dataset.companions, **beside})
 
 
 def _scaled(x: np.ndarray, like: np.ndarray, side: int, pad: int) -> np.ndarray:

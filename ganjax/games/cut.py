@@ -11,8 +11,7 @@ from ganjax.checks import check_range
 from ganjax.core import Array, Batch, Draw, Game, Key, Moment, PerPlayer, PyTree, noise, substream
 from ganjax.games.network import network, owned
 from ganjax.games.terms import Term, of_terms
-from ganjax.games.translation import D_B, LEAST_SQUARES, A, B, G, check_made, check_stateless
-from ganjax.losses import AdversarialLoss
+from ganjax.games.translation import D_B, A, B, G, check_made, check_stateless, fooling, judging
 
 HEADS = "heads"
 Maps = tuple[Array, ...]  # of each layer, [B, h, w, C], or patches of it, [B, S, C]
@@ -71,7 +70,6 @@ def cut(
     identity: float = 1.0,
     temperature: float = 0.07,
     patches: int = 256,
-    loss: AdversarialLoss = LEAST_SQUARES,
 ) -> Game:
     """Three players: contrastive unpaired translation (section 3).
 
@@ -91,10 +89,9 @@ def cut(
         identity: weight of NCE(b); 0 translates no b.
         temperature: of the contrast.
         patches: of each map that are compared, all where it has fewer.
-        loss: of the game.
 
     Returns:
-        A game of the players "g", "heads" and "d_b", whose batch is `{"a": Batch, "b": Batch}` of one size.
+        A game of the players "g", "heads" and "d_b", whose batch is `{"a": Batch, "b": Batch}`.
 
     Raises:
         ValueError: an option is out of its range; from `init`, if a and b differ in shape or the networks do not fit.
@@ -112,10 +109,10 @@ def cut(
 
     def init(key: Key, batch: PyTree) -> tuple[dict, dict]:
         a, b = batch[A].x, batch[B].x
-        if a.shape != b.shape:
+        if a.shape[1:] != b.shape[1:]:
             raise ValueError(
-                f"cut: the batches of a and b have shapes {a.shape} and {b.shape}, expected one, for G looks at its "
-                "translations as it looks at a; bring both to one size and as many channels"
+                f"cut: examples of a and b have shapes {a.shape[1:]} and {b.shape[1:]}, expected one, for G looks at "
+                "its translations as it looks at a; bring both to one size and as many channels"
             )
         keys = jax.random.split(key, 3)
         made = {G: net.init(keys[0], a), D_B: d.init(keys[1], b)}
@@ -146,8 +143,8 @@ def cut(
     if identity:
         nce["identity"] = Term(lambda s: s.kept, identity)
     terms = {
-        G: {"adversarial": Term(lambda s: loss.generator(s.real_logits, s.fake_logits)), **nce},
+        G: {"adversarial": Term(lambda s: fooling(s.fake_logits)), **nce},
         HEADS: nce,
-        D_B: {"adversarial": Term(lambda s: loss.discriminator(s.real_logits, s.fake_logits))},
+        D_B: {"adversarial": Term(lambda s: judging(s.real_logits, s.fake_logits))},
     }
     return Game(init, of_terms(look, terms))

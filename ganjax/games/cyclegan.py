@@ -12,8 +12,7 @@ from ganjax.core import Array, Cost, Game, Key, Moment, Outcome, PerPlayer, PyTr
 from ganjax.games import replay
 from ganjax.games.network import network, owned
 from ganjax.games.terms import Term, of_terms
-from ganjax.games.translation import D_A, D_B, LEAST_SQUARES, A, B, F, G, check_made, check_stateless
-from ganjax.losses import AdversarialLoss
+from ganjax.games.translation import D_A, D_B, A, B, F, G, check_made, check_stateless, fooling, judging
 
 _POOL = "pool"  # the entry of a discriminator's net_state
 
@@ -36,7 +35,6 @@ def cyclegan(
     cycle: float = 10.0,
     identity: float = 0.5,
     pool: int = 50,
-    loss: AdversarialLoss = LEAST_SQUARES,
     axis_name: str | None = None,
 ) -> Game:
     """Four players, none of whom sees a pair (section 3, and the code):
@@ -59,14 +57,13 @@ def cyclegan(
         identity: weight of the identity terms, as a share of lambda. 0 evaluates none of them; it must be 0 where a and
             b differ in shape.
         pool: P, translations that each discriminator keeps; 0 shows it those of the step alone.
-        loss: of the game.
         axis_name: the mapped axis that shares the batch, if any.
 
     Returns:
-        A game of the players "g", "f", "d_a" and "d_b", whose batch is `{"a": Batch, "b": Batch}` of one size.
+        A game of the players "g", "f", "d_a" and "d_b", whose batch is `{"a": Batch, "b": Batch}`.
 
     Raises:
-        ValueError: a weight is out of its range; from `init`, if networks, batches or shapes do not fit.
+        ValueError: a weight is out of its range; from `init`, if networks or shapes do not fit.
     """
     check_range("cyclegan", 0, cycle=cycle, identity=identity)
     check_range("cyclegan", 0, whole=True, pool=pool)
@@ -74,9 +71,7 @@ def cyclegan(
 
     def init(key: Key, batch: PyTree) -> tuple[dict, dict]:
         a, b = batch[A].x, batch[B].x
-        if len(a) != len(b):
-            raise ValueError(f"cyclegan: the batches of a and b have {len(a)} and {len(b)} examples, expected as many")
-        if identity and a.shape != b.shape:
+        if identity and a.shape[1:] != b.shape[1:]:
             raise ValueError(
                 f"cyclegan: examples of a and b have shapes {a.shape[1:]} and {b.shape[1:]}, so neither translator can "
                 f"leave the other's alone and the identity weight {identity} has no meaning; set it to 0, or bring "
@@ -107,7 +102,7 @@ def cyclegan(
                 at = moment.batch[other].position
                 kept, fakes = replay.show(state[_POOL], fakes, at, moment.key, axis_name)
                 state = {_POOL: kept}
-            return loss.discriminator(seen.on(player, x), seen.on(player, fakes)).mean(), Outcome(state, {})
+            return judging(seen.on(player, x), seen.on(player, fakes)), Outcome(state, {})
 
         return cost
 
@@ -115,16 +110,16 @@ def cyclegan(
         "cycle_a": Term(lambda s: jnp.abs(s.on(F, s.fake_b) - s.a), cycle),
         "cycle_b": Term(lambda s: jnp.abs(s.on(G, s.fake_a) - s.b), cycle),
     }
-    fooling = {
-        G: Term(lambda s: loss.generator(s.on(D_B, s.b), s.on(D_B, s.fake_b))),
-        F: Term(lambda s: loss.generator(s.on(D_A, s.a), s.on(D_A, s.fake_a))),
+    adversarial = {
+        G: Term(lambda s: fooling(s.on(D_B, s.fake_b))),
+        F: Term(lambda s: fooling(s.on(D_A, s.fake_a))),
     }
     staying = {
         G: Term(lambda s: jnp.abs(s.on(G, s.b) - s.b), cycle * identity),
         F: Term(lambda s: jnp.abs(s.on(F, s.a) - s.a), cycle * identity),
     }
     terms = {
-        player: {"adversarial": fooling[player], **cycles, **({"identity": staying[player]} if identity else {})}
+        player: {"adversarial": adversarial[player], **cycles, **({"identity": staying[player]} if identity else {})}
         for player in (G, F)
     }
     return Game(init, {**of_terms(look, terms), D_A: judges(D_A, A, B), D_B: judges(D_B, B, A)})

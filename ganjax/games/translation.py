@@ -12,15 +12,23 @@ from ganjax.core import Array, Batch, Game, Key, Measure, PyTree, Sampler, Weigh
 from ganjax.games.likelihood import CLASSIFIER
 from ganjax.games.network import Network, network
 from ganjax.kinds import IMAGE
-from ganjax.losses import AdversarialLoss, least_squares_discriminator, of_fakes
 
 A, B = "a", "b"  # the streams
 G, F, D_A, D_B = "g", "f", "d_a", "d_b"  # the players: G: A -> B, F: B -> A, and who tells A and who tells B
 NOISE = 6 / 256  # three of 256 grey levels, of pixels from -1 to 1
 
-# `(D(b) - 1)^2 / 2 + D(G(a))^2 / 2` against `(D(G(a)) - 1)^2`, which is not halved: as the code of CycleGAN has it,
-# and not as Mao et al. (2017) write it.
-LEAST_SQUARES = AdversarialLoss(least_squares_discriminator, of_fakes(lambda fake_logits: (fake_logits - 1) ** 2))
+
+def fooling(fake_logits: Array) -> Array:
+    """`(D(G(a)) - 1)^2`, what a translator pays, of each logit; not halved, as the code of CycleGAN has it."""
+    return (fake_logits - 1) ** 2
+
+
+def judging(real_logits: Array, fake_logits: Array) -> Array:
+    """`mean (D(b) - 1)^2 / 2 + mean D(G(a))^2 / 2`, what a discriminator pays.
+
+    There may be more of one than of the other; of as many it is the mean of `losses.least_squares_discriminator`.
+    """
+    return ((real_logits - 1) ** 2).mean() / 2 + (fake_logits**2).mean() / 2
 
 
 def check_made(where: str, player: str, made: tuple, shape: Sequence[int]) -> None:

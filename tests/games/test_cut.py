@@ -131,7 +131,7 @@ def test_who_pays_what():
 def test_what_does_not_fit_is_refused():
     batch = _batch()
     batch[B] = batch[B]._replace(x=jnp.zeros((2, 8, 8, 3)))
-    with pytest.raises(ValueError, match=r"shapes \(2, 8, 8, 1\) and \(2, 8, 8, 3\), expected one"):
+    with pytest.raises(ValueError, match=r"shapes \(8, 8, 1\) and \(8, 8, 3\), expected one"):
         jax.eval_shape(_game().init, jax.random.key(0), batch)
     with pytest.raises(ValueError, match="temperature is 0, expected more than 0"):
         _game(temperature=0)

@@ -20,7 +20,7 @@ keep = group != 5: np.savez("openmoji.npz", x_train=colour[keep], drawing_train=
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ganjax import launch
 from ganjax.commands.base import OfRun, opened
@@ -108,8 +108,8 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
         config.discriminator_width, config.discriminator_layers, config.norm, axis_name=axis_name
     )
     adam, kept = recipe.adam_of(config), recipe.averages(config)
-    order = [*([pix2pix.DISCRIMINATOR] if config.game else []), players]
-    shown = {"given": config.given, "control": config.control, "dropout": config.dropout > 0}
+    first = [pix2pix.DISCRIMINATOR] if config.game else []
+    shown: dict[str, Any] = {"given": config.given, "control": config.control, "dropout": config.dropout > 0}
     return Setup(
         game=pix2pix.pix2pix(
             generator,
@@ -119,7 +119,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
             control=config.control,
         ),
         dynamics=alternating(
-            dict.fromkeys([*order[:-1], *players], adam), order=order, fresh=False, axis_name=axis_name
+            dict.fromkeys([*first, *players], adam), order=[*first, players], fresh=False, axis_name=axis_name
         ),
         streams={"data": Stream(dataset, config.batch_size, y=config.given, prepare=jitter(config.jitter))},
         averages={} if kept is None else {config.average: Averaged(players, kept)},
@@ -144,7 +144,7 @@ def trivial(dataset: "Dataset", given: str) -> "dict[str, Measure]":
 
     def neighbour(drawings):
         known, asked = (
-            from_bytes(dataset.y(given)).reshape(len(dataset.x_train), -1),
+            from_bytes(dataset.y(given)).reshape(len(dataset.x_train), -1),  # type: ignore[arg-type]
             drawings.reshape(len(drawings), -1),
         )
         away = np.square(known).sum(1)[None] - 2 * asked @ known.T  # beside |asked|^2, which decides nothing

@@ -16,7 +16,7 @@ Maps of your own are a companion of the data, int32 [N, H, W], whose name --give
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ganjax import launch
 from ganjax.config import require
@@ -99,7 +99,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
     check_image_shape(dataset.shape)
     if not config.given:
         dataset, found = with_layout(dataset, config.labels)
-        colours = from_bytes(found)
+        colours = from_bytes(found)  # type: ignore[arg-type]
     name = config.given or LAYOUT
     check_maps(dataset, name, config.labels)
     generator = generator_of(config, dataset.shape, axis_name)
@@ -110,7 +110,12 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
             pix2pix.GENERATOR: spectral_norm(select=is_normalised),
             pix2pix.DISCRIMINATOR: spectral_norm(),
         }
-    shown = {"given": name, "labels": config.labels, "spectral": spectral.get(pix2pix.GENERATOR), "dropout": False}
+    shown: dict[str, Any] = {
+        "given": name,
+        "labels": config.labels,
+        "spectral": spectral.get(pix2pix.GENERATOR),
+        "dropout": False,
+    }
     adams = {
         pix2pix.DISCRIMINATOR: optax.adam(config.discriminator_rate, b1=config.beta1, b2=config.beta2),
         pix2pix.GENERATOR: recipe.adam_of(config),

@@ -1,5 +1,6 @@
 """SPADE: normalisation whose scales and offsets are drawn from a map, pixel by pixel (Park et al. 2019)."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ def one_hot(labels: Array, count: int) -> Array:
     return jnp.where(known[..., None], jax.nn.one_hot(labels, count), jnp.nan)
 
 
-def nearest(m: Array, size: tuple[int, int]) -> Array:
+def nearest(m: Array, size: Sequence[int]) -> Array:
     """A map [B, H, W, L] at another size, [B, *size, L]: pixel i of n is the one of number `floor(i N / n)` of N.
 
     Nothing is mixed, so that planes of a one-hot map stay zeros and ones.

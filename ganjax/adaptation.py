@@ -93,7 +93,7 @@ class _Made:
     def setup(self, judged: Judge, *, target: bool = True, **what: Any) -> Setup:
         """The setup of a game of these streams; `target` is whether players see it."""
         size, own = self.config.batch_size, self.target
-        again = replace(own, x_test=own.x_train, y_test=own.y_train)
+        again = replace(own, x_test=own.x_train, y_test=own.y_train, name=f"{own.name}, which adapted")
         streams = {
             SOURCE: Stream(self.source, size, y="class"),
             TARGET: Stream(own, size if target else 0),

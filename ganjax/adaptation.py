@@ -11,7 +11,7 @@ import optax
 
 from ganjax.alignment import reversal_weight
 from ganjax.core import Array, Batch, Key, Measure, Weights
-from ganjax.data import Dataset, domains
+from ganjax.data import Dataset, shifted
 from ganjax.data.outline import StandIn
 from ganjax.dynamics import alternating, simultaneous
 from ganjax.games import adaptation, cogan
@@ -61,9 +61,9 @@ def plan(config: AdaptationConfig, source: Dataset, target: Dataset, axis_name: 
         DataError: the data do not fit each other or the protocol.
     """
     whole = not isinstance(source, StandIn)  # which has two images in the place of all
-    source, target = domains.paired(source, target, scaling=config.scaling, colour=config.colour)
+    source, target = shifted.paired(source, target, scaling=config.scaling, colour=config.colour)
     if config.protocol == "transductive" and whole:
-        source, target = domains.sampled(source, config.source_count), domains.sampled(target, config.target_count)
+        source, target = shifted.sampled(source, config.source_count), shifted.sampled(target, config.target_count)
     return METHODS[config.method](_Made(config, source, target, axis_name))
 
 
@@ -93,12 +93,12 @@ class _Made:
     def setup(self, judged: Judge, *, target: bool = True, **what: Any) -> Setup:
         """The setup of a game of these streams; `target` is whether players see it."""
         size, own = self.config.batch_size, self.target
-        again = replace(own, x_test=own.x_train, y_test=own.y_train)
+        again = replace(own, x_test=own.x_train, y_test=own.y_train, name=f"{own.name}, which adapted")
         streams = {
             SOURCE: Stream(self.source, size, y="class"),
             TARGET: Stream(own, size if target else 0),
             ADAPTING: Stream(again, 0),
-            BOTH: Stream(domains.both(self.source, own, COMPARED), 0),
+            BOTH: Stream(shifted.both(self.source, own, COMPARED), 0),
         }
         return Setup(streams=streams, measures=_measures(judged, streams), score="source_accuracy", **what)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ganjax.data import Dataset, load
-from ganjax.data.domains import both, coloured, paired, resized, sampled, subset
+from ganjax.data.shifted import both, coloured, paired, resized, sampled, subset
 from ganjax.errors import DataError
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from children import finished, with_devices
 from matrix import FULL
+from PIL import Image
 from setups import DEFAULTS, EXPERIMENTS, build_cyclegan, cyclegan
 
 from ganjax import launch
@@ -173,6 +174,11 @@ def test_what_is_given_stands_above_what_is_made_of_it(runs, data, tmp_path):
     default = load_image(out)
     code, _, err = command("cyclegan", *given, "--given", data[3])
     assert code == 0 and load_image(out).shape == default.shape and (load_image(out) != default).any(), err
+    (tmp_path / "mine").mkdir()
+    for k in range(2):
+        Image.fromarray(np.full((4, 4), 100 * k, np.uint8)).save(tmp_path / "mine" / f"{k}.png")
+    code, _, err = command("cyclegan", *given, "--given", tmp_path / "mine")
+    assert code == 0 and load_image(out).shape == default.shape, err
     code, _, err = command("cyclegan", *given, "--given", "digits")
     assert code == 2 and "--given digits has images of (8, 8, 1), expected one set of (4, 4, 1)" in err
     code, _, err = command("vae_gan", "sample", "--workdir", runs("vae_gan")[0], "--out", out, "--given", "3")

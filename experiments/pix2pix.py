@@ -1,6 +1,6 @@
 """pix2pix: from a drawing to the picture that it was drawn of, by a network that is told what is wrong with its own.
 
-Claim: a U-Net that minimises the distance to the truth paints the median of what a drawing may mean, which is grey; a
+Claim: a U-Net that minimises the distance to the truth paints the median of what a drawing may mean, which is pale; a
 discriminator that sees drawing and picture together has it choose, at little cost in that distance.
 Paper: Isola, Zhu, Zhou and Efros, Image-to-Image Translation with Conditional Adversarial Networks, 2017 (section 3;
 tables 1 and 2: the distance, the game, and both).
@@ -16,6 +16,12 @@ drawing itself (l1_drawing), the picture of the most similar drawing (l1_neighbo
 Data of your own are an .npz file with x_train, x_test, the pictures, and drawing_train, drawing_test, uint8
 [N, H, W, C] of the same size. Of OpenMoji without its flags, whose drawings say nothing of their colours, with
 keep = group != 5: np.savez("openmoji.npz", x_train=colour[keep], drawing_train=outline[keep], y_train=group[keep], ...)
+What we measured on that file (1,966 pairs, and 229 to test on), seed 0, --width 16 --discriminator-width 16 --ema-decay
+.999, the average's last step, 9 minutes on 2 CPU cores beside many other programs: l1 .163 with the game and .144
+without, colourfulness 1.11 and .78 of the truth's; without dropout .160 and .143, 1.08 and .78. The drawing itself has
+.146, the neighbour .225, the median .318: after so few steps the distance alone has learned little more than to copy
+the drawing and paints pale yellow what the game paints orange. The raw weights have .166 and .144, 1.20 and .79. Masks
+change speckles and no colour, as in the paper. No longer run was made, none at full width, none of emoji.
 """
 
 from dataclasses import dataclass
@@ -76,11 +82,12 @@ class Config(Averaging, Adam, TrainConfig):
 
 
 CONFIG = Config(
-    steps=4000,
+    steps=1500,
     data="fluent_emoji",
-    batch_size=16,  # 1 to 10 in the paper; a larger batch uses both cores
-    decay_steps=4000,
-    learning_rate=4e-4,  # 2e-4 in the paper, for batches of 1
+    batch_size=8,  # 1 to 10 in the paper
+    decay_steps=1500,
+    learning_rate=4e-4,  # 2e-4 in the paper, which takes fifty times as many steps
+    ema_decay=0.99,  # the last hundred steps of so few
 )
 
 

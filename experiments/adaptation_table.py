@@ -97,7 +97,7 @@ class Config(Adaptation, Latent, Rate):
     """How often the accuracy on the target is taken on the way, of at most 500 held-out images."""
     judged: int = 10_000
     """Images of each split, at most, by which the last step is judged; half as many of those that adapted."""
-    picture: str = "adda"
+    picture: str = "reversal"
     """The method whose features are drawn."""
     projection: Literal["tsne", "pca"] = "tsne"
     """How they come into the plane."""
@@ -114,6 +114,7 @@ class Config(Adaptation, Latent, Rate):
             for name in names:
                 if name not in adaptation.METHODS:
                     raise ConfigError(f'--{option}: "{name}" is unknown{did_you_mean(name, adaptation.METHODS)}')
+        require(self, "picture", self.picture in ("source_only", *self.methods), "one of --methods")
 
 
 class Trained(NamedTuple):
@@ -190,6 +191,7 @@ class Line(NamedTuple):
     adapting: NDArray  # on the target's training images
     source: NDArray  # on the source's held-out images
     a_distance: NDArray  # of the features of held-out images
+    of_logits: NDArray  # the same of their logits
 
 
 def measured(found: Trained, judged: int) -> Line:
@@ -207,8 +209,8 @@ def measured(found: Trained, judged: int) -> Line:
             x, y = some(data, split, judged if split == "test" else judged // 2)
             own.append((said(weights, x, domain)[1].argmax(-1) == y).mean())
         few = min(adaptation.COMPARED, judged)
-        features = [said(weights, some(streams[d].dataset, "test", few)[0], d)[0] for d in DOMAINS]
-        rows.append([*own, proxy_a_distance(*features)])
+        pair = (said(weights, some(streams[domain].dataset, "test", few)[0], domain) for domain in DOMAINS)
+        rows.append([*own, *(proxy_a_distance(*of_both) for of_both in zip(*pair, strict=True))])
     return Line(*np.array(rows).T)
 
 
@@ -252,18 +254,18 @@ def table(config: Config, source: Dataset, target: Dataset, lines: Mapping[str, 
         deviation = f" ± {100 * values.std(ddof=1):4.2f}" if len(values) > 1 else ""
         return f"{100 * values.mean():.2f}{deviation}"
 
-    heads = ("target test", "adapting", "source test", "A-distance", "published")
+    heads = ("target test", "adapting", "source test", "published", "A-distance", "of logits")
     rows = [
         f"{name_of(source)} to {name_of(target)}: {config.protocol}, {config.scaling} scaling, {config.colour}, "
         f"{config.seeds} seeds, last step; accuracy in percent",
         f"{'method':16}" + "".join(f"{head:>16}" for head in heads),
     ]
     for name, line in lines.items():
-        distance = f"{line.a_distance.mean():.2f}"
+        distances = [f"{one.mean():.2f}" for one in (line.a_distance, line.of_logits)]
         published = f"{known[name]:g}" if name in known else "-"
         rows.append(
             f"{name:16}{spread(line.accuracy):>16}{spread(line.adapting):>16}{spread(line.source):>16}"
-            f"{distance:>16}{published:>16}"
+            f"{published:>16}{distances[0]:>16}{distances[1]:>16}"
         )
     if source.classes == target.classes:
         shares = [np.bincount(data.y("class"), minlength=data.classes or 0) for data in (source, target)]  # type: ignore[arg-type]
@@ -289,10 +291,9 @@ def compute(config: Config, workdir: Path) -> list[str]:
             write_atomically(workdir / "results.json", json.dumps(kept) + "\n")  # what there is, should the rest fail
         told += [*table(own, source, target, lines), ""]
         parts.append(curves(own, task, found, lines))
-        if config.picture in found:
-            path = workdir / f"features_{name_of(source)}_{name_of(target)}.png"
-            draw_features(own, found, path)
-            told.append(str(path))
+        path = workdir / f"features_{name_of(source)}_{name_of(target)}.png"
+        draw_features(own, found, path)
+        told.append(str(path))
     path = workdir / "accuracy.png"
     panels(parts, path, columns=len(parts), size=(6.4, 4.4))
     return [*told, str(path)]

@@ -148,7 +148,7 @@ def _source_only(made: _Made) -> Plan:
 def _aligned(alignment: adaptation.Alignment, sees: Sees = "features") -> Callable[[_Made], Plan]:
     def build(made: _Made) -> Plan:
         encoder, classifier = made.encoder(batch_norm=alignment == "none"), made.classifier()
-        critic = lenet.Critic() if alignment in adaptation.ADVERSARIAL else None
+        critic = lenet.Critic((100,)) if alignment in adaptation.ADVERSARIAL else None  # that of Ganin et al. (2016)
         game = adaptation.aligned(
             encoder,
             classifier,

@@ -11,6 +11,7 @@ from PIL import Image
 from ganjax.checks import check_name, check_range
 from ganjax.data.dataset import Dataset
 from ganjax.data.order import subsample
+from ganjax.data.outline import StandIn
 from ganjax.errors import DataError
 
 SIDE = 28  # of the images that networks get
@@ -102,6 +103,9 @@ def _of_classes(source: Dataset, target: Dataset) -> Dataset:
         )
     if missing := [name for name in names if name not in source.class_names]:
         raise DataError(f"the source {source.name} has no class {missing[0]!r}, which the target {target.name} has")
+    if isinstance(source, StandIn):  # whose images are of no class, and of which none may be missing
+        y = np.resize(np.arange(len(names), dtype=np.int32), len(source.x_train))
+        return replace(_bare(source), y_train=y, class_names=names)
     number = np.full(len(source.class_names), -1, np.int32)
     number[[source.class_names.index(name) for name in names]] = np.arange(len(names))
     parts: dict[str, np.ndarray | None] = {}

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ganjax.data import Dataset, load
+from ganjax.data import Dataset, load, outline, stand_in
 from ganjax.data.shifted import both, coloured, paired, resized, sampled, subset
 from ganjax.errors import DataError
 
@@ -69,6 +69,13 @@ def test_classes_are_matched_by_name_and_targets_are_not_looked_at():
         for one, other in zip((source, target), again, strict=True):
             np.testing.assert_array_equal(one.x_train, other.x_train)
         np.testing.assert_array_equal(source.y_train, again[0].y_train)
+
+
+def test_what_stands_in_for_data_is_paired_as_they_are():
+    """So that what was trained can be drawn without them."""
+    found = paired(*(stand_in(outline(load(name)), "0" * 64) for name in ("glyphs", "digits")))
+    assert [(data.classes, data.shape) for data in found] == [(10, (28, 28, 1))] * 2
+    assert set(found[0].y_train) == set(range(10))
 
 
 def test_what_does_not_fit_is_said():

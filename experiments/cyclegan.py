@@ -7,8 +7,8 @@ Paper: Zhu, Park, Isola and Efros, Unpaired Image-to-Image Translation using Cyc
 2017; Park, Efros, Zhang and Zhu, Contrastive Learning for Unpaired Image-to-Image Translation, 2020.
 Command: python experiments/cyclegan.py train --workdir runs/cyclegan
          python experiments/cyclegan.py evaluate --workdir runs/cyclegan --count 228
-         python experiments/cyclegan.py train --workdir runs/digits --data mnist.npz --target usps.npz --size 32 \
-           --pad-target 3 --identity 0.5 --judge-steps 1000 --batch-size 16 --steps 3000 --decay-steps 3000 --hold 1500
+         python experiments/cyclegan.py train --workdir runs/digits --data mnist.npz --target usps.npz
+           --pad-target 3 --judge-steps 500
          python experiments/cyclegan.py train --workdir runs/cut --method cut --channels 3 --identity 1
 Figure: runs/cyclegan/panel.png, the same held-out drawings in colour over training; `sample` shows what was translated
 above its translation, with --sampler b_to_a the other way, with --sampler cycle there and back.
@@ -45,7 +45,7 @@ class Config(Averaging, Adam, TrainConfig):
     """The data set of domain B, as --data is of A; without it both are of --data, whose images are B."""
     companion: str = "drawing"
     """Without --target, what of --data is A; no example of A has its partner in B."""
-    size: int = 0
+    size: int = 32
     """Height and width that all images are brought to; 0 leaves them, as sets of one size allow."""
     pad: int = 0
     """Pixels of the corners' colour around images of A before that."""
@@ -57,10 +57,10 @@ class Config(Averaging, Adam, TrainConfig):
     """Two translators and a cycle, or one and a contrast of patches."""
     play: Literal["simultaneous", "turns"] = "simultaneous"
     """All at once, as in the PyTorch code, or g, d_b, f, d_a one after another on one batch, as in the Torch code."""
-    width: int = 32
+    width: int = 16
     """Channels next to the image in translators and discriminators."""
     blocks: int = 3
-    """Residual blocks of a translator; 6 in the paper at 128 pixels, 9 at 256."""
+    """Residual blocks of a translator; with a width of 64 the paper has 6 at 128 pixels and 9 at 256."""
     layers: int = 2
     """Layers of stride 2 of a discriminator, which judges patches of 7, 16, 34, 70, ... pixels."""
     hold: int = 0
@@ -101,10 +101,10 @@ class Config(Averaging, Adam, TrainConfig):
 
 CONFIG = Config(
     data="fluent_emoji",
-    steps=4000,
-    decay_steps=4000,
-    hold=2000,  # half of the steps at the full rate, as published
-    batch_size=4,  # 1 in the paper; a map of 64x64 has little to fill two cores with
+    steps=3000,
+    decay_steps=3000,
+    hold=1500,  # half of the steps at the full rate, as published
+    batch_size=4,  # 1 in the paper, whose images are larger
     average="none",  # as published
 )
 

@@ -13,6 +13,9 @@ and iou, the mean over labels, which does not drown the small ones in the backgr
 --network plain is the same network with BatchNorm in the place of SPADE, which sees the map at its input, 4x4;
 --network unet reads it at full size at its input, and has skips.
 Maps of your own are a companion of the data, int32 [N, H, W], whose name --given tells, with --labels labels.
+What we measured on emoji, 228 held-out maps, seed 0, the average's last step, 10 minutes on 2 CPU cores beside many
+other programs: agreement .968, iou .887, l1 .109 from -1 to 1, colourfulness 1.03 of the truth's. With --network plain
+.717, .431, .273 and .98, in 6 minutes: blots of the right colours, for its map has 4x4 pixels.
 """
 
 from dataclasses import dataclass
@@ -67,12 +70,17 @@ class Config(Averaging, Adam, TrainConfig):
 
 
 CONFIG = Config(
-    steps=2000,
+    steps=800,
     data="fluent_emoji",
-    batch_size=16,
-    learning_rate=2e-4,  # 1e-4 in the paper, which takes fifty times as many steps
+    batch_size=8,
+    width=8,  # 64 in the paper, and so on: minutes on 2 CPU cores
+    hidden=16,
+    discriminator_width=16,
+    learning_rate=2e-4,  # 1e-4 in the paper, which takes a hundred times as many steps
+    decay_steps=800,
     beta1=0.0,
     beta2=0.9,
+    ema_decay=0.99,  # the last hundred steps of so few
 )
 
 
@@ -184,6 +192,7 @@ def check_maps(dataset: "Dataset", name: str, labels: int) -> None:
 
 SMOKE = {
     "steps": 4,
+    "decay_steps": 0,
     "data": "digits",
     "labels": 3,
     "width": 2,

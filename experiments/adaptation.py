@@ -11,6 +11,10 @@ Command: python experiments/adaptation.py train --workdir runs/adaptation
 Figure: runs/adaptation/adapt/curves.png, costs of both and how often the critic is right; `adaptation_table` draws the
 features. `evaluate` puts accuracy on the target's held-out images beside that on the source's, that on the images that
 adapted, and the A-distance of the features: 2 where a linear classifier tells the domains, 0 where none does.
+What we measured (the first two commands, seed 0, 4 minutes on 2 CPU cores that others used too): the classifier of
+printed digits names 37.0 % of the 297 held-out handwritten ones and 40.5 % of the 1,500 that adapt, after the second
+stage 54.9 % and 56.0 %; the critic of logits is right about 90 % at first and 65 % at last. The features still have an
+A-distance of 2, as nothing asks them to be alike. Other methods, seeds and published sets: `adaptation_table`.
 Street numbers are `--data tfds:svhn_cropped`, prepared as TFDS does; they have not been run.
 """
 
@@ -28,7 +32,9 @@ if TYPE_CHECKING:
 CONFIG = AdaptationConfig(
     data="glyphs",  # of which the digits are taken, as the target has no other classes
     target="digits",
-    steps=1000,
+    steps=600,
+    source_steps=300,
+    ramp_steps=600,
     batch_size=64,  # of each domain; 128 in the paper
     learning_rate=2e-4,  # with beta1 = 0.5 the authors' numbers
 )

@@ -11,6 +11,22 @@ Figure: runs/adaptation_table/accuracy.png, accuracy on the target's held-out im
 of the classifier of the source; features_glyphs_digits.png, features of both domains before and after the method,
 coloured by domain and by class. Numbers are those of the last step, and methods that lose are printed too. The last row
 is the same network trained on the target's labels, which no method can be asked to beat.
+What we measured on 2 CPU cores that others used too, seeds from 0 on, at the last step, in percent:
+MNIST and USPS (--data mnist.npz --target usps.npz --both-ways --protocol transductive --methods adda --picture adda
+--no-on-target --steps 1000 --source-steps 400, 16 minutes), plain scaling: the classifier of MNIST names 79.0 +- 0.7 of
+the 1,800 images of USPS that adapted and 76.0 +- 0.9 of the canonical test set, ADDA on logits 89.9 +- 0.7 and 86.2 +-
+1.0, published 75.2 and 89.4: so the published number is that of the images that adapted. From USPS 52.0 +- 5.0 and 52.3
++- 5.7, ADDA 82.7 +- 1.4 and 83.5 +- 1.5, published 57.1 and 90.1, which 1,000 steps of 64 images in the place of 10,000
+of 128 do not reach, and it still rises. Features are told apart without error before and after: ADDA aligns logits.
+MNIST to 8,000 images of MNIST-M (--colour rgb --scaling cropped --methods reversal --picture reversal --no-on-target
+--seeds 2 --steps 1000 --source-steps 400, 7 minutes): 47.7 +- 3.6 for the source alone, published 52.25; reversal with
+a critic of 500 and 500 units does nothing in so many steps, 47.3 +- 3.1, published 76.66. It has been given the 100
+units of its paper since, and has not been run there again.
+Printed to handwritten digits (--seeds 1 --steps 300 --source-steps 200 --ramp-steps 300, 12 minutes), of 297 images:
+source alone 35.0, reversal 31.6, confusion 51.2, coral 48.5, mmd 45.8, adabn 44.1, adda 50.2, adda_features 45.8, cogan
+7.1, on the target's labels 97.3; one seed of so few images tells no two of 44 to 51 apart. Reversal loses, as its slope
+vanishes where the critic is sure, and coupled GANs draw nothing yet.
+Not run: five seeds, the canonical protocol, padded scaling and the other methods on MNIST and USPS, street numbers.
 """
 
 import json
@@ -261,7 +277,7 @@ def table(config: Config, source: Dataset, target: Dataset, lines: Mapping[str, 
         f"{'method':16}" + "".join(f"{head:>16}" for head in heads),
     ]
     for name, line in lines.items():
-        distances = [f"{one.mean():.2f}" for one in (line.a_distance, line.of_logits)]
+        distances = [f"{one.mean():.2f}" if one.size else "-" for one in (line.a_distance, line.of_logits)]
         published = f"{known[name]:g}" if name in known else "-"
         rows.append(
             f"{name:16}{spread(line.accuracy):>16}{spread(line.adapting):>16}{spread(line.source):>16}"
@@ -287,6 +303,8 @@ def compute(config: Config, workdir: Path) -> list[str]:
         task, found, lines = f"{name_of(source)} to {name_of(target)}", {}, {}
         for name, one in of_task(own, source, target):
             found[name], lines[name] = one, measured(one, config.judged)
+            if name == ON_TARGET:  # where there is one domain
+                lines[name] = lines[name]._replace(a_distance=np.empty(0), of_logits=np.empty(0))
             kept[task] = {name: {k: v.tolist() for k, v in line._asdict().items()} for name, line in lines.items()}
             write_atomically(workdir / "results.json", json.dumps(kept) + "\n")  # what there is, should the rest fail
         told += [*table(own, source, target, lines), ""]

@@ -169,7 +169,7 @@ def _aligned(alignment: adaptation.Alignment, sees: Sees = "features") -> Callab
 def _mcd(made: _Made) -> Plan:
     encoder, classifiers = made.encoder(), lenet.ClassifierPair(made.classes)
     judged = adaptation.judge(encoder, classifiers, adaptation.JOINT_PAIR)
-    adams = dict.fromkeys((ENCODER, CLASSIFIERS), made.adam(made.config.source_rate))
+    adams = dict.fromkeys((ENCODER, CLASSIFIERS), made.adam(made.config.learning_rate))
     setup = made.setup(
         judged,
         game=adaptation.mcd(encoder, classifiers, axis_name=made.axis_name),

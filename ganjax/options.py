@@ -196,7 +196,7 @@ class Adaptation(Options):
     colour: Literal["grey", "rgb"] = "grey"
     """What both become: grey by .2989, .587 and .114, or three channels, grey ones repeated."""
     source_rate: float = 1e-3
-    """Of Adam, for networks that learn classes from the start; --learning-rate is that of adda and cogan."""
+    """Of Adam, for networks that learn classes from the start; --learning-rate is that of adda, mcd and cogan."""
     weight_decay: float = 2.5e-5
     """Of the squares of the weights, where the source alone is learned."""
     weight: float = 1.0

@@ -154,6 +154,11 @@ def resized(x: np.ndarray, scaling: Scaling, side: int = SIDE) -> np.ndarray:
     if scaling == "cropped":
         top, left = (max(0, n - side) // 2 for n in x.shape[1:3])
         x = x[:, top : top + side, left : left + side]
+    return bilinear(x, side)
+
+
+def bilinear(x: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [N, H, W, C] to [N, side, side, C] by Pillow, over as many pixels as make one where images shrink."""
     if x.shape[1:3] == (side, side):
         return x
     maps = (Image.fromarray(one) for one in x.transpose(0, 3, 1, 2).reshape(-1, *x.shape[1:3]))

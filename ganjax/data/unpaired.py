@@ -7,6 +7,7 @@ import numpy as np
 from ganjax.checks import check_range
 from ganjax.data.dataset import Companion, Dataset
 from ganjax.data.order import subsample
+from ganjax.data.shifted import bilinear
 from ganjax.errors import DataError
 
 TRUTH = "truth"  # the companion that holds the withheld other image of a pair
@@ -91,19 +92,13 @@ def resized(dataset: Dataset, side: int = 0, *, pad: int = 0, channels: int = 0)
 
 
 def _scaled(x: np.ndarray, like: np.ndarray, side: int, pad: int) -> np.ndarray:
-    from PIL import Image
-
     if pad:
         corners = like[:, [0, 0, -1, -1], [0, -1, 0, -1]]  # [N, 4, C]
         around = np.full((len(x), x.shape[1] + 2 * pad, x.shape[2] + 2 * pad, x.shape[3]), 0, np.uint8)
         around[:] = np.median(corners, axis=(0, 1)).astype(np.uint8)
         around[:, pad:-pad, pad:-pad] = x
         x = around
-    if not side or x.shape[1:3] == (side, side):
-        return x
-    planes = np.moveaxis(x, -1, 1).reshape(-1, *x.shape[1:3])
-    small = [np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.BILINEAR)) for one in planes]
-    return np.moveaxis(np.stack(small).reshape(len(x), -1, side, side), 1, -1)
+    return bilinear(x, side) if side else x
 
 
 def _channels(x: np.ndarray, channels: int, name: str) -> np.ndarray:

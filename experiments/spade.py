@@ -15,7 +15,8 @@ and iou, the mean over labels, which does not drown the small ones in the backgr
 Maps of your own are a companion of the data, int32 [N, H, W], whose name --given tells, with --labels labels.
 What we measured on emoji, 228 held-out maps, seed 0, the average's last step, 10 minutes on 2 CPU cores beside many
 other programs: agreement .968, iou .887, l1 .109 from -1 to 1, colourfulness 1.03 of the truth's. With --network plain
-.717, .431, .273 and .98, in 6 minutes: blots of the right colours, for its map has 4x4 pixels.
+.717, .431, .273 and .98, in 6 minutes: blots of the right colours, for its map has 4x4 pixels. With --network unet .941,
+.825, .163 and .91, in 4 minutes: a map at full size at the input is nearly as well kept where there are skips.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """SPADE: from a map of labels to an image, by a network that reads the map wherever it normalises.
 
-Claim: a network that normalises its features and reads the map at its input alone washes the labels away; with scales
+Claim: a decoder that normalises its features and reads the map at its input alone washes the labels away; with scales
 and offsets that are drawn from the map at every size, what it paints has the labels that were asked for.
 Paper: Park, Liu, Wang and Zhu, Semantic Image Synthesis with Spatially-Adaptive Normalization, 2019 (section 3;
 table 3: maps at the input of ordinary networks), without its VGG term, which needs weights of ImageNet.
@@ -15,7 +15,8 @@ and iou, the mean over labels, which does not drown the small ones in the backgr
 Maps of your own are a companion of the data, int32 [N, H, W], whose name --given tells, with --labels labels.
 What we measured on emoji, 228 held-out maps, seed 0, the average's last step, 10 minutes on 2 CPU cores beside many
 other programs: agreement .968, iou .887, l1 .109 from -1 to 1, colourfulness 1.03 of the truth's. With --network plain
-.717, .431, .273 and .98, in 6 minutes: blots of the right colours, for its map has 4x4 pixels.
+.717, .431, .273 and .98, in 6 minutes: blots of the right colours, for its map has 4x4 pixels. With --network unet
+.941, .825, .163 and .91, in 4 minutes: a map at full size at the input is nearly as well kept where there are skips.
 """
 
 from dataclasses import dataclass

@@ -25,10 +25,11 @@ import optax
 from ganjax import launch
 from ganjax.config import require
 from ganjax.core import Array, Batch, prepared
-from ganjax.data import Dataset, load
+from ganjax.data import Dataset, load, subsample
 from ganjax.dynamics import simultaneous
 from ganjax.evaluation.held_out import measured
 from ganjax.games.autoregressive import MODEL, autoregression, measures, samplers
+from ganjax.kinds import from_bytes
 from ganjax.likelihoods import bernoulli, binarised
 from ganjax.models.pixelcnn import Autoregressive, GatedPixelCNN, PixelCNN
 from ganjax.models.pixelrnn import PixelRNN
@@ -126,7 +127,8 @@ def nats(config: Config, data: Dataset, workdir: Path) -> list[str]:
     state = fit(setup, config.seed, config.steps, label="digits", progress=True)
     mean = measured(setup, "nats", config.seed)(state)
     assert data.x_test is not None  # the digits have one
-    batch = Batch(jnp.asarray(data.x_test[:SHOWN] / np.float32(127.5) - 1), None, jnp.arange(SHOWN))
+    chosen = data.x_test[subsample(len(data.x_test), SHOWN)]
+    batch = Batch(jnp.asarray(from_bytes(chosen)), None, jnp.arange(SHOWN))
     x = prepared(binarised, batch, jax.random.key(config.seed)).x
     outputs: Array = module.apply({"params": state.params[MODEL]}, x)  # type: ignore[assignment]
     each = -np.asarray(observation.log_probs(outputs, x))

@@ -172,7 +172,7 @@ def exact(decoder: Decoder, weights: Weights, batch: Batch, key: Key, side: int 
     logits: Array = decoder.apply({"params": weights[DECODER].params}, z)  # type: ignore[assignment]
     logits = logits.reshape(z.shape[0], -1)
     of_z = standard_normal(z) - jax.nn.softplus(logits).sum(1) + 2 * jnp.log(ticks[1] - ticks[0])
-    return jax.nn.logsumexp((x + 1) / 2 @ logits.T + of_z, axis=1)
+    return jax.nn.logsumexp((x + 1) / 2 @ logits.T + of_z[None], axis=1)
 
 
 SMOKE = {"variances": (1.0,), "latents": 2, "linear_steps": 2, "plane_steps": 2, "draws": (1, 2), "count": 10}

@@ -230,7 +230,7 @@ def _judge(model: Any, b: "Dataset", config: Config, axis_name: str | None, accu
 SMOKE = {
     "steps": 20,
     "size": 16,
-    "decay_steps": 20,
+    "decay_steps": 30,
     "hold": 10,
     "width": 4,
     "blocks": 1,

@@ -50,14 +50,17 @@ class Config:
     """Layers of each behind the first one; the diagonal one has one less than two."""
     side: int = 17
     """Of the image whose pixels are looked at."""
+    layers: int = 4
+    """Blocks of the Gated PixelCNN of digits whose nats and samples are drawn."""
     steps: int = 2000
-    """Of Adam of the Gated PixelCNN of digits whose nats and samples are drawn."""
+    """Of Adam, of that network."""
     seed: int = 0
     """Of everything random."""
 
     def __post_init__(self):
         for name in ("blocks", "steps"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "layers", self.layers >= 0, "at least 0")
         require(self, "side", self.side >= 3, "at least 3")
         require(self, "seed", 0 <= self.seed < 2**32, "0 to 4294967295")
 
@@ -114,7 +117,7 @@ def reached(module: Autoregressive, side: int, row: int, column: int, seed: int)
 
 def nats(config: Config, data: Dataset, workdir: Path) -> list[str]:
     """A network of digits: minus log p pixel by pixel, and samples of which more and more rows are drawn."""
-    module, observation = GatedPixelCNN(1, 16, 4), bernoulli()
+    module, observation = GatedPixelCNN(1, 16, config.layers), bernoulli()
     told = measures(module, observation, prepare=binarised)
     draws = samplers(module, observation, data.shape, kept=np.ones(data.shape[:2], bool), prepare=binarised)
     setup = Setup(
@@ -147,7 +150,7 @@ def nats(config: Config, data: Dataset, workdir: Path) -> list[str]:
     return [f"digits: {mean:.3f} nats; of {SHOWN} digits {dear}", str(workdir / "nats.png"), str(workdir / "rows.png")]
 
 
-SMOKE = {"networks": ("plain",), "blocks": 1, "side": 5, "steps": 2}
+SMOKE = {"networks": ("plain",), "blocks": 1, "side": 5, "layers": 0, "steps": 2}
 EXPERIMENT = launch.Experiment("what_pixelcnns_see", __doc__, Config(), SMOKE, compute=compute)
 
 if __name__ == "__main__":

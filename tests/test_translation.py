@@ -72,7 +72,7 @@ def test_sets_that_do_not_fit_are_refused():
 
 
 def test_options_that_do_not_go_together():
-    for wrong in ({"hold": 20}, {"play": "turns", "method": "cut"}, {"cycle": -1.0}, {"channels": 5}, {"pool": 3}):
+    for wrong in ({"hold": 30}, {"play": "turns", "method": "cut"}, {"cycle": -1.0}, {"channels": 5}, {"pool": 3}):
         with pytest.raises(ConfigError, match=f"^--{next(iter(wrong))} is .*, expected "):
             replace(SMALL, **wrong)
 

@@ -10,7 +10,7 @@ Figure: past.png, the pixels that reach the marked one through each network of r
 above minus log p of each of their pixels; rows.png, samples that grow row after row.
 What we measured with seed 0: of the 195 pixels before one in the middle of its row 78 reach PixelCNN with three blocks,
 97 Gated PixelCNN, 177 Row LSTM, 194 Diagonal BiLSTM. Held-out digits cost the gated one 22.52 nats; of twelve of them
-the dearest pixel costs 4.53, the median pixel 0.20.
+the dearest pixel costs 3.21, the median pixel 0.18.
 """
 
 from dataclasses import dataclass

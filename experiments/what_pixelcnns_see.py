@@ -89,9 +89,7 @@ def past(config: Config, workdir: Path) -> list[str]:
         across, up = np.arange(config.side) - column, row - np.arange(config.side)[::-1]
         labels = ("columns to the right", "rows above", f"{name}: {seen.sum()} of {before}")
         parts.append(Heat(shown[::-1], across, up, *labels, limits=(0, 1)))
-    panels(
-        parts, workdir / "past.png", columns=2, size=(3.8, 3.4), title="Pixels that reach the one in between colours"
-    )
+    panels(parts, workdir / "past.png", columns=2, size=(3.8, 3.4), title="Pixels that reach the one at (0, 0)")
     return [*lines, str(workdir / "past.png")]
 
 

@@ -29,7 +29,7 @@ def swap(pool: Array, x_fake: Array, position: Array, key: Key, axis_name: str |
     """
     size = len(x_fake) * (1 if axis_name is None else jax.lax.axis_size(axis_name))
     if size > len(pool):
-        raise ValueError(f"gan: fakes_kept is {len(pool)}, expected at least the batch size, {size}")
+        raise ValueError(f"earlier fakes: pool or fakes_kept is {len(pool)}, expected at least the batch size, {size}")
     order_key, swap_key = jax.random.split(substream(key, Draw.REPLAY))
     slots = jax.random.permutation(order_key, len(pool))[position % len(pool)]
     swap = noise(jax.random.bernoulli, swap_key, position).reshape(-1, *[1] * (x_fake.ndim - 1))

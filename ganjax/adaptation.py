@@ -81,14 +81,18 @@ class _Made:
         return self.source.classes or 0
 
     def encoder(self, **options: Any) -> nn.Module:
-        return lenet.Encoder(axis_name=self.axis_name, **options)
+        own = {} if self.config.network == "lenet" else {"features": None, "widths": (32, 48)}
+        return lenet.Encoder(axis_name=self.axis_name, **own, **options)
 
     def classifier(self) -> nn.Module:
-        return nn.Dense(self.classes)
+        return nn.Dense(self.classes) if self.config.network == "lenet" else lenet.Classifier(self.classes)
 
-    def adam(self, rate: float, decay: float = 0.0) -> optax.GradientTransformation:
-        adam = optax.adam(rate, b1=self.config.beta1)
-        return optax.chain(optax.add_decayed_weights(decay), adam) if decay else adam
+    def optimiser(self, rate: float, decay: float = 0.0) -> optax.GradientTransformation:
+        if self.config.optimiser == "adam":
+            made = optax.adam(rate, b1=self.config.beta1)
+        else:
+            made = optax.sgd(annealed(rate, self.config.ramp_steps), momentum=0.9)
+        return optax.chain(optax.add_decayed_weights(decay), made) if decay else made
 
     def setup(self, judged: Judge, *, target: bool = True, **what: Any) -> Setup:
         """The setup of a game of these streams; `target` is whether players see it."""
@@ -132,15 +136,20 @@ def a_distance(judged: Judge, stream: str) -> Measure:
     return Measure(values, judged.players, stream, "lower", y="class", summary=summary)
 
 
+def annealed(rate: float, steps: int) -> optax.Schedule:
+    """`rate / (1 + 10 p)^.75`, p = min(step / steps, 1) (Ganin et al. 2016, section 5.2.2)."""
+    return lambda step: rate / (1 + 10 * jnp.minimum(step / steps, 1)) ** 0.75
+
+
 def _source_only(made: _Made) -> Plan:
     encoder, classifier = made.encoder(), made.classifier()
     judged = adaptation.judge(encoder, classifier)
-    adam = made.adam(made.config.source_rate, made.config.weight_decay)
+    own = made.optimiser(made.config.source_rate, made.config.weight_decay)
     setup = made.setup(
         judged,
         target=False,
         game=adaptation.supervised(encoder, classifier, axis_name=made.axis_name),
-        dynamics=simultaneous({ENCODER: adam, CLASSIFIER: adam}, axis_name=made.axis_name),
+        dynamics=simultaneous({ENCODER: own, CLASSIFIER: own}, axis_name=made.axis_name),
     )
     return Plan({"": setup}, judged)
 
@@ -158,9 +167,9 @@ def _aligned(alignment: adaptation.Alignment, sees: Sees = "features") -> Callab
             weight=reversal_weight(made.config.ramp_steps, made.config.weight),
             axis_name=made.axis_name,
         )
-        adams = dict.fromkeys(game.players, made.adam(made.config.source_rate))
+        optimisers = dict.fromkeys(game.players, made.optimiser(made.config.source_rate))
         judged = adaptation.judge(encoder, classifier)
-        setup = made.setup(judged, game=game, dynamics=simultaneous(adams, axis_name=made.axis_name))
+        setup = made.setup(judged, game=game, dynamics=simultaneous(optimisers, axis_name=made.axis_name))
         return Plan({"": setup}, judged)
 
     return build
@@ -169,11 +178,11 @@ def _aligned(alignment: adaptation.Alignment, sees: Sees = "features") -> Callab
 def _mcd(made: _Made) -> Plan:
     encoder, classifiers = made.encoder(), lenet.ClassifierPair(made.classes)
     judged = adaptation.judge(encoder, classifiers, adaptation.JOINT_PAIR)
-    adams = dict.fromkeys((ENCODER, CLASSIFIERS), made.adam(made.config.learning_rate))
+    optimisers = dict.fromkeys((ENCODER, CLASSIFIERS), made.optimiser(made.config.learning_rate))
     setup = made.setup(
         judged,
         game=adaptation.mcd(encoder, classifiers, axis_name=made.axis_name),
-        dynamics=alternating(adams, order=adaptation.ORDER_OF_MCD, fresh=False, axis_name=made.axis_name),
+        dynamics=alternating(optimisers, order=adaptation.ORDER_OF_MCD, fresh=False, axis_name=made.axis_name),
     )
     return Plan({"": setup}, judged)
 
@@ -182,9 +191,11 @@ def _adda(sees: Sees) -> Callable[[_Made], Plan]:
     def build(made: _Made) -> Plan:
         encoder, classifier = made.encoder(), made.classifier()
         game = adaptation.adda(encoder, classifier, lenet.Critic(), sees=sees)
-        adams = dict.fromkeys(game.players, made.adam(made.config.learning_rate))
+        optimisers = dict.fromkeys(game.players, made.optimiser(made.config.learning_rate))
         judged = adaptation.judge(encoder, classifier, adaptation.owners_of(sees))
-        setup = made.setup(judged, game=game, dynamics=simultaneous(adams, axis_name=made.axis_name), start=begun(sees))
+        setup = made.setup(
+            judged, game=game, dynamics=simultaneous(optimisers, axis_name=made.axis_name), start=begun(sees)
+        )
         first = _source_only(made).stages[""]._replace(steps=made.config.source_steps)
         return Plan({SOURCE_STAGE: first, STAGE: setup}, judged)
 
@@ -202,11 +213,11 @@ def _cogan(made: _Made) -> Plan:
     generator = lenet.GeneratorPair(made.source.shape[-1], made.config.coupled_width, axis_name=made.axis_name)
     discriminator = lenet.DiscriminatorPair(made.classes)
     judged = cogan.judge(discriminator)
-    adams = dict.fromkeys((DISCRIMINATOR, GENERATOR), made.adam(made.config.learning_rate, 5e-4))
+    optimisers = dict.fromkeys((DISCRIMINATOR, GENERATOR), made.optimiser(made.config.learning_rate, 5e-4))
     setup = made.setup(
         judged,
         game=cogan.cogan(generator, discriminator, size=made.config.latent),
-        dynamics=alternating(adams, fresh=False, axis_name=made.axis_name),
+        dynamics=alternating(optimisers, fresh=False, axis_name=made.axis_name),
         samplers=cogan.samplers(generator, size=made.config.latent),
     )
     return Plan({"": setup}, judged)

@@ -195,14 +195,20 @@ class Adaptation(Options):
     USPS the scale of MNIST; or, where they are larger, their middle."""
     colour: Literal["grey", "rgb"] = "grey"
     """What both become: grey by .2989, .587 and .114, or three channels, grey ones repeated."""
+    network: Literal["lenet", "dann"] = "lenet"
+    """LeNet of ADDA, 500 features and a linear classifier; or that of Ganin et al. for MNIST-M, all of whose last map
+    are features (768 of 28x28 pixels) and the classifier a perceptron of 100 and 100 units."""
+    optimiser: Literal["adam", "sgd"] = "adam"
+    """Adam; or SGD with a momentum of .9 and a rate that falls as (1 + 10 p)^-.75, p = step / ramp_steps up to 1, as
+    Ganin et al. have it from 0.01 on."""
     source_rate: float = 1e-3
-    """Of Adam, for networks that learn classes from the start; --learning-rate is that of adda, mcd and cogan."""
+    """Of networks that learn classes from the start; --learning-rate is that of adda, mcd and cogan."""
     weight_decay: float = 2.5e-5
     """Of the squares of the weights, where the source alone is learned."""
     weight: float = 1.0
     """Of what aligns the domains, once it has risen."""
     ramp_steps: int = 1000
-    """Steps in which it rises, as tanh(5 step / ramp_steps)."""
+    """Steps in which it rises, as tanh(5 p), p = step / ramp_steps."""
     coupled_width: int = 64
     """Channels of the first map of cogan's generators; 1024 in the paper's."""
 

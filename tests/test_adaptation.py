@@ -89,3 +89,21 @@ def test_an_a_distance_is_of_the_features_that_each_domain_has():
     assert measure.summary(found) == 2
     np.testing.assert_allclose(found["features"][:100], x[:100])
     np.testing.assert_allclose(found["features"][100:], x[100:] + 9, rtol=1e-6)
+
+
+def test_the_rate_of_sgd_is_that_of_the_paper():
+    rate = adaptation.annealed(0.01, 1000)
+    np.testing.assert_allclose([rate(0), rate(1000), rate(5000)], [0.01, *2 * [0.01 / 11**0.75]], rtol=1e-6)
+    np.testing.assert_allclose(rate(500), 0.01 / 6**0.75, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["reversal", "adda", "mcd"])
+def test_every_method_can_have_the_network_of_dann(method):
+    """768 features, all of the last map, where LeNet has 500."""
+    for setup in planned(method, network="dann", optimiser="sgd").stages.values():
+        encoder = next(own for player, own in state_shapes(setup).params.items() if player in ("encoder", "source"))
+        assert sorted(leaf.shape for leaf in jax.tree.leaves(encoder) if leaf.ndim == 4) == [
+            (5, 5, 1, 32),
+            (5, 5, 32, 48),
+        ]
+        assert not any(leaf.ndim == 2 for leaf in jax.tree.leaves(encoder))

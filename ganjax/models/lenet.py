@@ -43,7 +43,7 @@ class Encoder(nn.Module):
     Pixels from -1 to 1 are seen from 0 to 1, black as nothing.
     """
 
-    features: int = 500
+    features: int | None = 500  # or all of the last map, and no third layer
     widths: Sequence[int] = (20, 50)  # channels of the two maps
     batch_norm: bool = False  # before each ReLU
     axis_name: str | None = None  # of the devices that share BatchNorm's statistics
@@ -61,7 +61,19 @@ class Encoder(nn.Module):
         h_BxHxWxC = (x + 1) / 2
         for width in self.widths:
             h_BxHxWxC = activated(pooled(Conv(width, (5, 5), padding="VALID")(h_BxHxWxC)))
-        return activated(nn.Dense(self.features)(h_BxHxWxC.reshape(x.shape[0], -1)))
+        h_BxF = h_BxHxWxC.reshape(x.shape[0], -1)
+        return h_BxF if self.features is None else activated(nn.Dense(self.features)(h_BxF))
+
+
+class Classifier(nn.Module):
+    """`features [B, F] -> logits [B, K]`, a perceptron; of Ganin et al. (2016) with 100 and 100 units."""
+
+    num_classes: int
+    hidden: Sequence[int] = (100, 100)
+
+    @nn.compact
+    def __call__(self, h: Array) -> Array:
+        return _perceptron(h, self.hidden, self.num_classes)
 
 
 class ClassifierPair(nn.Module):

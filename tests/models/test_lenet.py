@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 
 from ganjax.errors import DataError
-from ganjax.models.lenet import ClassifierPair, Critic, DiscriminatorPair, Encoder, GeneratorPair, pooled
+from ganjax.models.lenet import Classifier, ClassifierPair, Critic, DiscriminatorPair, Encoder, GeneratorPair, pooled
 
 
 class LeNet(nn.Module):
@@ -25,6 +25,8 @@ class LeNet(nn.Module):
         (Critic(), [(500,)], {}, 502_002, [()]),
         (GeneratorPair(), [(100,)], {"train": True}, 7_842_694, 2 * [(28, 28, 1)]),
         (DiscriminatorPair(10), 2 * [(28, 28, 1)], {}, 432_603, 2 * [(), (500,), (10,)]),
+        (Encoder(None, (32, 48)), [(28, 28, 3)], {"train": True}, 76 * 32 + 801 * 48, [(768,)]),
+        (Classifier(10), [(768,)], {}, 769 * 100 + 101 * 100 + 101 * 10, [(10,)]),
         (ClassifierPair(10), [(500,)], {}, 2 * (501 * 100 + 101 * 10), [(2, 10)]),
     ],
 )

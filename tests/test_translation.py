@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from ganjax import recipe
+from ganjax import dynamics, recipe
 from ganjax.data import load
 from ganjax.errors import ConfigError
 from ganjax.options import Adam
@@ -60,6 +60,19 @@ def test_turns_and_cut_are_traced():
     state, _ = _trace(cut)
     assert set(state.params) == {"g", "heads", "d_b"} and list(cut.samplers) == ["a_to_b"]
     assert set(cut.measures) == {"l1_g", "l1_g_untranslated"}
+
+
+def test_turns_are_taken_as_in_the_torch_code(monkeypatch):
+    """A translator, who judges it, the other one, who judges that, on one batch."""
+    asked, alternating = [], dynamics.alternating
+
+    def spy(optimizers, **options):
+        asked.append(options)
+        return alternating(optimizers, **options)
+
+    monkeypatch.setattr(dynamics, "alternating", spy)
+    _build(replace(SMALL, play="turns"))
+    assert asked == [{"order": ["g", "d_b", "f", "d_a"], "fresh": False, "axis_name": None}]
 
 
 def test_sets_that_do_not_fit_are_refused():

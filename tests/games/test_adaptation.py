@@ -115,6 +115,22 @@ def test_what_aligns_moves_the_encoder_alone(alignment):
     assert once.metrics["encoder/alignment"] == none.metrics["encoder/alignment"], "logged unweighted"
 
 
+@pytest.mark.parametrize("alignment", ["coral", "mmd"])
+def test_two_devices_compare_all_examples_of_both_domains(alignment):
+    """Neither is a mean over examples: each device has those of all, and the mean of the fields is that of one."""
+    alone, shared = (games.aligned(Encoder(), HEAD, alignment, axis_name=axis) for axis in (None, "devices"))
+    params, moment = begun(alone)
+    dealt = jax.tree.map(lambda leaf: leaf.reshape(B // 2, 2, *leaf.shape[1:]).swapaxes(0, 1), moment.batch)
+
+    @partial(jax.vmap, axis_name="devices")
+    def mean_field(batch):
+        own = View(shared, moment._replace(batch=batch)).field(params, None).gradients
+        return jax.lax.pmean(own, "devices")
+
+    found = jax.tree.map(lambda leaf: leaf[0], jax.jit(mean_field)(dealt))
+    close(found, field(alone, params, moment).gradients)
+
+
 def test_equal_domains_leave_a_critic_at_chance():
     """Of the same images in both domains no critic pays less than 2 log 2, and training takes it there."""
     batch = batches(apart=0.0)

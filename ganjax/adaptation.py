@@ -81,7 +81,7 @@ class _Made:
         return self.source.classes or 0
 
     def encoder(self, **options: Any) -> nn.Module:
-        own = {} if self.config.network == "lenet" else {"features": None, "widths": (32, 48)}
+        own: dict[str, Any] = {} if self.config.network == "lenet" else {"features": None, "widths": (32, 48)}
         return lenet.Encoder(axis_name=self.axis_name, **own, **options)
 
     def classifier(self) -> nn.Module:

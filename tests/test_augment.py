@@ -356,5 +356,8 @@ def test_jitter_moves_an_image_and_what_it_is_paired_with_alike():
     known = np.stack([*shifted, *(s[:, ::-1] for s in shifted)])
     hits = (np.asarray(many.x)[:, None, :, :, 0] == known).all((2, 3))
     assert (hits.sum(1) == 1).all() and np.abs(hits.sum(0) - 200).max() < 4.5 * np.sqrt(200)
+    read = jax.vmap(lambda key: jitter(1, flip=False)(key, one._replace(y=jnp.int32(7))))(keys(900))
+    hits = (np.asarray(read.x)[:, None, :, :, 0] == known[:9]).all((2, 3))
+    assert (hits.sum(1) == 1).all() and hits.any(0).all() and set(np.asarray(read.y)) == {7}
     still = jitter(0)(jax.random.key(0), one)
     assert still.x.shape == one.x.shape and still.position == one.position

@@ -1,4 +1,4 @@
-"""Dropout whose masks depend neither on how many devices share a batch nor, of numbered examples, on the batch."""
+"""Noise in networks that depends neither on how many devices share a batch nor, of numbered examples, on the batch."""
 
 import flax.linen as nn
 import jax
@@ -36,3 +36,19 @@ class Dropout(nn.Module):
         index = global_index(len(x), self.axis_name) if index is None else index
         keep = noise(lambda k: jax.random.bernoulli(k, 1 - self.rate, x.shape[1:]), self.make_rng(SHARED), index)
         return jnp.where(keep, x / (1 - self.rate), 0)
+
+
+class GaussianNoise(nn.Module):
+    """`x + std n` with `n ~ N(0, I)`, drawn for an example as `Dropout` draws its mask."""
+
+    std: float
+    axis_name: str | None = None  # of the devices that share the batch
+
+    @nn.compact
+    def __call__(self, x: Array, *, deterministic: bool) -> Array:
+        """[B, ...] to [B, ...]; `deterministic` gives x itself, and so does the initialisation."""
+        check_range("GaussianNoise", 0, std=self.std)
+        if deterministic or self.std == 0 or self.is_initializing():
+            return x
+        index = global_index(len(x), self.axis_name)
+        return x + self.std * noise(lambda k: jax.random.normal(k, x.shape[1:], x.dtype), self.make_rng(SHARED), index)

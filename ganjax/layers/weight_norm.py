@@ -1,0 +1,30 @@
+"""Weight normalisation that begins where BatchNorm would (Salimans and Kingma 2016)."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ganjax.core import Array
+
+
+class WeightNormDense(nn.Module):
+    """`y = g (x v / |v|) + b`, each column of v with a length g of its own.
+
+    At the initialisation g and b are chosen so that each output has mean 0 and deviation 1 over the batch that it sees,
+    which is that of step 0 (section 3); `nn.WeightNorm` begins with g = 1, whatever the data.
+    """
+
+    features: int
+    from_data: bool = True  # or g = 1 and b = 0
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """[B, F] to [B, features]."""
+        v_FxG = self.param("direction", nn.initializers.normal(0.05), (x.shape[-1], self.features), x.dtype)
+        y_BxG = x @ (v_FxG / jnp.linalg.norm(v_FxG, axis=0, keepdims=True))
+
+        def scale(_: Array) -> Array:
+            return 1 / (y_BxG.std(0) + 1e-6) if self.from_data else jnp.ones(self.features, x.dtype)
+
+        g_G = self.param("scale", scale)
+        bias = self.param("bias", lambda _: -g_G * y_BxG.mean(0) if self.from_data else jnp.zeros_like(g_G))
+        return y_BxG * g_G[None] + bias[None]

@@ -21,6 +21,8 @@ FLOORS = {
     "rundir": 0,
     "kinds": 1,
     "alignment": 1,
+    "chains": 1,
+    "estimators": 1,
     "likelihoods": 1,
     "gaussians": 1,
     "losses": 1,

@@ -24,11 +24,11 @@ REWARDS: dict[str, Callable[[Array], Array]] = {
 
 
 def leave_one_out(rewards: Array) -> Array:
-    """Each reward minus the mean of the others, [B].
+    """Each reward minus the mean of the others, [B, ...], at each place by itself.
 
     The mean with the reward itself would scale the expected gradient by `(B - 1) / B`.
     """
-    return (rewards - rewards.mean()) * (len(rewards) / (len(rewards) - 1))
+    return (rewards - rewards.mean(0, keepdims=True)) * (len(rewards) / (len(rewards) - 1))
 
 
 def score_function(generator: nn.Module, reward: Reward = "ratio") -> Term:

@@ -24,8 +24,8 @@ MNIST to 8,000 images of MNIST-M (--colour rgb --scaling cropped --methods rever
 a critic of 500 and 500 units does nothing in so many steps, 47.3 +- 3.1, published 76.66 on all 59,001 images. With the
 100 units of its paper, which it has now, seed 0 of `adaptation --method reversal` ends at 53.0 (98.5 on the source)
 after --steps 5000 --ramp-steps 5000; with the network and the rate of the paper (--network dann --optimiser sgd
---source-rate 0.01 --weight 0.5 --steps 12000 --ramp-steps 12000, 9 minutes) at 72.9 of 1,500 and 98.2 on the source, the
-A-distance at 1.2: it was the network.
+--source-rate 0.01 --weight 0.5 --steps 12000 --ramp-steps 12000, 9 minutes) at 72.9 of 1,500 and 98.2 on the source,
+the A-distance at 1.2: it was the network.
 Whole sets, padded scaling, MCD (`adaptation --method mcd --scaling padded --batch-size 128 --steps 2000`, seed 0, 8
 minutes each): MNIST to USPS 95.4 of the canonical test set, published 96.5, USPS to MNIST 91.3, published 94.1.
 Printed to handwritten digits (--seeds 1 --steps 300 --source-steps 200 --ramp-steps 300, 12 minutes), of 297 images:

@@ -7,6 +7,7 @@ from typing import get_args
 
 from ganjax.checks import check_name
 from ganjax.data import bundled, points
+from ganjax.data.bouncing import bouncing
 from ganjax.data.dataset import Dataset
 from ganjax.data.folder import OnBad, load_folder
 from ganjax.data.npz import load_npz
@@ -29,8 +30,9 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
     """The data set of that name.
 
     Args:
-        name: one of `KNOWN`, `tfds:NAME`, `stacked:` and the name of grey images, or the path of an .npz file or of a
-            folder of images. A known name wins over a folder; write `./digits` for a folder that is called so.
+        name: one of `KNOWN`, `tfds:NAME`, `stacked:` or `bouncing:` and the name of grey images, or the path of an .npz
+            file or of a folder of images. A known name wins over a folder; write `./digits` for a folder that is called
+            so.
         data_dir: where TFDS sets are prepared; used by `tfds:NAME` alone.
         on_bad: what a bad image of a folder does, `error` or `skip`; see `load_folder`.
         lazy: leave the images of a folder or of TFDS on disk and read them where they are asked for, which is done
@@ -47,8 +49,9 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
         raise DataError(f"the name of the data set is empty; known: {', '.join(KNOWN)}")
     if name in KNOWN:
         return KNOWN[name]()
-    if name.startswith("stacked:"):
-        return stacked(load(name.removeprefix("stacked:"), data_dir, on_bad=on_bad, lazy=lazy))
+    for prefix, made in (("stacked:", stacked), ("bouncing:", bouncing)):
+        if name.startswith(prefix):
+            return made(load(name.removeprefix(prefix), data_dir, on_bad=on_bad, lazy=lazy))
     if name.startswith("tfds:"):
         return load_tfds(name.removeprefix("tfds:"), data_dir and os.path.expanduser(data_dir), lazy=lazy)
     try:
@@ -64,5 +67,5 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
     hint = did_you_mean(name, KNOWN)
     raise DataError(
         f'unknown data set "{name[:200]}"{hint or "."} Known: {", ".join(KNOWN)}, tfds:NAME, stacked:NAME, '
-        "a path to an .npz file or a folder of images"
+        "bouncing:NAME, a path to an .npz file or a folder of images"
     )

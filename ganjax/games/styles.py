@@ -1,4 +1,4 @@
-"""What StyleGAN2 adds to the game of two networks: latents with styles to mix, the length of paths, styles to draw from."""
+"""What StyleGAN2 adds to the game of two networks: styles to mix, lengths of paths, styles to draw from."""
 
 import math
 from collections.abc import Callable
@@ -152,8 +152,8 @@ def with_path_length(
 def samplers(generator: nn.Module, *, size: int) -> dict[str, Sampler]:
     """Draws of the prior through w, which a truncation draws towards its running mean.
 
-    A latent is w [W] and the data of a key for noise maps. `--truncation psi` is `w_avg + psi (w - w_avg)` (Karras et al.
-    2019, appendix B), from 0, one image, to 1, all that there are.
+    A latent is w [W] and the data of a key for noise maps. `--truncation psi` is `w_avg + psi (w - w_avg)` (Karras et
+    al. 2019, appendix B), from 0, one image, to 1, all that there are.
 
     Args:
         generator: as of `with_path_length`, with a method `truncated`.

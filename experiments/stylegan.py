@@ -3,13 +3,13 @@
 Claim: modulated convolutions, noise maps of one channel and a penalty on the lengths of paths draw images whose coarse
 and fine traits can be told apart, and mixed.
 Paper: Karras, Laine and Aila, A Style-Based Generator Architecture for Generative Adversarial Networks, 2019; Karras et
-al., Analyzing and Improving the Image Quality of StyleGAN, 2020; Karras et al., Training Generative Adversarial Networks
+al., Analyzing and Improving the Image Quality of StyleGAN, 2020; Karras et al., Training Generative Adversarial Nets
 with Limited Data, 2020 (the networks as built here, and adaptive augmentation: --augment ada).
 Command: python experiments/stylegan.py train --workdir runs/stylegan
          python experiments/stylegan.py sample --workdir runs/stylegan --truncation 0.7 --out truncated.png
 Figure: runs/stylegan/panel.png, the same styles over training.
-Published sizes: --base 32768 --most 512 --mapping 8 --latent 512 --style 512 is configuration F (30.4 million parameters
-of the generator at 1024 pixels), --base 16384 that for 256 pixels; the default is 350,520 of a size for a CPU.
+Published sizes: --base 32768 --most 512 --mapping 8 --latent 512 --style 512 is configuration F (30.4 million numbers
+in the generator at 1024 pixels), --base 16384 that for 256 pixels; the default is of a size for a CPU, 350,520.
 What we measured: MEASURED
 """
 

@@ -42,7 +42,7 @@ class Dense(nn.Module):
         if not self.use_bias:
             return x @ kernel
         bias = self.param("bias", nn.initializers.constant(self.bias / self.rate), (self.features,))
-        return x @ kernel + (bias * self.rate).astype(x.dtype)
+        return x @ kernel + (bias * self.rate).astype(x.dtype).reshape(*[1] * (x.ndim - 1), -1)
 
 
 class Conv(nn.Module):
@@ -65,7 +65,7 @@ class Conv(nn.Module):
         if not self.use_bias:
             return y
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return y + bias.astype(y.dtype)
+        return y + bias.astype(y.dtype).reshape(1, 1, 1, -1)
 
 
 def pixel_norm(x: Array) -> Array:

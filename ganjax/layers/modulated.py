@@ -54,7 +54,7 @@ class ModulatedConv(nn.Module):
         """[B, H, W, C] maps and [B, W] to [B, H, W, features], or twice as large."""
         channels = x.shape[-1]
         bias = self.param("style_bias", nn.initializers.ones, (channels,))
-        style = (w @ equalised(self, (w.shape[-1], channels), name="style") + bias) * self.gain
+        style = (w @ equalised(self, (w.shape[-1], channels), name="style") + bias[None]) * self.gain
         shape = (self.side, self.side, channels, self.features)
         # Demodulation forgets the scale of a kernel; without it He's constant is the style's gain.
         kernel = self.param("kernel", nn.initializers.normal(1.0), shape)

@@ -83,7 +83,9 @@ class Layer(nn.Module):
         strength = self.param("noise", nn.initializers.zeros, ())
         if keys is not None:
             x = x + (strength * jax.vmap(lambda k: jax.random.normal(k, (*x.shape[1:3], 1)))(keys)).astype(x.dtype)
-        return activation(x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype))
+        return activation(
+            x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype).reshape(1, 1, 1, -1)
+        )
 
 
 class ToImage(nn.Module):
@@ -98,7 +100,7 @@ class ToImage(nn.Module):
             self.features, 1, demodulate=False, gain=x.shape[-1] ** -0.5, dtype=self.dtype, name="conv"
         )
         y = conv(x, w)
-        return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(y.dtype)
+        return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(y.dtype).reshape(1, 1, 1, -1)
 
 
 class Synthesis(nn.Module):
@@ -177,12 +179,13 @@ class Generator(nn.Module):
 
     def mixed(self, w: Array, other: Array, cut: Array) -> Array:
         """The w of every layer, [B, layers, W]: those of `other` from layer `cut` on."""
-        later = jnp.arange(self.synthesis.layers) >= cut[:, None]
+        later = jnp.arange(self.synthesis.layers)[None] >= cut[:, None]
         return jnp.where(later[..., None], other[:, None], w[:, None])
 
     def truncated(self, w: Array, psi: float) -> Array:
         """`w_avg + psi (w - w_avg)`, [..., W]: one image for 0, all that there are for 1."""
-        return self.w_avg.value + psi * (w - self.w_avg.value)
+        mean = self.w_avg.value.reshape(*[1] * (w.ndim - 1), -1)
+        return mean + psi * (w - mean)
 
     def render(self, w: Array, noise: Array | None = None) -> Array:
         """[B, layers, W], or [B, W] for all layers, and the data of keys [B, 2], to images; without keys no noise."""

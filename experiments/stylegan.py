@@ -4,34 +4,51 @@ Claim: modulated convolutions, noise maps of one channel and a penalty on the le
 and fine traits can be told apart, and mixed.
 Paper: Karras, Laine and Aila, A Style-Based Generator Architecture for Generative Adversarial Networks, 2019; Karras et
 al., Analyzing and Improving the Image Quality of StyleGAN, 2020; Karras et al., Training Generative Adversarial Nets
-with Limited Data, 2020 (the networks as built here, and adaptive augmentation: --augment ada).
+with Limited Data, 2020 (the networks as built here, and adaptive augmentation: --augment ada); Karras et al.,
+Alias-Free Generative Adversarial Networks, 2021 (--alias-free: waves at the input and low-pass filters, two parts of it).
 Command: python experiments/stylegan.py train --workdir runs/stylegan
          python experiments/stylegan.py sample --workdir runs/stylegan --truncation 0.7 --out truncated.png
-Figure: runs/stylegan/panel.png, the same styles over training.
-Published sizes: --base 32768 --most 512 --mapping 8 --latent 512 --style 512 is configuration F (30.4 million numbers
-in the generator at 1024 pixels), --base 16384 that for 256 pixels; the default is of a size for a CPU, 350,520.
+         python experiments/stylegan.py evaluate --workdir runs/stylegan --count 1000
+         python experiments/stylegan.py styles --workdir runs/stylegan --what mixing --out mixing.png
+         python experiments/stylegan.py latent --workdir runs/stylegan --sampler z --what interpolation --out paths.png
+Figure: mixing.png, images of A that have the coarse, middle or fine styles of B; `styles` draws also truncation
+(towards the mean style), noise (what noise maps alone change) and projection (held-out and training images above what
+is found for them, in one style and in a style for every layer). `evaluate` puts path_length beside the other scores.
+Published sizes: --preset config_f is that of 1024 pixels, 30.4 and 29.0 million numbers in generator and discriminator,
+config_f_256 that of 256; the default, 350,520 and 366,945 at 64 pixels, is for a CPU. Sides are 28, 32, 64, ...
 What we measured: MEASURED
 """
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ganjax import launch
+from ganjax.commands.base import OfRun, opened
 from ganjax.config import require
 from ganjax.options import Adam, Averaging, Latent, Precision, TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+
+    from ganjax.core import Array, Key, Weights
     from ganjax.data import Dataset
+    from ganjax.report.rows import Row
     from ganjax.training import Setup
+
+OWN = {"latent": 64, "style": 64, "mapping": 2, "base": 2048, "most": 64}  # without a preset
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Precision, Averaging, Adam, Latent, TrainConfig):
     """The networks and the penalties."""
 
+    preset: Literal["none", "config_f", "config_f_256", "medium", "smaller"] = "none"
+    """Sizes instead of --latent, --style, --mapping, --base and --most: those published for 1024 and 256 pixels, four
+    times the default, or half of its channels."""
     style: int = 64
     """Numbers of w, and units of each layer of the mapping network."""
     mapping: int = 2
@@ -40,18 +57,22 @@ class Config(Precision, Averaging, Adam, Latent, TrainConfig):
     """A map of side s has base / s channels, at most --most."""
     most: int = 64
     """Channels of a map at most."""
+    alias_free: bool = False
+    """Begin with waves that the style moves, and double maps by filters of 12 taps."""
     group: int = 4
     """Examples whose deviation the discriminator sees; a divisor of the batch of each device."""
     mixing: float = 0.9
     """Share of generated images whose later layers have the style of another latent."""
     r1: float = 0.0
-    """Gamma of R1, whose weight is half of it; 0 takes the authors' rule, 0.0002 pixels / batch."""
+    """Gamma of R1, the weight of half of the squared slope; 0 takes the authors' rule, 0.0002 pixels / batch."""
     r1_every: int = 16
     """Steps between two evaluations of R1, which then weighs as many times as much."""
     path_weight: float = 2.0
     """Of the penalty on lengths of paths; 0 for none."""
     path_every: int = 4
     """Steps between two evaluations of that penalty."""
+    mirror: bool = True
+    """Show each training image or its mirror image, as often."""
     augment: Literal["none", "diffaugment", "ada"] = "diffaugment"
     """What real and generated images go through before the discriminator."""
 
@@ -64,10 +85,14 @@ class Config(Precision, Averaging, Adam, Latent, TrainConfig):
         for name in ("r1", "path_weight"):
             require(self, name, 0 <= getattr(self, name) < math.inf, "a number that is not negative")
         require(self, "batch_size", self.batch_size % self.group == 0, f"a multiple of --group {self.group}")
+        require(self, "remat", not self.remat, "left out: these networks have no blocks to compute again")
+        for name, size in OWN.items():
+            alone = self.preset == "none" or getattr(self, name) == size
+            require(self, name, alone, f"left out with --preset {self.preset}, which says it")
 
 
 CONFIG = Config(
-    steps=5000,  # 80,000 images
+    steps=2500,  # 40,000 images
     data="fluent_emoji",  # colour, 64x64
     batch_size=16,
     latent=64,
@@ -79,11 +104,9 @@ CONFIG = Config(
 
 
 def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup":
-    """Two networks in turns, lazily regularised, Adam slowed by as much (appendix B of the 2020 paper)."""
-    import optax
-
+    """Two networks in turns, lazily regularised."""
     from ganjax import recipe
-    from ganjax.augment import AUGMENTATIONS
+    from ganjax.augment import AUGMENTATIONS, jitter
     from ganjax.dynamics import alternating
     from ganjax.games import Sight, Term, gan, styles
     from ganjax.games.adversarial import DISCRIMINATOR, GENERATOR
@@ -94,41 +117,202 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
 
     dataset = load(config.data)
     side = stylegan.sides(dataset.shape)[-1]
-    dtype = recipe.dtype_of(config)
-    sizes = {"base": config.base, "most": config.most, "dtype": dtype}
-    g = stylegan.Generator(dataset.shape, config.style, config.mapping, **sizes)
+    latent, style, mapping, base, most = stylegan.SIZES.get(
+        config.preset, (config.latent, config.style, config.mapping, config.base, config.most)
+    )
+    sizes = {"base": base, "most": most, "dtype": recipe.dtype_of(config)}
+    g = stylegan.Generator(dataset.shape, style, mapping, alias_free=config.alias_free, **sizes)
     d = stylegan.Discriminator(group=config.group, **sizes)
-    prior = styles.style_prior(config.latent, stylegan.Synthesis(dataset.shape).layers, mixing=config.mixing)
+    prior = styles.style_prior(latent, stylegan.Synthesis(dataset.shape).layers, mixing=config.mixing)
     gamma = config.r1 or 0.0002 * side**2 / config.batch_size
     game = gan(
         g,
         d,
         LOSSES["non_saturating"],
         prior=prior,
-        terms={DISCRIMINATOR: {"r1": Term(r1(), gamma / 2, config.r1_every)}},
+        terms={DISCRIMINATOR: {"r1": Term(r1(), gamma, config.r1_every)}},
         sight=Sight(augment=None if config.augment == "none" else AUGMENTATIONS[config.augment]),
         axis_name=axis_name,
-    )
+    )._replace(group=config.group)
     if config.path_weight:
-        game = styles.with_path_length(
-            game, g, prior, weight=config.path_weight, every=config.path_every, axis_name=axis_name
-        )
-
-    def adam(every: int) -> optax.GradientTransformation:
-        """A lazy penalty is a step in `every` + 1, as the authors count."""
-        share = every / (every + 1)
-        return optax.adam(config.learning_rate * share, b1=config.beta1**share, b2=config.beta2**share)
-
-    optimizers = {DISCRIMINATOR: adam(config.r1_every), GENERATOR: adam(config.path_every)}
-    kept = recipe.averages(config)
+        lazy: dict[str, Any] = {"weight": config.path_weight, "every": config.path_every}
+        game = styles.with_path_length(game, g, prior, **lazy, axis_name=axis_name)
+    adam, kept = recipe.adam_of(config), recipe.averages(config)
     return Setup(
         game=game,
-        dynamics=alternating(optimizers, axis_name=axis_name),
-        streams={"data": Stream(dataset, config.batch_size)},
+        dynamics=alternating(dict.fromkeys((DISCRIMINATOR, GENERATOR), adam), axis_name=axis_name),
+        streams={"data": Stream(dataset, config.batch_size, prepare=jitter(0) if config.mirror else None)},
         averages={} if kept is None else {config.average: Averaged(GENERATOR, kept)},
-        samplers=styles.samplers(g, size=config.latent),
+        samplers=styles.samplers(g, size=latent),
+        measures=styles.measures(g, size=latent),
+        score="styles",
     )
 
+
+# -- pictures of styles -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Styles(OfRun):
+    """Pictures of what styles, truncation and noise maps do, and of images that are looked for among the styles."""
+
+    what: Literal["mixing", "truncation", "noise", "projection"]
+    """mixing: images of A with the coarse, middle or fine styles of B. truncation: styles drawn towards their mean.
+    noise: one style under several noise maps, and how far the images differ. projection: held-out images and, as a
+    control, training images, above what is found for them in one style and in a style for every layer."""
+    out: Path
+    """The picture to write, .png."""
+    count: int = 6
+    """Columns."""
+    steps: int = 300
+    """Of a projection."""
+    weights: str = "default"
+    """raw, the name of an average (ema), or default: the first average if the run keeps one."""
+    seed: int = 0
+    """Seed of the latents."""
+
+    def __post_init__(self):
+        require(self, "count", 2 <= self.count <= 32, "2 to 32")
+        require(self, "steps", self.steps >= 1, "at least 1")
+        require(self, "seed", 0 <= self.seed < 2**32, "0 to 4294967295")
+        require(self, "out", self.out.suffix == ".png", "a name that ends in .png")
+
+    def run(self, experiment: launch.Experiment) -> None:
+        run = opened(experiment, self)
+        from ganjax.report.rows import rows
+        from ganjax.training import Keys, load_state, weights_of
+
+        sampler = run.setup.sampler("styles")
+        chosen = weights_of(run.setup, load_state(run.setup, run.workdir), sampler.players, self.weights)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        more = (self.steps,) if self.what == "projection" else ()
+        content = VIEWS[self.what](trained(run.setup, chosen, Keys.of(self.seed).samples), self.count, *more)
+        rows(content, self.out)
+        print("\n".join(f"{row.caption}: {row.note}".replace("\n", " ") for row in content if row.note))
+        print(self.out)
+
+
+class Trained(NamedTuple):
+    """A trained generator of styles."""
+
+    setup: "Setup"
+    weights: "Weights"
+    key: "Key"
+    # (weights, w, keys of noise maps or None) -> images as networks see them, compiled
+    render: "Callable[[Weights, Array, Array | None], Array]"
+
+    def latents(self, start: int, count: int, psi: float | None = None) -> "dict[str, Array]":
+        """Draws of the prior, "w" [count, W] and the keys of noise maps; draw i is the same whatever else is drawn."""
+        import jax.numpy as jnp
+
+        index = jnp.arange(start, start + count)
+        return self.setup.sampler("styles").latents(self.weights, self.key, index, psi)
+
+    def images(self, w: "Array", noise: "Array | None" = None) -> "np.ndarray":
+        """Images of styles [N, W] or [N, layers, W], uint8 [N, H, W, C]; without keys without noise maps."""
+        import numpy as np
+
+        return np.asarray(self.setup.streams["data"].dataset.kind.decode(self.render(self.weights, w, noise)))
+
+
+def trained(setup: "Setup", weights: "Weights", key: "Key") -> Trained:
+    """The generator of these weights."""
+    import jax
+
+    def render(weights: "Weights", w: "Array", noise: "Array | None") -> "Array":
+        return setup.sampler("styles").latent.decode(
+            weights, {"w": w} if noise is None else {"w": w, "noise": noise}, None
+        )
+
+    return Trained(setup, weights, key, jax.jit(render))
+
+
+def mixing(of: Trained, count: int) -> "list[Row]":
+    """Two images, A, with three bands of the styles of `count` others, B (Karras et al. 2019, figure 3)."""
+    import jax.numpy as jnp
+    import numpy as np
+
+    from ganjax.models.stylegan import Synthesis
+    from ganjax.report.rows import Row
+
+    layers = Synthesis(of.setup.streams["data"].dataset.shape).layers
+    a, b = of.latents(0, 2)["w"], of.latents(2, count)["w"]
+    of_a, of_b = of.images(a), of.images(b)
+    content = [Row(np.concatenate([np.full_like(of_a[:1], 255), of_b]), "B")]
+    for name, band in zip(("coarse", "middle", "fine"), np.array_split(np.arange(layers), 3), strict=True):
+        of_band = jnp.isin(jnp.arange(layers), jnp.asarray(band)).reshape(1, -1, 1)
+        for i in range(len(a)):
+            mixed = of.images(jnp.where(of_band, b[:, None], a[i].reshape(1, 1, -1)))
+            content.append(Row(np.concatenate([of_a[i : i + 1], mixed]), f"A {i + 1} with\n{name} of B"))
+    return content
+
+
+def truncation(of: Trained, count: int) -> "list[Row]":
+    """The same styles at five distances from their mean, without noise maps, and the spread of 64 such images."""
+    from ganjax.explore import diversity
+    from ganjax.report.rows import Row
+
+    content = []
+    for psi in (0.0, 0.25, 0.5, 0.75, 1.0):
+        images = of.images(of.latents(0, max(count, 64), psi)["w"])
+        content.append(Row(images[:count], f"psi = {psi:g}", f"diversity\n{diversity(images):.2f}"))
+    return content
+
+
+def noise(of: Trained, count: int) -> "list[Row]":
+    """Three styles, each without noise maps, with several, and where these images differ: white by most."""
+    import jax.numpy as jnp
+    import numpy as np
+
+    from ganjax.report.rows import Row
+
+    content, many = [], 16
+    keys = of.latents(0, many)["noise"]
+    for i in range(3):
+        w = of.latents(i, 1)["w"]
+        images = of.images(jnp.repeat(w, many, 0), keys)
+        spread = images.std(0).mean(-1, keepdims=True)
+        shown = np.round(255 * spread / max(spread.max(), 1e-6)).astype(np.uint8)
+        strip = [of.images(w), images[: max(1, count - 2)], np.broadcast_to(shown, (1, *images.shape[1:]))]
+        content.append(Row(np.concatenate(strip), f"style {i + 1}", f"deviation {spread.mean():.2f}\nof 255"))
+    return content
+
+
+def projection(of: Trained, count: int, steps: int = 300) -> "list[Row]":
+    """Images above those of the nearest styles; what the notes say is of what is shown."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from ganjax.data import subsample
+    from ganjax.games.styles import project
+    from ganjax.models.stylegan import Synthesis
+    from ganjax.report.rows import Row
+
+    data, content = of.setup.streams["data"].dataset.in_memory(), []
+    mean, spread = of.latents(0, 1, 0.0)["w"][0], of.latents(0, 512)["w"].std(0)
+    starts = {"one style": mean, "a style for\nevery layer": jnp.tile(mean[None], (Synthesis(data.shape).layers, 1))}
+    render = lambda w: of.render(of.weights, w, None)  # noqa: E731
+    find = jax.jit(lambda x, start: project(render, x, of.key, start, spread, steps=steps))
+    for name, split in {"held out": data.x_test, "training": data.x_train}.items():
+        if split is None:
+            continue
+        images = split[np.resize(subsample(len(split), count), count)]
+        x = data.kind.encode(jnp.asarray(images))
+        content.append(Row(images, name))
+        for how, start in starts.items():
+            found = find(x, start)
+            error = np.sqrt(np.asarray(found.losses[-1])) / 2  # of pixels from 0 to 1
+            content.append(Row(np.asarray(data.kind.decode(found.x_hat)), how, f"RMSE\n{np.median(error):.3f}"))
+    return content
+
+
+VIEWS: "dict[str, Callable[..., list[Row]]]" = {
+    "mixing": mixing,
+    "truncation": truncation,
+    "noise": noise,
+    "projection": projection,
+}
 
 SMOKE = {
     "steps": 8,
@@ -147,4 +331,4 @@ SMOKE = {
 EXPERIMENT = launch.Experiment("stylegan", __doc__, CONFIG, SMOKE, build=build)
 
 if __name__ == "__main__":
-    launch.main(EXPERIMENT)
+    launch.main(EXPERIMENT, more={"styles": Styles})

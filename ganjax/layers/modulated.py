@@ -9,11 +9,17 @@ import jax.numpy as jnp
 from ganjax.checks import check_name
 from ganjax.core import Array
 from ganjax.layers.equalised import equalised
-from ganjax.layers.resampling import conv, smooth_double_then_conv
+from ganjax.layers.resampling import SMOOTH, Taps, conv, smooth_double_then_conv
 
 
 def modulated_conv(
-    x: Array, kernel: Array, style: Array, *, demodulate: bool = True, resample: Literal["none", "up"] = "none"
+    x: Array,
+    kernel: Array,
+    style: Array,
+    *,
+    demodulate: bool = True,
+    resample: Literal["none", "up"] = "none",
+    taps: Taps = SMOOTH,
 ) -> Array:
     """`y = conv(x, w')` with `w'_kio = s_i w_kio / sqrt(sum_ki (s_i w_kio)^2 + 1e-8)`, another kernel for each example.
 
@@ -26,13 +32,14 @@ def modulated_conv(
         style: [B, C], s.
         demodulate: divide by the root, so that the output of white noise of unit variance has unit variance.
         resample: "up" doubles the map, smoothed.
+        taps: of the filter that smooths it.
 
     Returns:
         [B, H, W, O], or twice as large.
     """
     check_name("modulated_conv", "resample", resample, ("none", "up"))
     x = x * style[:, None, None]
-    y = conv(x, kernel) if resample == "none" else smooth_double_then_conv(x, kernel)
+    y = conv(x, kernel) if resample == "none" else smooth_double_then_conv(x, kernel, taps)
     if not demodulate:
         return y
     power = jnp.square(style) @ jnp.square(kernel).sum((0, 1))
@@ -47,6 +54,7 @@ class ModulatedConv(nn.Module):
     resample: Literal["none", "up"] = "none"
     demodulate: bool = True
     gain: float = 1.0  # of the style
+    taps: Taps = SMOOTH
     dtype: Any = None
 
     @nn.compact
@@ -59,4 +67,5 @@ class ModulatedConv(nn.Module):
         # Demodulation forgets the scale of a kernel; without it He's constant is the style's gain.
         kernel = self.param("kernel", nn.initializers.normal(1.0), shape)
         x, kernel, style = nn.dtypes.promote_dtype(x, kernel, style, dtype=self.dtype)
-        return modulated_conv(x, kernel, style, demodulate=self.demodulate, resample=self.resample)
+        how: dict[str, Any] = {"demodulate": self.demodulate, "resample": self.resample, "taps": self.taps}
+        return modulated_conv(x, kernel, style, **how)

@@ -21,6 +21,13 @@ from ganjax.layers.convolution import conv_general_dilated, conv_transpose
 
 _PLANAR = ("NHWC", "HWIO", "NHWC")
 
+Taps = tuple[float, ...]  # of a filter along each side, symmetric, their sum 1
+SMOOTH: Taps = (1 / 8, 3 / 8, 3 / 8, 1 / 8)  # StyleGAN2's: .79, .35 and .06 of 1/4, 1/2 and 3/4 of the band pass
+# `scipy.signal.firwin(12, 0.5, width=0.5)`, by Kaiser's window as in StyleGAN3: .995, .5 and .005 of them pass.
+_HALF = (0.002919349489282359, 0.011240638815001758, -0.028115720338583516)
+_HALF += (-0.060336966634814304, 0.13056329526111163, 0.44372940340800215)
+LOW_PASS: Taps = (*_HALF, *_HALF[::-1])
+
 
 def mean_pool(x: Array) -> Array:
     """The mean of each 2x2 block, [N, H, W, C] to [N, H / 2, W / 2, C].
@@ -71,25 +78,33 @@ def _neighbours(x: Array, axis: int) -> tuple[Array, Array]:
     return jax.lax.slice_in_dim(padded, 0, -2, axis=axis), jax.lax.slice_in_dim(padded, 2, None, axis=axis)
 
 
-def smoothed(x: Array, low: int, high: int) -> Array:
-    """`y[i] = (x[i - low] + 3 x[i + 1 - low] + 3 x[i + 2 - low] + x[i + 3 - low]) / 8` along each side, zeros outside.
+def smoothed(x: Array, low: int, high: int, taps: Taps = SMOOTH) -> Array:
+    """`y[i] = sum_k taps[k] x[i + k - low]` along each side, zeros outside.
 
-    [N, H, W, C] to [N, H + low + high - 3, W + low + high - 3, C].
+    [N, H, W, C] to [N, H + low + high + 1 - K, W + low + high + 1 - K, C] for K taps.
     """
     for axis in (1, 2):
         padded = jnp.pad(x, [(low, high) if i == axis else (0, 0) for i in range(x.ndim)])
-        size = padded.shape[axis] - 3
-        a, b, c, d = (jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(4))
-        x = (a + 3 * (b + c) + d) / 8
+        size = padded.shape[axis] + 1 - len(taps)
+        shifts = (jax.lax.slice_in_dim(padded, k, k + size, axis=axis) for k in range(len(taps)))
+        x = sum((tap * shift for tap, shift in zip(taps, shifts, strict=True)), jnp.zeros((), x.dtype))
     return x
 
 
-def smooth_double_then_conv(x: Array, kernel: Array) -> Array:
+def low_pass_double(x: Array) -> Array:
+    """Doubling by `LOW_PASS`: zeros between the pixels, then the filter. [N, H, W, C] to [N, 2H, 2W, C]."""
+    half = len(LOW_PASS) // 2
+    side = (half, half, 1)  # one zero after each pixel, the last one's among those above
+    return 4 * smoothed(jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), side, side, (0, 0, 0))), 0, 0, LOW_PASS)
+
+
+def smooth_double_then_conv(x: Array, kernel: Array, taps: Taps = SMOOTH) -> Array:
     """A transposed convolution of stride 2 by a 3x3 kernel, smoothed: the doubling of StyleGAN2 (Karras et al. 2020).
 
     [N, H, W, C] and [3, 3, C, O] to [N, 2H, 2W, O].
     """
-    return 4 * smoothed(conv_transpose(x, kernel, (2, 2), "VALID"), 1, 1)
+    around = len(taps) // 2 - 1
+    return 4 * smoothed(conv_transpose(x, kernel, (2, 2), "VALID"), around, around, taps)
 
 
 def smooth_conv_then_pool(x: Array, kernel: Array) -> Array:

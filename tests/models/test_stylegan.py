@@ -6,13 +6,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.signal import firwin, upfirdn
 
 from ganjax.errors import DataError
 from ganjax.games.styles import path_lengths, style_prior
 from ganjax.layers.equalised import Dense, pixel_norm
+from ganjax.layers.minibatch import MinibatchStandardDeviation
 from ganjax.layers.modulated import modulated_conv
-from ganjax.layers.resampling import conv, smooth_conv_then_pool, smooth_double_then_conv
-from ganjax.models.stylegan import Discriminator, Generator, Synthesis
+from ganjax.layers.resampling import (
+    LOW_PASS,
+    conv,
+    low_pass_double,
+    smooth_conv_then_pool,
+    smooth_double,
+    smooth_double_then_conv,
+)
+from ganjax.models.stylegan import (
+    SIZES,
+    Discriminator,
+    Generator,
+    Synthesis,
+    Waves,
+    channels,
+    frequencies,
+    sides,
+    waves,
+)
 
 SMALL = {"base": 64, "most": 8}
 
@@ -27,21 +46,37 @@ def _latents(count, size, layers, mixing=0.9):
 
 
 @pytest.mark.parametrize(
-    ("shape", "size", "layers", "base", "most", "generator", "discriminator"),
+    ("shape", "sizes", "generator", "discriminator"),
     [
-        ((1024, 1024, 3), 512, 8, 32768, 512, 30_370_060, 29_012_513),  # configuration F
-        ((256, 256, 3), 512, 8, 16384, 512, 24_767_458, 24_001_089),  # the paper's for 256 pixels
-        ((64, 64, 3), 64, 2, 2048, 64, 350_520, 366_945),
-        ((64, 64, 1), 64, 2, 2048, 64, 349_934, 366_881),
-        ((64, 64, 3), 128, 4, 4096, 128, 1_428_312, 1_465_025),
+        ((1024, 1024, 3), "config_f", 30_370_060, 29_012_513),  # configuration F
+        ((256, 256, 3), "config_f_256", 24_767_458, 24_001_089),  # the paper's for 256 pixels
+        ((64, 64, 3), "small", 350_520, 366_945),
+        ((64, 64, 1), "small", 349_934, 366_881),
+        ((64, 64, 3), "medium", 1_428_312, 1_465_025),
     ],
 )
-def test_parameters(shape, size, layers, base, most, generator, discriminator):
-    g = Generator(shape, size, layers, base, most)
-    latent = jax.eval_shape(lambda: _latents(4, size, Synthesis(shape).layers))
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), latent)
-    assert _count(g, zeros, train=False) == generator
+def test_parameters(shape, sizes, generator, discriminator):
+    latent, style, mapping, base, most = SIZES[sizes]
+    zeros = _zeros(latent, Synthesis(shape).layers)
+    assert _count(Generator(shape, style, mapping, base, most), zeros, train=False) == generator
     assert _count(Discriminator(base, most), jnp.zeros((4, *shape))) == discriminator
+
+
+def _zeros(size, layers):
+    latent = jax.eval_shape(lambda: _latents(4, size, layers))
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), latent)
+
+
+def test_maps_of_other_sides_and_their_channels():
+    assert sides((28, 28, 1)) == (7, 14, 28) and sides((48, 48, 3)) == (6, 12, 24, 48)
+    assert [channels(side, 2048, 64) for side in (4, 7, 28, 32, 33, 64, 4096)] == [64, 64, 64, 64, 32, 32, 1]
+    latent, style, mapping, base, most = SIZES["smaller"]
+    zeros, shape = _zeros(latent, 6), (28, 28, 1)
+    plain, free = (
+        _count(Generator(shape, style, mapping, base, most, alias_free=free), zeros, train=False)
+        for free in (False, True)
+    )
+    assert free - plain == (64 * 4 + 4 + 64 * 64) - 7 * 7 * 64, "waves, moved by a style, for learned numbers"
 
 
 @pytest.fixture
@@ -116,6 +151,7 @@ def test_truncation_is_affine_from_one_image_to_all(small):
     w, mean = ask("styles", latent["z"]), jnp.arange(6.0)[None]
     np.testing.assert_array_equal(ask("truncated", w, 1.0), mean + (w - mean))
     np.testing.assert_allclose(ask("truncated", w, 0.25), 0.75 * ask("truncated", w, 0.0) + 0.25 * w, rtol=1e-6)
+    np.testing.assert_array_equal(ask("truncated", w, 0.0), jnp.tile(mean, (4, 1)))
     same = ask("render", ask("truncated", w, 0.0))
     np.testing.assert_array_equal(same, jnp.broadcast_to(same[:1], same.shape))
 
@@ -153,7 +189,54 @@ def test_path_lengths_of_a_linear_generator(float64):
 
 
 def test_shapes_that_do_not_fit_are_refused():
-    with pytest.raises(DataError, match=r"a side of 8, 16, 32, 64"):
-        Discriminator(**SMALL).init(jax.random.key(0), jnp.zeros((4, 28, 28, 1)))
+    for shape in ((30, 30, 1), (28, 32, 1), (7, 7, 1), (22, 22, 3), (32, 32)):
+        with pytest.raises(DataError, match=r"a side of 4, 5, 6 or 7 times 2, 4, 8"):
+            sides(shape)
     with pytest.raises(ValueError, match=r"expected \[B, 4, W\]"):
         Synthesis((8, 8, 1), **SMALL).init(jax.random.key(0), jnp.zeros((2, 3, 6)))
+
+
+def test_a_shift_moves_the_waves_pixel_by_pixel():
+    """And a turn by a right angle turns them; at first a style does neither."""
+    turned, shift = jnp.array([[1.0, 0.0]]), jnp.array([[1 / 8, -2 / 8]])
+    how = frequencies(12, 2.0)
+    x = waves(*how, turned, jnp.zeros((1, 2)), 8)
+    moved = waves(*how, turned, shift, 8)
+    np.testing.assert_allclose(moved[:, :-2, 1:], x[:, 2:, :-1], atol=2e-6)
+    np.testing.assert_allclose(waves(*how, jnp.array([[0.0, 1.0]]), 0 * shift, 8), jnp.rot90(x, 1, (1, 2)), atol=2e-6)
+    params = Waves(12, 8).init(jax.random.key(0), jnp.ones((1, 5)))
+    mixture = params["params"]["mixture"] / math.sqrt(12)
+    np.testing.assert_allclose(Waves(12, 8).apply(params, 9 * jnp.ones((1, 5))), x @ mixture, atol=1e-5)
+
+
+def test_frequencies_are_equally_dense_in_a_disc():
+    place, phase = (np.asarray(one) for one in frequencies(512, 3.0))
+    radius = np.linalg.norm(place, axis=1) / 3
+    np.testing.assert_allclose(np.quantile(radius, (0.25, 0.5, 0.75)), (0.5, 0.7071, 0.8660), atol=2e-3)
+    for angle in (np.arctan2(*place.T) / (2 * np.pi) % 1, phase):
+        np.testing.assert_allclose(np.histogram(angle, 8, (0, 1))[0], 64, atol=4)
+    assert abs(np.corrcoef(np.arctan2(*place.T), phase)[0, 1]) < 0.05
+
+
+def test_the_low_pass_filter(maps):
+    """SciPy's taps, and its doubling along each side."""
+    np.testing.assert_allclose(LOW_PASS, firwin(12, 0.5, width=0.5), rtol=1e-12)
+    x = maps[0]
+    y = np.asarray(x)
+    for axis in (1, 2):
+        y = np.moveaxis(upfirdn(2 * np.array(LOW_PASS), np.moveaxis(y, axis, -1), up=2)[..., 5:17], -1, axis)
+    np.testing.assert_allclose(low_pass_double(x), y, atol=1e-12)
+    centre = jnp.zeros((3, 3, 4, 4)).at[1, 1].set(jnp.eye(4))
+    np.testing.assert_allclose(smooth_double_then_conv(x, centre, LOW_PASS), low_pass_double(x), atol=1e-12)
+    np.testing.assert_allclose(smooth_double_then_conv(x, centre), smooth_double(x), atol=1e-12)
+
+
+def test_the_deviation_of_a_group_of_white_noise(float64):
+    """`E = sqrt(2 / 4) Gamma(2) / Gamma(1.5)` for groups of four; nearly nothing where all are equal."""
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(400, 200)))
+    found = MinibatchStandardDeviation(4).apply({}, x)[:, -1]
+    np.testing.assert_allclose(found.mean(), 0.79788, atol=0.008)
+    np.testing.assert_allclose(math.sqrt(2 / 4) * math.gamma(2) / math.gamma(1.5), 0.79788, atol=5e-6)
+    np.testing.assert_array_equal(found[:100], found[100:200])  # i and i + B / 4 share a group
+    np.testing.assert_allclose(MinibatchStandardDeviation(4).apply({}, jnp.ones((8, 5)))[:, -1], 1e-4, rtol=1e-9)
+    assert not Discriminator.by_example, "or real and generated images were compared with each other"

@@ -5,7 +5,7 @@ and fine traits can be told apart, and mixed.
 Paper: Karras, Laine and Aila, A Style-Based Generator Architecture for Generative Adversarial Networks, 2019; Karras et
 al., Analyzing and Improving the Image Quality of StyleGAN, 2020; Karras et al., Training Generative Adversarial Nets
 with Limited Data, 2020 (the networks as built here, and adaptive augmentation: --augment ada); Karras et al.,
-Alias-Free Generative Adversarial Networks, 2021 (--alias-free: waves at the input and low-pass filters, two parts of it).
+Alias-Free Generative Adversarial Networks, 2021 (--alias-free: two parts of it, waves at the input, low-pass filters).
 Command: python experiments/stylegan.py train --workdir runs/stylegan
          python experiments/stylegan.py sample --workdir runs/stylegan --truncation 0.7 --out truncated.png
          python experiments/stylegan.py evaluate --workdir runs/stylegan --count 1000

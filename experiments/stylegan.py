@@ -92,7 +92,7 @@ class Config(Precision, Averaging, Adam, Latent, TrainConfig):
 
 
 CONFIG = Config(
-    steps=2500,  # 40,000 images
+    steps=1500,  # 24,000 images
     data="fluent_emoji",  # colour, 64x64
     batch_size=16,
     latent=64,
@@ -220,9 +220,8 @@ def trained(setup: "Setup", weights: "Weights", key: "Key") -> Trained:
     import jax
 
     def render(weights: "Weights", w: "Array", noise: "Array | None") -> "Array":
-        return setup.sampler("styles").latent.decode(
-            weights, {"w": w} if noise is None else {"w": w, "noise": noise}, None
-        )
+        latent = {"w": w} if noise is None else {"w": w, "noise": noise}
+        return setup.sampler("styles").latent.decode(weights, latent, None)  # type: ignore[union-attr]
 
     return Trained(setup, weights, key, jax.jit(render))
 

@@ -120,7 +120,7 @@ def with_path_length(
     check_range("with_path_length", 0, 1, decay=decay)
     net, base = network(generator), game.costs[GENERATOR]
 
-    def init(key: Key, batch: PyTree) -> tuple[PerPlayer, PerPlayer]:
+    def init(key: Key, batch: PyTree) -> tuple[dict, dict]:
         params, state = game.init(key, batch)
         return params, {**state, GENERATOR: {**state[GENERATOR], _LENGTH: jnp.zeros(())}}
 

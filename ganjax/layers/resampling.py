@@ -24,7 +24,7 @@ _PLANAR = ("NHWC", "HWIO", "NHWC")
 Taps = tuple[float, ...]  # of a filter along each side, symmetric, their sum 1
 SMOOTH: Taps = (1 / 8, 3 / 8, 3 / 8, 1 / 8)  # StyleGAN2's: .79, .35 and .06 of 1/4, 1/2 and 3/4 of the band pass
 # `scipy.signal.firwin(12, 0.5, width=0.5)`, by Kaiser's window as in StyleGAN3: .995, .5 and .005 of them pass.
-_HALF = (0.002919349489282359, 0.011240638815001758, -0.028115720338583516)
+_HALF: Taps = (0.002919349489282359, 0.011240638815001758, -0.028115720338583516)
 _HALF += (-0.060336966634814304, 0.13056329526111163, 0.44372940340800215)
 LOW_PASS: Taps = (*_HALF, *_HALF[::-1])
 

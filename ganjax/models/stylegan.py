@@ -13,7 +13,7 @@ margins, and without nonlinearities at twice the resolution.
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -159,7 +159,7 @@ class Layer(nn.Module):
     """A modulated convolution, noise, a bias and the activation."""
 
     features: int
-    resample: str = "none"
+    resample: Literal["none", "up"] = "none"
     taps: Taps = SMOOTH
     dtype: Any = None
 
@@ -213,9 +213,9 @@ class Synthesis(nn.Module):
             raise ValueError(f"stylegan.Synthesis: w has shape {w.shape}, expected [B, {self.layers}, W]")
         of = partial(channels, base=self.base, most=self.most)
         double, taps = (low_pass_double, LOW_PASS) if self.alias_free else (smooth_double, SMOOTH)
-        image, place = None, 0
+        image, place = jnp.zeros(()), 0
 
-        def layer(x: Array, features: int, resample: str, name: str) -> Array:
+        def layer(x: Array, features: int, resample: Literal["none", "up"], name: str) -> Array:
             nonlocal place
             own = None if keys is None else jax.vmap(lambda k: jax.random.fold_in(k, place))(keys)
             x = Layer(features, resample, taps, self.dtype, name=name)(x, w[:, place], own)
@@ -228,7 +228,7 @@ class Synthesis(nn.Module):
                 x = layer(x, of(side), "up", f"up_{side}")
             x = layer(x, of(side), "none", f"conv_{side}")
             said = ToImage(self.shape[-1], self.dtype, name=f"image_{side}")(x, w[:, place]).astype(jnp.float32)
-            image = said if image is None else double(image) + said
+            image = double(image) + said if image.ndim else said
         return image
 
     def _first(self, w: Array, features: int, side: int) -> Array:

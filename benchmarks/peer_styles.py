@@ -184,11 +184,10 @@ def _flops(workload: Workload, g: Generator, d: Discriminator) -> int:
     """Of a plain step, without penalties: three passes' worth for one that is trained, two for one passed through."""
     count = SAMPLES if workload.sample else workload.batch
     once = []
-    with torch.no_grad():
-        for net, x in ((g, torch.zeros(count, g.layers, workload.latent)), (d, torch.zeros(count, 3, 64, 64))):
-            with FlopCounterMode(display=False) as counter:
-                net(x)
-            once.append(counter.get_total_flops())
+    for net, x in ((g, torch.zeros(count, g.layers, workload.latent)), (d, torch.zeros(count, 3, *workload.shape[:2]))):
+        with FlopCounterMode(display=False) as counter:
+            net(x)
+        once.append(counter.get_total_flops())
     return once[0] if workload.sample else (1 + 3) * once[0] + (6 + 2) * once[1]
 
 

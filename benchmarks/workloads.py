@@ -206,7 +206,7 @@ _STYLEGAN = Workload(
     "stylegan",
     {"latent": 64, "augment": "none", "mirror": False},
     "stylegan",
-    {"size": 64, "layers": 2, "base": 2048, "most": 64},
+    {"layers": 2, "base": 2048, "most": 64},
     (64, 64, 3),
     batch=16,
     latent=64,

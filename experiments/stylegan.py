@@ -16,7 +16,14 @@ Figure: mixing.png, images of A that have the coarse, middle or fine styles of B
 is found for them, in one style and in a style for every layer). `evaluate` puts path_length beside the other scores.
 Published sizes: --preset config_f is that of 1024 pixels, 30.4 and 29.0 million numbers in generator and discriminator,
 config_f_256 that of 256; the default, 350,520 and 366,945 at 64 pixels, is for a CPU. Sides are 28, 32, 64, ...
-What we measured: MEASURED
+What we measured, on 2 CPU cores that about eight other programs used too, in processor time, compilation included:
+- 600 steps of 28x28 garments, 9,600 images (--data fashion_mnist --preset smaller --steps 600 --sample-every 100
+  --checkpoint-every 50 --chunk 25 --ema-decay 0.99), seed 0: 214 s. Too few to draw garments: patches of light in their
+  rough outlines, with much of the noise maps in them (median distance to the nearest training image 5.21, of held-out
+  images 3.92). StyleGAN is trained on millions; a DCGAN draws garments after 64,000.
+- a step of 64x64 drawn faces at the default sizes: 1.1 s at most, of which 1,500 would take a quarter of an hour of two free
+  cores; 48 steps with compilation 162 s. Nothing has been trained at 64 pixels for long enough to be compared with a
+  DCGAN at equal time: that Frechet distances are half as large is a goal, not a finding.
 """
 
 import math

@@ -21,9 +21,10 @@ What we measured, on 2 CPU cores that about eight other programs used too, in pr
   --checkpoint-every 50 --chunk 25 --ema-decay 0.99), seed 0: 214 s. Too few to draw garments: patches of light in their
   rough outlines, with much of the noise maps in them (median distance to the nearest training image 5.21, of held-out
   images 3.92). StyleGAN is trained on millions; a DCGAN draws garments after 64,000.
-- a step of 64x64 drawn faces at the default sizes: 1.1 s at most, of which 1,500 would take a quarter of an hour of two free
-  cores; 48 steps with compilation 162 s. Nothing has been trained at 64 pixels for long enough to be compared with a
-  DCGAN at equal time: that Frechet distances are half as large is a goal, not a finding.
+- drawn faces of 64x64 at the default sizes, seed 0: 162 s for 48 steps and compilation, 92 s for 64 more with the
+  program from the cache, start included. So 1,500 steps should take 15 to 20 minutes of two free cores. Nothing has been
+  trained at 64 pixels for long enough to be compared with a DCGAN at equal time: that its Frechet distance is at most
+  half of the DCGAN's is a goal, not a finding.
 """
 
 import math

@@ -22,9 +22,9 @@ What we measured, on 2 CPU cores that about eight other programs used too, in pr
   rough outlines, with much of the noise maps in them (median distance to the nearest training image 5.21, of held-out
   images 3.92). StyleGAN is trained on millions; a DCGAN draws garments after 64,000.
 - drawn faces of 64x64 at the default sizes, seed 0: 162 s for 48 steps and compilation, 92 s for 64 more with the
-  program from the cache, start included. So 1,500 steps should take 15 to 20 minutes of two free cores. Nothing has been
-  trained at 64 pixels for long enough to be compared with a DCGAN at equal time: that its Frechet distance is at most
-  half of the DCGAN's is a goal, not a finding.
+  program from the cache, start included. So 1,500 steps should take 15 to 20 minutes of two free cores. Nothing has
+  been trained at 64 pixels for long enough to be compared with a DCGAN at equal time: that its Frechet distance is at
+  most half of the DCGAN's is a goal, not a finding.
 """
 
 import math
@@ -195,7 +195,7 @@ class Styles(OfRun):
         self.out.parent.mkdir(parents=True, exist_ok=True)
         more = (self.steps,) if self.what == "projection" else ()
         content = VIEWS[self.what](trained(run.setup, chosen, Keys.of(self.seed).samples), self.count, *more)
-        rows(content, self.out)
+        rows(content, self.out, title=TITLES[self.what])
         print("\n".join(f"{row.caption}: {row.note}".replace("\n", " ") for row in content if row.note))
         print(self.out)
 
@@ -319,6 +319,12 @@ VIEWS: "dict[str, Callable[..., list[Row]]]" = {
     "truncation": truncation,
     "noise": noise,
     "projection": projection,
+}
+TITLES = {
+    "mixing": "Images A with a third of the styles of B",
+    "truncation": "The same styles, drawn towards their mean",
+    "noise": "Without noise maps, with others, and where they matter",
+    "projection": "Images and the nearest that styles make",
 }
 
 SMOKE = {

@@ -20,10 +20,9 @@ What we measured, on 2 CPU cores that about eight other programs used too, in pr
 - 600 steps of 28x28 garments, 9,600 images (--data fashion_mnist --preset smaller --steps 600 --sample-every 100
   --checkpoint-every 50 --chunk 25 --ema-decay 0.99), seed 0: 214 s. Too few to draw garments: patches of light in their
   rough outlines, with much of the noise maps in them (median distance to the nearest training image 5.21, of held-out
-  images 3.92). StyleGAN is trained on millions; a DCGAN draws garments after 64,000. Its styles reach further than its
-  draws: projection (--steps 100, 6 images each) comes to a median RMSE of .150 of held-out images in one style and .121 in
-  one for every layer, of training images .129 and .104 (pixels from 0 to 1). The spread of 64 draws falls with psi from 7.4
-  to 5.97, 4.34, 2.34 and 0.
+  images 3.92). StyleGAN is trained on millions; a DCGAN draws garments after 64,000.
+  Its styles reach further than its draws: projection (--steps 100, 6 images each) comes to a median RMSE of .150 of
+  held-out images in one style and .121 in one for every layer, of training images .129 and .104 (pixels from 0 to 1).
 - drawn faces of 64x64 at the default sizes, seed 0: 162 s for 48 steps and compilation, 92 s for 64 more with the
   program from the cache, start included. So 1,500 steps should take 15 to 20 minutes of two free cores. Nothing has
   been trained at 64 pixels for long enough to be compared with a DCGAN at equal time: that its Frechet distance is at

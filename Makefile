@@ -56,6 +56,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/relatives.py --workloads vae gated_pixelcnn
 	$(BIN)/python benchmarks/relatives.py --workloads sample_gated_pixelcnn --contenders "torch tuned" --rounds 1
 	$(BIN)/python benchmarks/translation.py
+	$(BIN)/python benchmarks/styles.py
 	$(BIN)/python benchmarks/dynamics.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/inception.py

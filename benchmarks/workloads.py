@@ -201,6 +201,20 @@ TRANSLATION = {
         peer="peer_translation",
     ),
 }
+# Generators of styles, which styles.py measures.
+_STYLEGAN = Workload(
+    "stylegan",
+    {"latent": 64, "augment": "none", "mirror": False},
+    "stylegan",
+    {"layers": 2, "base": 2048, "most": 64},
+    (64, 64, 3),
+    batch=16,
+    latent=64,
+    goal=1.0,
+    second_order=True,
+    peer="peer_styles",
+)
+STYLES = {"stylegan64": _STYLEGAN, "sample_stylegan64": _STYLEGAN._replace(sample=True)}
 
 
 def data_file(workload: Workload, folder: Path, count: int = 10_000) -> Path:

@@ -94,6 +94,9 @@ def explore(
     way, asked = _checked(what, setup, draws, classes), classes_of(setup, draws, classes)
     chosen = weights_of(setup, state, draws.players, weights)
     generator = Trained(setup.imitated(draws).in_memory(), draws, way, chosen, Keys.of(seed).samples, asked)
+    if not isinstance(generator.latent(0, 1), Array):
+        others = [name for name, other in setup.samplers.items() if other.latent is not None and other.latent.normal]
+        raise ConfigError(f"--what {what}: what is drawn is made of more than one vector; try --sampler {others}")
     return [*VIEWS[what](generator, out, count), str(out)]
 
 

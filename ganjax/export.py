@@ -142,7 +142,7 @@ def export(
     name = name_of_weights(setup, state, draws.players, weights)
     chosen = jax.tree.map(jnp.asarray, weights_of(setup, state, draws.players, weights))  # a sampler may index them
     config = describe(setup, run, chosen, sampler)
-    leaves = {path: np.ascontiguousarray(leaf) for path, leaf in by_path(_named(chosen)).items()}
+    leaves = {path: np.asarray(leaf, order="C") for path, leaf in by_path(_named(chosen)).items()}
     facts = {
         "format": FORMAT,
         "experiment": run["experiment"],
@@ -296,7 +296,9 @@ def describe(setup: Setup, run: Mapping[str, Any], chosen: Weights, sampler: str
     if draws.latent is not None:
         z = jax.eval_shape(_latent_of(draws, chosen), *_latent_shapes(1))
         distribution = "N(0, I)" if draws.latent.normal else f"as {LATENT} draws it"
-        prior = {"distribution": distribution, "shape": list(z.shape[1:]), "dtype": z.dtype.name}
+        told = lambda part: {"shape": list(part.shape[1:]), "dtype": part.dtype.name}  # noqa: E731
+        of_z = {"parts": {name: told(z[name]) for name in z}} if isinstance(z, Mapping) else told(z)
+        prior = {"distribution": distribution, **of_z}
     bytes_ = data.x_train.dtype == np.uint8
     return {
         "format": FORMAT,
@@ -358,8 +360,17 @@ def _programs(setup: Setup, draws: Sampler, chosen: Weights, config: Mapping[str
     def generator(z: jax.Array, *given: jax.Array) -> jax.Array:
         return decode(chosen, z, encoded(given)).astype(jnp.float32)
 
-    z = jax.ShapeDtypeStruct((size, *config["prior"]["shape"]), config["prior"]["dtype"])
+    z = jax.tree.map(
+        lambda part: jax.ShapeDtypeStruct((size, *part["shape"]), part["dtype"]),
+        config["prior"].get("parts", config["prior"]),
+        is_leaf=lambda part: "shape" in part,
+    )
     return {LATENT: (_latent_of(draws, chosen), _latent_shapes(size)), PROGRAM: (generator, [z, *given])}
+
+
+def _parts(prior: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays of a latent by their names: z alone, or what the dictionary z holds."""
+    return {f"z['{name}']": part for name, part in prior["parts"].items()} if "parts" in prior else {"z": prior}
 
 
 def _latent_shapes(size: Any) -> list[jax.ShapeDtypeStruct]:
@@ -461,8 +472,12 @@ def _readme(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     if output["to_uint8"]:
         lines.append("x = np.clip(np.round((x + 1) * 127.5), 0, 255).astype(np.uint8)")
     lines.append('np.save("samples.npy", x)')
+    parts = " and ".join(
+        f"`{name}` [b, {', '.join(map(str, part['shape']))}] {part['dtype']}"
+        for name, part in (_parts(prior) if prior else {}).items()
+    )
     inputs = [
-        f"`z` [b, {', '.join(map(str, prior['shape']))}] {prior['dtype']}, drawn from {prior['distribution']}"
+        f"{parts}, drawn from {prior['distribution']}"
         if prior
         else "the seed and `index` [b] int32, the samples' numbers",
         *([wanted] if wanted else []),

@@ -39,7 +39,8 @@ class Sample(Picture):
     """What to ask for, in turn: classes by number or name, captions, vectors; or the path of a set of images for what
     is made of images. By default classes in turn, or held-out examples."""
     truncation: float | None = None
-    """Redraw entries of z beyond this threshold (BigGAN): truer samples, less diverse ones."""
+    """Redraw entries of z beyond this threshold (BigGAN), or go this part of the way from the mean style (StyleGAN):
+    truer samples, less diverse ones."""
     standing: int = 0
     """Passes of 64 samples that BatchNorm's statistics are taken from anew, as BigGAN does; 0 takes those that were
     averaged in training."""

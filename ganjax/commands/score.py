@@ -37,7 +37,8 @@ class Evaluate(OfRun):
     seed: int = 0
     """Seed of the latents."""
     truncation: float | None = None
-    """Redraw entries of z beyond this threshold (BigGAN): truer samples, less diverse ones."""
+    """Redraw entries of z beyond this threshold (BigGAN), or go this part of the way from the mean style (StyleGAN):
+    truer samples, less diverse ones."""
     standing: int = 0
     """Passes of 64 samples that BatchNorm's statistics are taken from anew, as BigGAN does; 0 takes those that were
     averaged in training."""

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from ganjax.checks import check_range
-from ganjax.core import Array, Key
+from ganjax.core import Array, Key, PyTree
 
-Prior = Callable[[Key], Array]  # key -> the latent z of one example
+Prior = Callable[[Key], PyTree]  # key -> the latent z of one example, mostly an array
 
 
 @dataclasses.dataclass(frozen=True)

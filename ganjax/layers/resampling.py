@@ -12,6 +12,7 @@ A kernel of 1x1 commutes with both, so a shortcut is computed on the small side.
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from ganjax.checks import check_name
@@ -19,6 +20,13 @@ from ganjax.core import Array
 from ganjax.layers.convolution import conv_general_dilated, conv_transpose
 
 _PLANAR = ("NHWC", "HWIO", "NHWC")
+
+Taps = tuple[float, ...]  # of a filter along each side, symmetric, their sum 1
+SMOOTH: Taps = (1 / 8, 3 / 8, 3 / 8, 1 / 8)  # StyleGAN2's: .79, .35 and .06 of 1/4, 1/2 and 3/4 of the band pass
+# `scipy.signal.firwin(12, 0.5, width=0.5)`, by Kaiser's window as in StyleGAN3: .995, .5 and .005 of them pass.
+_HALF: Taps = (0.002919349489282359, 0.011240638815001758, -0.028115720338583516)
+_HALF += (-0.060336966634814304, 0.13056329526111163, 0.44372940340800215)
+LOW_PASS: Taps = (*_HALF, *_HALF[::-1])
 
 
 def mean_pool(x: Array) -> Array:
@@ -37,6 +45,71 @@ def double(x: Array) -> Array:
     """Nearest-neighbour doubling, [N, H, W, C] to [N, 2H, 2W, C]."""
     n, h, w, c = x.shape
     return jnp.broadcast_to(x[:, :, None, :, None], (n, h, 2, w, 2, c)).reshape(n, 2 * h, 2 * w, c)
+
+
+def smooth_double(x: Array) -> Array:
+    """Bilinear doubling, `y[2i] = (x[i - 1] + 3 x[i]) / 4` and `y[2i + 1] = (3 x[i] + x[i + 1]) / 4` along each side.
+
+    Zeros outside, as in the authors' code of StyleGAN2 and R3GAN. [N, H, W, C] to [N, 2H, 2W, C].
+    """
+    for axis in (1, 2):
+        before, after = _neighbours(x, axis)
+        y = jnp.stack([(before + 3 * x) / 4, (3 * x + after) / 4], axis + 1)
+        x = y.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
+    return x
+
+
+def smooth_pool(x: Array) -> Array:
+    """Bilinear halving, `y[i] = (x[2i - 1] + 3 x[2i] + 3 x[2i + 1] + x[2i + 2]) / 8` along each side; zeros outside.
+
+    A quarter of the transpose of `smooth_double`. [N, H, W, C] to [N, H / 2, W / 2, C].
+    """
+    for axis in (1, 2):
+        pairs = x.reshape(*x.shape[:axis], -1, 2, *x.shape[axis + 1 :])
+        even, odd = jnp.take(pairs, 0, axis + 1), jnp.take(pairs, 1, axis + 1)
+        x = (_neighbours(odd, axis)[0] + 3 * even + 3 * odd + _neighbours(even, axis)[1]) / 8
+    return x
+
+
+def _neighbours(x: Array, axis: int) -> tuple[Array, Array]:
+    """What stands before and after each place, zero at the ends."""
+    pad = [(1, 1) if i == axis else (0, 0) for i in range(x.ndim)]
+    padded = jnp.pad(x, pad)
+    return jax.lax.slice_in_dim(padded, 0, -2, axis=axis), jax.lax.slice_in_dim(padded, 2, None, axis=axis)
+
+
+def smoothed(x: Array, low: int, high: int, taps: Taps = SMOOTH) -> Array:
+    """`y[i] = sum_k taps[k] x[i + k - low]` along each side, zeros outside.
+
+    [N, H, W, C] to [N, H + low + high + 1 - K, W + low + high + 1 - K, C] for K taps.
+    """
+    for axis in (1, 2):
+        padded = jnp.pad(x, [(low, high) if i == axis else (0, 0) for i in range(x.ndim)])
+        size = padded.shape[axis] + 1 - len(taps)
+        shifts = (jax.lax.slice_in_dim(padded, k, k + size, axis=axis) for k in range(len(taps)))
+        x = sum((tap * shift for tap, shift in zip(taps, shifts, strict=True)), jnp.zeros((), x.dtype))
+    return x
+
+
+def low_pass_double(x: Array) -> Array:
+    """Doubling by `LOW_PASS`: zeros between the pixels, then the filter. [N, H, W, C] to [N, 2H, 2W, C]."""
+    half = len(LOW_PASS) // 2
+    side = (half, half, 1)  # one zero after each pixel, the last one's among those above
+    return 4 * smoothed(jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), side, side, (0, 0, 0))), 0, 0, LOW_PASS)
+
+
+def smooth_double_then_conv(x: Array, kernel: Array, taps: Taps = SMOOTH) -> Array:
+    """A transposed convolution of stride 2 by a 3x3 kernel, smoothed: the doubling of StyleGAN2 (Karras et al. 2020).
+
+    [N, H, W, C] and [3, 3, C, O] to [N, 2H, 2W, O].
+    """
+    around = len(taps) // 2 - 1
+    return 4 * smoothed(conv_transpose(x, kernel, (2, 2), "VALID"), around, around, taps)
+
+
+def smooth_conv_then_pool(x: Array, kernel: Array) -> Array:
+    """A convolution of stride 2 by a 3x3 kernel of the smoothed map, [N, H, W, C] to [N, H / 2, W / 2, O]."""
+    return conv(smoothed(x, 2, 2), kernel, "VALID", stride=2)
 
 
 def conv(x: Array, kernel: Array, padding: Any = "SAME", stride: int = 1) -> Array:

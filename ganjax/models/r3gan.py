@@ -24,6 +24,7 @@ from ganjax.errors import ConfigError, DataError
 from ganjax.layers.conditioning import is_condition, joined
 from ganjax.layers.convolution import conv_general_dilated, use_trio
 from ganjax.layers.heads import check_labels, critique, projection
+from ganjax.layers.resampling import smooth_double, smooth_pool
 
 _GAIN = math.sqrt(2 / (1 + 0.2**2))  # keeps the second moment through LeakyReLU(0.2)
 _PLANAR = ("NHWC", "HWIO", "NHWC")
@@ -56,37 +57,6 @@ def grouped_conv(x: Array, kernel: Array, groups: int) -> Array:
     kernels = jnp.moveaxis(kernel.reshape(*kernel.shape[:3], groups, -1), 3, 0)
     y = jax.lax.map(lambda pair: stock(*pair), (parts, kernels))
     return jnp.moveaxis(y, 0, 3).reshape(*x.shape[:3], -1)
-
-
-def smooth_double(x: Array) -> Array:
-    """Bilinear doubling, `y[2i] = (x[i - 1] + 3 x[i]) / 4` and `y[2i + 1] = (3 x[i] + x[i + 1]) / 4` along each side.
-
-    Zeros outside, as in the authors' code. [N, H, W, C] to [N, 2H, 2W, C].
-    """
-    for axis in (1, 2):
-        before, after = _neighbours(x, axis)
-        y = jnp.stack([(before + 3 * x) / 4, (3 * x + after) / 4], axis + 1)
-        x = y.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
-    return x
-
-
-def smooth_pool(x: Array) -> Array:
-    """Bilinear halving, `y[i] = (x[2i - 1] + 3 x[2i] + 3 x[2i + 1] + x[2i + 2]) / 8` along each side; zeros outside.
-
-    A quarter of the transpose of `smooth_double`. [N, H, W, C] to [N, H / 2, W / 2, C].
-    """
-    for axis in (1, 2):
-        pairs = x.reshape(*x.shape[:axis], -1, 2, *x.shape[axis + 1 :])
-        even, odd = jnp.take(pairs, 0, axis + 1), jnp.take(pairs, 1, axis + 1)
-        x = (_neighbours(odd, axis)[0] + 3 * even + 3 * odd + _neighbours(even, axis)[1]) / 8
-    return x
-
-
-def _neighbours(x: Array, axis: int) -> tuple[Array, Array]:
-    """What stands before and after each place, zero at the ends."""
-    pad = [(1, 1) if i == axis else (0, 0) for i in range(x.ndim)]
-    padded = jnp.pad(x, pad)
-    return jax.lax.slice_in_dim(padded, 0, -2, axis=axis), jax.lax.slice_in_dim(padded, 2, None, axis=axis)
 
 
 def stages(shape: tuple[int, ...], width: int) -> tuple[int, ...]:

@@ -106,7 +106,7 @@ def check_batch(batch_size: int, parts: int = 1, group: int = 1) -> None:
     if share % (parts * group):
         raise ConfigError(
             f"the {share // parts} examples that a device judges at a time cannot be divided into packs of {group}; "
-            f"use a multiple of {jax.device_count() * parts * group} for --batch-size, or another --packing"
+            f"use a multiple of {jax.device_count() * parts * group} for --batch-size, or smaller packs or groups"
         )
 
 

@@ -12,26 +12,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
-from jax.lax import stop_gradient
 from jax.nn import softplus
 
 from ganjax import launch
-from ganjax.core import (
-    Draw,
-    Game,
-    Latent,
-    Measure,
-    Outcome,
-    Sampler,
-    noise,
-    substream,
-)
+from ganjax.core import Game, Latent, Measure, Outcome, Sampler, noise
 from ganjax.dynamics import alternating, ema, simultaneous
-from ganjax.dynamics.field import average_over
-from ganjax.games import Term, adaptation, of_terms, translation
+from ganjax.games import Term, adaptation, gan, of_terms, styles, translation
 from ganjax.games.cyclegan import cyclegan as cyclegan_game
 from ganjax.games.network import network, owned
+from ganjax.losses import LOSSES
+from ganjax.models.stylegan import Generator
 from ganjax.options import TrainConfig
+from ganjax.penalties import r1
 from ganjax.training import Averaged, From, Setup, Stream
 
 
@@ -205,70 +197,31 @@ def build_mcd(c, load, axis_name):
 
 
 # The generator of StyleGAN2 (Karras et al. 2020): styles, their running mean, and the length of a path.
+class Painted(nn.Module):
+    shape: tuple[int, ...]
+    layers = 2
+
+    @nn.compact
+    def __call__(self, w, keys=None):
+        strength = self.param("noise", nn.initializers.constant(0.1), ())
+        x = 0 if keys is None else strength * jax.vmap(lambda key: jax.random.normal(key, self.shape))(keys)
+        return jnp.tanh(Dense(self.shape)(w) + x)
+
+
+class Styles(Generator):
+    def setup(self):
+        self.mapping, self.synthesis = Dense((self.size,)), Painted(self.shape)
+        self.w_avg = self.variable("styles", "w_avg", jnp.zeros, (self.size,))
+
+
 def build_styles(c, load, axis_name):
-    data, width = load(c.data), 5
-    f, g, d = network(Dense((width,))), network(Dense(data.shape, True)), network(Dense((1,)))
-
-    def init(key, batch):
-        k = jax.random.split(key, 3)
-        z = jnp.zeros((len(batch.x), width))
-        params = {"mapping": f.init(k[0], z)[0], "synthesis": g.init(k[1], z)[0]}
-        state = {"w_avg": jnp.zeros(width), "length": jnp.zeros(())}
-        return {"discriminator": d.init(k[2], batch.x)[0], "generator": params}, {
-            "discriminator": {},
-            "generator": state,
-        }
-
-    def fake(own, m):
-        z = noise(lambda k: jax.random.normal(k, (width,)), m.key, m.batch.position)
-        w = f.apply(own["mapping"], {}, z, train=True)[0]
-        return g.apply(own["synthesis"], {}, w, train=True)[0], w
-
-    say = lambda p, x: d.apply(p["discriminator"], {}, x, train=True)[0]  # noqa: E731
-
-    def path_lengths(own, w, m):
-        shape = (len(w), *data.shape)
-        y = noise(lambda k: jax.random.normal(substream(k, Draw.OTHER), shape[1:]), m.key, m.batch.position[: len(w)])
-        slope = jax.grad(lambda w: (g.apply(own, {}, w, train=True)[0] * y).sum())(w)
-        return jnp.sqrt(hypot(slope))
-
-    def generator(p, m):
-        own, s = p["generator"], m.net_state["generator"]
-        x, w = fake(own, m)
-        half = len(x) // 2
-        found = jax.lax.cond(
-            m.step % 4 == 0, lambda: path_lengths(own["synthesis"], w[:half], m), lambda: jnp.full(half, s["length"])
-        )  # where it is not due, it costs nothing and moves nothing
-        length = s["length"] + 0.01 * (average_over(axis_name, stop_gradient(found).mean()) - s["length"])
-        parts = {"adversarial": softplus(-say(p, x)).mean(), "path": ((found - length) ** 2).mean()}
-        w_avg = stop_gradient(0.9 * s["w_avg"] + 0.1 * w.mean(0))
-        return parts["adversarial"] + 8 * parts["path"], Outcome({"w_avg": w_avg, "length": length}, parts)
-
-    def look(p, m):
-        return (m.batch.x, fake(p["generator"], m)[0], partial(say, p)), m.net_state
-
-    def r1(s):
-        x, _, on = s
-        return hypot(jax.grad(lambda x: on(x).sum())(x)) / 2
-
-    judge = lambda s: softplus(-s[2](s[0])) + softplus(s[2](s[1]))  # noqa: E731
-    terms = {"discriminator": {"adversarial": Term(judge), "r1": Term(r1, 0.1, every=4)}}
-    game = Game(init, {**of_terms(look, terms), "generator": generator})
-
-    def prior(weights, key, truncation):
-        own, state = weights["generator"]
-        w = f.apply(own["mapping"], {}, jax.random.normal(key, (1, width)), train=False)[0][0]
-        psi = 1.0 if truncation is None else truncation
-        return state["w_avg"] + psi * (w - state["w_avg"])
-
-    def decode(weights, w, given):
-        return g.apply(weights["generator"].params["synthesis"], {}, w, train=False)[0]
-
+    data, prior = load(c.data), styles.style_prior(5, 2)
+    g, lazy = Styles(data.shape, 5), {"r1": Term(r1(), 0.1, every=4)}
+    game = gan(g, Dense(()), LOSSES["non_saturating"], prior=prior, terms={"discriminator": lazy}, axis_name=axis_name)
+    game = styles.with_path_length(game, g, prior, axis_name=axis_name)
     dynamics = alternating(sgds("discriminator", "generator"), axis_name=axis_name)
-    samplers = {"styles": Sampler(("generator",), "data", latent=Latent(prior, decode))}
-    return Setup(
-        game, dynamics, {"data": Stream(data, c.batch_size)}, {"ema": Averaged("generator", ema(0.5))}, samplers
-    )
+    streams, averages = {"data": Stream(data, c.batch_size)}, {"ema": Averaged("generator", ema(0.5))}
+    return Setup(game, dynamics, streams, averages, styles.samplers(g, size=5), styles.measures(g, size=5), "styles")
 
 
 # The follower again, of data of any kind, with a sampler that strays from its mean.

@@ -23,7 +23,7 @@ from ganjax.errors import ConfigError
 from ganjax.layers.conditioning import ConcatenatedImage, ConcatenatedLatent
 from ganjax.layers.dropout import SHARED
 from ganjax.layers.mode import check_told, mode
-from ganjax.models import biggan, dcgan, mlp, r3gan, resnet, sndcgan
+from ganjax.models import biggan, dcgan, mlp, r3gan, resnet, sndcgan, stylegan
 from ganjax.models.classifier import classifier
 from ganjax.models.patchgan import PatchDiscriminator
 
@@ -141,8 +141,9 @@ def test_every_family_is_in_the_table():
         and module.__name__.endswith(("Generator", "Discriminator"))
     }
     judges_of_patches = {PatchDiscriminator}  # a map of logits, and no labels: tests/models/test_patchgan.py
+    of_styles = {stylegan.Generator, stylegan.Discriminator}  # no labels either: tests/models/test_stylegan.py
     in_table = {type(m.module) for m in MODELS.values()} - {ConcatenatedLatent, ConcatenatedImage}
-    assert found == in_table | judges_of_patches
+    assert found == in_table | judges_of_patches | of_styles
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -28,7 +28,13 @@ from ganjax.training.start import overlaid, take
 WORKER = Path(__file__).parent / "setups.py"
 SEEN = ["follower", "mute", "vae_gan", "cyclegan", "adda", "mcd", "styles"]
 DRAWN = {"vae_gan": ["prior", "reconstruction"], "cyclegan": ["a_to_b", "cycle"], "styles": ["styles"]}
-MEASURED = {"follower": "far", "vae_gan": "error", "adda": "accuracy", "mcd": "accuracy"}
+MEASURED = {
+    "follower": "far",
+    "vae_gan": "error",
+    "adda": "accuracy",
+    "mcd": "accuracy",
+    "styles": "path_length",
+}
 
 
 def command(name, *args):

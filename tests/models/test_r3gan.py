@@ -16,6 +16,7 @@ from jax import lax
 from ganjax.core import Batch, Moment
 from ganjax.data import load
 from ganjax.errors import ConfigError, DataError
+from ganjax.layers.resampling import smooth_double, smooth_pool
 from ganjax.models import r3gan
 
 B = 2
@@ -96,14 +97,14 @@ def test_resampling_is_bilinear_and_one_the_transpose_of_the_other():
     x = np.random.default_rng(0).normal(size=(B, 6, 4, 3))
     rows, columns = resampling_matrix(6), resampling_matrix(4)
     with jax.enable_x64(True):
-        up = r3gan.smooth_double(jnp.asarray(x))
+        up = smooth_double(jnp.asarray(x))
         np.testing.assert_allclose(up, np.einsum("ai,bj,nijc->nabc", rows, columns, x), atol=1e-12)
         y = np.random.default_rng(1).normal(size=(B, 12, 8, 3))
-        down = r3gan.smooth_pool(jnp.asarray(y))
+        down = smooth_pool(jnp.asarray(y))
         np.testing.assert_allclose(down, np.einsum("ai,bj,nabc->nijc", rows, columns, y) / 4, atol=1e-12)
-    inside = r3gan.smooth_double(jnp.ones((1, 4, 4, 1)))[0, 1:-1, 1:-1]
+    inside = smooth_double(jnp.ones((1, 4, 4, 1)))[0, 1:-1, 1:-1]
     np.testing.assert_allclose(inside, 1)
-    np.testing.assert_allclose(r3gan.smooth_pool(jnp.ones((1, 8, 8, 1)))[0, 1:-1, 1:-1], 1)
+    np.testing.assert_allclose(smooth_pool(jnp.ones((1, 8, 8, 1)))[0, 1:-1, 1:-1], 1)
 
 
 @pytest.mark.parametrize("trio", [True, False], ids=["cpu", "elsewhere"])

@@ -55,7 +55,7 @@ class Config(Averaging, Adam, Latent, TrainConfig):
     """Show discriminators the enlarged image beside the sum."""
     hidden: int = 256
     """Units of the two hidden layers of both networks of the smallest level; --latent is its noise."""
-    smallest_steps: int = 4000
+    smallest_steps: int = 3000
     """Steps of the smallest level, which cost little; --steps are of each of the others."""
     width: int = 16
     """Channels of the two hidden maps of a generator; 64 in the authors' code."""
@@ -69,7 +69,7 @@ class Config(Averaging, Adam, Latent, TrainConfig):
     """Train one DCGAN of the largest images as well, before all levels."""
     control_width: int = 30
     """Channels of its networks next to the image; with 30 it has as many parameters as all levels together."""
-    control_steps: int = 4000
+    control_steps: int = 2700
     """Its steps, in the time of all levels."""
 
     def __post_init__(self):
@@ -83,7 +83,7 @@ class Config(Averaging, Adam, Latent, TrainConfig):
 
 
 CONFIG = Config(
-    steps=1500,  # of each level but the smallest
+    steps=600,  # of each level but the smallest
     latent=64,
     learning_rate=5e-4,  # that of the DCGAN, which is the control
     ema_decay=0.99,  # the last hundred steps of so few
@@ -223,7 +223,7 @@ class Chain(OfRun):
         begun = [k for k in range(config.levels) if latest_step(self.workdir / f"level_{k}") is not None]
         if not begun:
             raise ConfigError(f"{self.workdir} holds no checkpoint of a level; train on with the command train")
-        run = opened(experiment, dataclasses.replace(self, stage=self.stage or f"level_{begun[-1]}"))
+        run = opened(experiment, self._of(self.stage or f"level_{begun[-1]}"))
         from ganjax import evaluation
         from ganjax.report.rows import rows
         from ganjax.training import load_state
@@ -232,7 +232,7 @@ class Chain(OfRun):
         extractor = evaluation.chosen_extractor(None, data, progress=True)
         found = {name: self._frechet(run.setup, state, extractor, name) for name in run.setup.samplers}
         if latest_step(self.workdir / CONTROL) is not None and run.workdir.name == f"level_{config.levels - 1}":
-            single = opened(experiment, dataclasses.replace(self, stage=CONTROL))
+            single = opened(experiment, self._of(CONTROL))
             own = load_state(single.setup, single.workdir)
             found[CONTROL] = self._frechet(single.setup, own, extractor)
         print(f"Frechet distance of {self.count} images of {data.shape}, as {extractor.name} sees them, to as many")
@@ -241,6 +241,11 @@ class Chain(OfRun):
         self.out.parent.mkdir(parents=True, exist_ok=True)
         rows(strips(config, run.setup, state, self.columns, self.weights, self.seed), self.out)
         print(self.out)
+
+    def _of(self, stage: str) -> OfRun:
+        """The run as any command is told of it, at this stage."""
+        told = {field.name: getattr(self, field.name) for field in dataclasses.fields(OfRun)}
+        return OfRun(**told | {"stage": stage})
 
     def _frechet(self, setup: "Setup", state: "GameState", extractor: Any, sampler: str = "") -> Any:
         from ganjax import evaluation

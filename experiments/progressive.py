@@ -18,7 +18,7 @@ What we measured: MEASURED
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,10 +159,10 @@ class Film(OfRun):
         from ganjax.training import load_state
 
         state = load_state(last.setup, last.workdir)
-        names = last.found["stages"]
+        names, told = last.found["stages"], {field.name: getattr(self, field.name) for field in fields(OfRun)}
         found: dict[str, Any] = {}
         for name in names[: names.index(last.workdir.name)]:
-            run = opened(experiment, replace(self, stage=name))
+            run = opened(experiment, OfRun(**told | {"stage": name}))
             before = load_state(run.setup, run.workdir)
             found[f"{name.removeprefix('side_')} pixels"] = self.drawn(run.setup, before)
         for alpha in (0, 0.25, 0.5, 0.75, 1) if last.setup.start else (1,):

@@ -39,8 +39,9 @@ def _module():
 def _stages(fade=FADING, axis_name=None):
     """(config, setups) for sides of 4, 8 and 16."""
     module = _module()
-    smoke = {**module.SMOKE, "most": 2, "latent": 2, "fade_steps": fade, "steps": FADING, "chunk": 1}
-    config = replace(module.CONFIG, **smoke, average="ema", checkpoint_every=100, sample_every=0)
+    sizes = {"most": 2, "latent": 2, "fade_steps": fade}
+    often = {"steps": FADING, "chunk": 1, "checkpoint_every": 100, "sample_every": 0}
+    config = replace(module.CONFIG, **{**module.SMOKE, **sizes, **often})
     return config, module.build(config, lambda _: Dataset(BYTES, x_test=BYTES[:4]), axis_name)
 
 

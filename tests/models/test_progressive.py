@@ -30,9 +30,9 @@ def _params(module, *args):
     ],
 )
 def test_parameters_of_all_that_a_run_trains(side, size, base, most, synthesis, critic):
-    """The layers of every phase by their names: each has those next to its image and those of the one before it."""
+    """The layers of all phases by their names; of every second one, as each has the ends of the one before it."""
     of_synthesis, of_critic = {}, {}
-    for height, width in maps((side, side, 3)):
+    for height, width in maps((side, side, 3))[::-2]:
         shape = (height, width, 3)
         of_synthesis |= _params(Synthesis(shape, 1, base, most), jnp.zeros((4, size)))
         of_critic |= _params(Critic(1, base, most), jnp.zeros((4, *shape)))
@@ -59,10 +59,16 @@ def test_the_share_of_the_new_layers_over_a_schedule():
 @pytest.fixture(scope="module")
 def grown():
     """Variables of all layers of the networks of 8x8 pixels, a batch of z and one of images."""
-    z = jax.random.normal(jax.random.key(1), (4, 6))
-    x = jax.random.normal(jax.random.key(2), (4, 8, 8, 2))
-    g, d = Synthesis((8, 8, 2), 4, **SIZES), Critic(4, **SIZES)
-    return g.init(jax.random.key(3), z), d.init(jax.random.key(4), x), z, x
+    rng = np.random.default_rng(1)
+    z, x = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in ((4, 6), (4, 8, 8, 2)))
+    return _drawn(Synthesis((8, 8, 2), 4, **SIZES), z), _drawn(Critic(4, **SIZES), x), z, x
+
+
+def _drawn(module, x):
+    """Its variables, parameters from N(0, 1), nothing compiled."""
+    rng, shapes = np.random.default_rng(2), jax.eval_shape(lambda: module.init(jax.random.key(0), x))
+    params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype), shapes["params"])
+    return {**jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes), "params": params}
 
 
 def _at(variables, step):
@@ -113,11 +119,9 @@ def test_layers_keep_their_scale(grown):
     """Whatever the size of a latent or of a layer's weights, pixels have unit second moment."""
     of_g, _, z, _ = grown
     g, made = Synthesis((8, 8, 2), 4, **SIZES), _at(of_g, 4)
-    loud = {
-        **made,
-        "params": jax.tree_util.tree_map_with_path(lambda p, w: w * (1 + 3 * (p[0].key == "conv_4")), made["params"]),
-    }
-    for variables, latent in ((made, 7 * z), (loud, z)):
-        np.testing.assert_allclose(g.apply(variables, latent), g.apply(made, z), rtol=1e-3, atol=1e-4)
-    wide = Synthesis((4, 4, 3), base=4096, most=256)
-    assert 0.5 < np.std(wide.apply(wide.init(jax.random.key(0), z), z)) < 2, "the layer of the image has gain 1"
+    still = jax.tree_util.tree_map_with_path(lambda p, w: w * (p[-1].key != "bias"), made["params"])
+    loud = jax.tree_util.tree_map_with_path(lambda p, w: w * (1 + 3 * (p[0].key == "conv_4")), still)
+    plain = g.apply({**made, "params": still}, z)
+    for params, latent in ((still, 7 * z), (loud, z)):
+        np.testing.assert_allclose(g.apply({**made, "params": params}, latent), plain, rtol=1e-3, atol=1e-4)
+    assert 0.5 < np.std(plain) < 2, "the layer of the image has gain 1"

@@ -71,15 +71,17 @@ def test_costs_are_those_at_the_share_of_the_step():
     setup, batch, state = _begun()
     cost = {name: jax.jit(setup.game.costs[name]) for name in setup.game.costs}
     plain = _plain(setup)
-    for step in (0, 1, 4, 9):
+    for step in (0, 1, 9):
         told = {p: {FADE: {"step_8": jnp.int32(step)}} for p in state.params}
         blurred = batch._replace(x=real(batch.x, jnp.float32(min(step / FADING, 1))))
         for name in cost:
             moment = Moment(state.net_state, batch, jax.random.key(1), jnp.int32(step))
-            value, (after, _) = cost[name](state.params, moment)
+            value, (after, metrics) = cost[name](state.params, moment)
             expected, _ = plain[name](state.params, moment._replace(net_state=told, batch=blurred))
             np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-5)
             assert int(after[FADE]["step_8"]) == step + 1 and after[FADE]["step_8"].dtype == jnp.int32
+            if name == DISCRIMINATOR:
+                _pays_penalty_and_drift(value, metrics)
     shown = real(batch.x, jnp.float32(0))
     np.testing.assert_array_equal(shown, double(mean_pool(batch.x)))
     np.testing.assert_array_equal(real(batch.x, jnp.float32(1)), batch.x)
@@ -102,15 +104,11 @@ def _plain(setup):
     return {name: jax.jit(cost) for name, cost in _plain_game().costs.items()}
 
 
-def test_a_critic_pays_its_penalty_and_its_drift():
-    """W + 10 GP + 0.001 mean D(x)^2, from the metrics of the parts."""
-    setup, batch, state = _begun()
-    value, (_, metrics) = setup.game.costs[DISCRIMINATOR](
-        state.params, Moment(state.net_state, batch, jax.random.key(1))
-    )
+def _pays_penalty_and_drift(value, metrics):
+    """W + 10 GP + 0.001 mean D(x)^2."""
     parts = metrics["adversarial"] + 10 * metrics["penalty"] + 1e-3 * metrics["drift"]
-    np.testing.assert_allclose(value, parts, rtol=1e-6)
-    np.testing.assert_allclose(metrics["adversarial"], metrics["fake_logit"] - metrics["real_logit"], atol=1e-6)
+    np.testing.assert_allclose(value, parts, rtol=1e-5)
+    np.testing.assert_allclose(metrics["adversarial"], metrics["fake_logit"] - metrics["real_logit"], atol=1e-5)
 
 
 def test_two_devices_see_the_groups_and_the_share_of_one(float64):
@@ -123,7 +121,7 @@ def test_two_devices_see_the_groups_and_the_share_of_one(float64):
 
     def field(game, batch, axis_name):
         moment = Moment(state.net_state, batch, jax.random.key(2), jnp.int32(1))
-        return View(game, moment, axis_name).field(params).gradients
+        return View(game, moment, axis_name).field(params, (DISCRIMINATOR,)).gradients
 
     one = jax.jit(lambda batch: field(setup.game, batch, None))(batch)
     dealt = jax.tree.map(lambda leaf: leaf.reshape(-1, 2, *leaf.shape[1:]).swapaxes(0, 1), batch)
@@ -134,25 +132,24 @@ def test_two_devices_see_the_groups_and_the_share_of_one(float64):
 
 @pytest.fixture(scope="module")
 def phases(tmp_path_factory):
-    """The directory of a run whose first two stages are trained, 2 and 4 steps."""
+    """The directory of a run whose second stage is trained, 4 steps."""
     workdir = tmp_path_factory.mktemp("run")
-    for name, steps in (("side_4", 2), ("side_8", FADING)):
-        _train(workdir, name, workdir / name, steps)
+    _train(workdir / "side_8", FADING)
     return workdir
 
 
-def _train(workdir, name, folder, steps):
+def _train(folder, steps):
     config, stages = _stages()
-    setup = of_stages(workdir, stages[name], list(stages))
+    setup = stages["side_8"]._replace(start={})
     schedule = replace(schedule_of(config, setup), steps=steps)
-    return train(setup, folder, seed=seed_of(config.seed, name), schedule=schedule, progress=False)[0]
+    return train(setup, folder, seed=seed_of(config.seed, "side_8"), schedule=schedule, progress=False)[0]
 
 
 def test_a_stop_in_the_middle_of_a_fade_changes_no_bit(phases, tmp_path):
     whole = load_state(_stages()[1]["side_8"], phases / "side_8")
-    half = _train(phases, "side_8", tmp_path / "side_8", 2)
+    half = _train(tmp_path / "side_8", 2)
     assert int(half.net_state[GENERATOR][FADE]["step_8"]) == 2, "in the middle"
-    assert digest(_train(phases, "side_8", tmp_path / "side_8", FADING)) == digest(whole) != digest(half)
+    assert digest(_train(tmp_path / "side_8", FADING)) == digest(whole) != digest(half)
     _samples_know_the_step(half)
 
 
@@ -171,12 +168,12 @@ def test_a_phase_begins_where_the_last_one_ended(phases):
     """Its first samples are those of the smaller networks enlarged; its time begins anew, whoever grew before."""
     _, stages = _stages()
     setup = of_stages(phases, stages["side_16"], list(stages))
-    fresh, state = initial_state(setup, 5, {}), initial_state(setup, 5)
+    state = initial_state(setup, 5)
     before = load_state(stages["side_8"], phases / "side_8")
     for player in (DISCRIMINATOR, GENERATOR):
-        own, new, old = (one.params[player] for one in (state, fresh, before))
-        for name in own:
-            jax.tree.map(np.testing.assert_array_equal, own[name], (old if name in old else new)[name])
+        own, old = (one.params[player] for one in (state, before))
+        for name in {*own} & {*old}:
+            jax.tree.map(np.testing.assert_array_equal, own[name], old[name])
         assert {*own} - {*old} == {"image_16", "conv_16_0", "conv_16_1"} and "image_4" not in own
         assert state.net_state[player][FADE] == {"step_16": 0} and before.net_state[player][FADE] == {"step_8": FADING}
     zero = [leaf for leaf in jax.tree.leaves(state.dynamics_state) if np.any(leaf)]

@@ -28,7 +28,7 @@ from ganjax.config import require
 from ganjax.options import Adam, Averaging, Latent, TrainConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from optax import GradientTransformation
 
@@ -115,7 +115,7 @@ def sizes(config: Config, dataset: "Dataset") -> "list[Dataset]":
     return sets
 
 
-def levels(config: Config, shapes: "list[tuple[int, ...]]") -> "list[Level]":
+def levels(config: Config, shapes: "Sequence[tuple[int, ...]]") -> "list[Level]":
     """The generators: perceptrons of the smallest images, and what refines them."""
     from ganjax.games import normal_prior
     from ganjax.games.lapgan import Level, noise_map
@@ -272,7 +272,7 @@ def strips(
     last = sum(player.startswith(lapgan.GENERATOR) for player in state.params) - 1
     sides = [(shape[0] // 2**k, shape[1] // 2**k, shape[2]) for k in reversed(range(last + 1))]
     drawn, chosen = levels(config, sides), weights_of(setup, state, draws.players, weights)
-    run = jax.jit(lambda keys: lapgan.chain(drawn, chosen, keys, np.arange(columns)))
+    run = jax.jit(lambda keys: lapgan.chain(drawn, chosen, keys, jax.numpy.arange(columns)))
     own, other = (lapgan.level_keys(Keys.of(one).samples, last + 1) for one in (seed, (seed + 1) % 2**32))
     found = {f"{side[0]}x{side[1]}": x for side, x in zip(sides, run(own), strict=True)}
     found |= {

@@ -31,8 +31,8 @@ def halved(dataset: Dataset, down: Callable[[Any], Any]) -> Dataset:
     whole = dataset.in_memory()
 
     def small(x: np.ndarray) -> np.ndarray:
-        parts = (down(from_bytes(x[start : start + CALL])) for start in range(0, len(x), CALL))
-        return np.concatenate([to_bytes(np.asarray(part)) for part in parts])
+        calls = (x[start : start + CALL] for start in range(0, len(x), CALL))
+        return np.concatenate([to_bytes(np.asarray(down(from_bytes(part)))) for part in calls])  # type: ignore[arg-type]
 
     height, width = (side // 2 for side in dataset.shape[:2])
     return replace(

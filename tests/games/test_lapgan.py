@@ -122,7 +122,8 @@ def test_a_level_plays_the_same_game_whoever_looks_on():
 
 
 def _chained(keys, index, small=None):
-    return jax.jit(lambda *told: chain(LEVELS, _begun()[3].weights, *told))(keys, index, small)
+    weights = _begun()[3].weights  # made before anything is traced
+    return jax.jit(lambda *told: chain(LEVELS, weights, *told))(keys, index, small)
 
 
 def test_a_chain_gives_each_level_what_the_one_below_drew():

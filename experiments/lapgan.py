@@ -15,13 +15,13 @@ sees the sum of enlarged image and residual, as there, or both (--pair). Residua
 have, with zero mean in each block of 2x2, which is not in the paper (--no-projected); with --kernels smooth there is no
 such law. Adam takes the place of stochastic gradients.
 What we measured on the default garments, seed 0 (the first two commands): Frechet distances, as a classifier of the
-data sees 2,000 images, of 37.2 for chains from noise, 23.2 from true images of 7x7, 4.7 from true images of 14x14, which
-is what the last level was trained for, and 14.0 for the control; real images have 1.6. So neither claim held in so
-little time: a chain is eight times as far off as its last level alone, for which the level of 14x14 after 600 steps has
-to answer more than that of 7x7, and one game of as many parameters is better. The control and all levels took 122 s of
-processor time each, at the rates that were measured before the run, and 10 and 12 minutes on 2 CPU cores that many
-others used. Residuals are noisy on black, and other noise at one level changes grain and not shape. That was the only
-run: no setting has been compared with another, and neither longer runs, nor smooth kernels, nor MNIST have been tried.
+data sees 2,000 images, of 37.2 for chains from noise, 23.2 from true images of 7x7, 4.7 from true images of 14x14, as
+the last level is trained, and 14.0 for the control; real images have 1.6. So neither claim held in so little time: a
+chain is eight times as far off as its last level alone, for which the level of 14x14 after 600 steps has to answer more
+than that of 7x7, and one game of as many parameters is better. The control and all levels took 122 s of processor time
+each, at the rates that were measured before the run, and 10 and 12 minutes on 2 CPU cores that many others used.
+Residuals are noisy on black; other noise at one level changes grain and not shape. That was the only run: no setting
+has been compared with another, and neither longer runs, nor smooth kernels, nor MNIST have been tried.
 """
 
 import dataclasses

@@ -6,6 +6,7 @@ from ganjax.data.memory import LazyImages
 from ganjax.data.order import positions, positions_of_steps, subsample
 from ganjax.data.outline import outline, stand_in, stand_ins
 from ganjax.data.points import grid, grid_centres, ring, ring_centres, swiss_roll
+from ganjax.data.sizes import halved
 
 __all__ = [
     "KNOWN",
@@ -15,6 +16,7 @@ __all__ = [
     "Mixture",
     "grid",
     "grid_centres",
+    "halved",
     "load",
     "outline",
     "positions",

@@ -56,25 +56,28 @@ def translate(x: Array, rows: Array | int, columns: Array | int) -> Array:
     return jax.lax.dynamic_slice(padded, (h + rows, w + columns, 0), x.shape)
 
 
-def jitter(shift: int) -> Callable[[Key, Batch], Batch]:
+def jitter(shift: int, *, flip: bool = True) -> Callable[[Key, Batch], Batch]:
     """A flip from left to right in half of all cases and a shift, of an image and of what it is paired with alike.
 
     What `Stream(prepare=...)` takes (Isola et al. 2017, appendix 6.2, enlarge and crop): rows and columns move by whole
     pixels from -shift to shift, each equally likely, and edges repeat.
 
     Args:
-        shift: in pixels; x and all of y must have sides of x's.
+        shift: in pixels; x and all of y must have sides of x's, but for tokens, classes and vectors, which stay.
+        flip: False where left and right mean something.
     """
     check_range("jitter", 0, whole=True, shift=shift)
 
     def moved(key: Key, one: Batch) -> Batch:
         flip_key, shift_key = jax.random.split(key)
-        flip, first = jax.random.bernoulli(flip_key), jax.random.randint(shift_key, (2,), 0, 2 * shift + 1)
+        flipped, first = jax.random.bernoulli(flip_key), jax.random.randint(shift_key, (2,), 0, 2 * shift + 1)
 
         def of(x: Array) -> Array:
+            if x.ndim < 2:
+                return x
             padded = jnp.pad(x, [(shift, shift)] * 2 + [(0, 0)] * (x.ndim - 2), mode="edge")
             cut = jax.lax.dynamic_slice(padded, (*first, *[0] * (x.ndim - 2)), x.shape)
-            return jnp.where(flip, cut[:, ::-1], cut)
+            return jnp.where(flipped, cut[:, ::-1], cut) if flip else cut
 
         return one._replace(x=of(one.x), y=jax.tree.map(of, one.y))
 

@@ -1,9 +1,9 @@
 """Which distribution a matching-aware discriminator asks for: not that of the data.
 
-Claim: a discriminator that is also shown real images with wrong captions makes a generator overstate what captions say:
-with p(x, t) the data and m = p(x) p(t), its optimum is 2p - m, clipped at 0, and not p. Judging images alone beside it
-changes nothing, fakes with wrong captions as a third kind of fake make it worse, 3p - 2m, and the same pairs on the real
-side, half of each, cure it.
+Claim: a discriminator that is also shown real images with wrong captions makes a generator overstate what captions
+say: with p(x, t) the data and m = p(x) p(t), its optimum is 2p - m, clipped at 0, and not p. To judge images alone too
+changes nothing, fakes with wrong captions as a third kind of fake make it worse, 3p - 2m, and the same pairs on the
+real side, half of each, cure it.
 Paper: Reed et al., Generative Adversarial Text to Image Synthesis, 2016 (algorithm 1, GAN-CLS); the optimum is derived
 here: max_D is -log 4 + 2 JSD(p, (m + q) / 2), and fakes are drawn with the captions of the data, q(t) = p(t).
 Command: python experiments/matching_aware.py train --workdir runs/matching_aware
@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -98,7 +97,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
 
 
 def _panel(title: str, cost: Callable, right: list[float]) -> Panel:
-    """The cost of q with q(x = t) = a, half of it with each caption, over a; the data, the optimum and the end on it."""
+    """The cost of q with q(x = t) = a, half of it with each caption, over a; data, optimum and end on it."""
     shares = np.linspace(0.005, 0.995, 199)
     curve = np.asarray(cost(np.stack([np.array([[a, 1 - a], [1 - a, a]]) / 2 for a in shares])))
     ends = np.interp(right, shares, curve)

@@ -2,8 +2,8 @@
 
 Claim: a generator that is told what a caption means, and how sure that is, draws what held-out captions ask for better
 than chance; a second network, which sees the sketch and reads the caption again, draws it twice as large.
-Paper: Reed et al., Generative Adversarial Text to Image Synthesis, 2016 (GAN-CLS, GAN-INT); Zhang et al., StackGAN, 2017
-(conditioning augmentation, two stages); Xu et al., AttnGAN, 2018 (R-precision).
+Paper: Reed et al., Generative Adversarial Text to Image Synthesis, 2016 (GAN-CLS, GAN-INT); Zhang et al., StackGAN,
+2017 (conditioning augmentation, two stages); Xu et al., AttnGAN, 2018 (R-precision).
 Command: python experiments/stackgan.py train --workdir runs/stackgan
          python experiments/stackgan.py sample --workdir runs/stackgan --text "red heart" "yellow car" --out drawn.png
          python experiments/stackgan.py evaluate --workdir runs/stackgan --count 228
@@ -14,9 +14,9 @@ between.png, what lies between two captions, a draw of noise a row.
 Four stages, each an ordinary run in a folder of its own: "text" learns what captions mean, by a contrast of right and
 wrong pairs of training images (--encoder words: linear in hashed pieces of words; characters: a transformer of
 characters; random: the first with its initial weights, and no such stage); "matcher" learns the readers that measures
-ask, which no generator is trained against; "sketch" and "image" are the two of the paper. The readers have other networks
-than the encoder and learn all pairs, those that are held out too: so they say what is held out of the generators' reach,
-and real images show how well (r_precision_real, category_real).
+ask, which no generator is trained against; "sketch" and "image" are the two of the paper. The readers have other
+networks than the encoder and learn all pairs, those that are held out of the generators' reach too; what they say of
+real images is the ceiling (r_precision_real, category_real).
 --pairs says what the discriminator is told: see matching_aware.py for where each choice leads.
 Data of your own are an .npz file with x_train, x_test (square, a side of 16, 32, 64, ...), caption_train, caption_test
 (texts) and, for the measure category, y_train, y_test; --without leaves out captions that hold some words.

@@ -144,15 +144,11 @@ def tokens(words: Vocabulary, length: int | None = None) -> Kind:
         said = repr(text) if len(text) <= SAID else f"{text[:SAID]!r}..., of {len(text):,} characters,"
         count = len(pieces(text, words.unit))
         if not count:
-            raise ValueError(
-                f"{said} holds no {words.unit} at all, expected some of the {len(words.words):,} known ones"
-            )
+            raise ValueError(f"{said} holds no {words.unit} at all, expected some of {len(words.words):,} known ones")
         if not (words.encode([text])[0] > UNKNOWN).any():
             raise ValueError(f"{said} holds no {words.unit} that the vocabulary of {len(words.words):,} has")
         if length is not None and count > length:
-            raise ValueError(
-                f"{said} has {count:,} {words.unit}s, expected at most {length}, as the longest of the data"
-            )
+            raise ValueError(f"{said} has {count:,} {words.unit}s, expected at most {length}, as in the longest known")
         return words.encode([text], length)[0]
 
     return TOKENS._replace(check=check, parse=parse, facts={"vocabulary": words})

@@ -1,7 +1,8 @@
-"""Images from captions: GAN-CLS and GAN-INT (Reed et al. 2016), conditioning augmentation and stages (Zhang et al. 2017).
+"""Images from captions: GAN-CLS and GAN-INT (Reed et al. 2016), stages and augmented conditions (Zhang et al. 2017).
 
 A batch is `{"data": Batch, "wrong": Batch}`, two streams of one data set in orders of their own, each with
-`y = {"caption": tokens [B, L], ...}`: the captions of the second are the wrong ones. So no example depends on its batch.
+`y = {"caption": tokens [B, L], ...}`: the captions of the second are the wrong ones. So no example depends on its
+batch.
 """
 
 import dataclasses
@@ -96,8 +97,8 @@ def _entropies(real: Array, fake: Array) -> Array:
 def tabular(p: Array, pairs: Pairs) -> Game:
     """The game on finitely many images and captions: both players are tables, so that nothing but the cost decides.
 
-    The generator draws image x of caption t with probability `softmax(table[:, t])_x`, the discriminator has a logit for
-    each pair and one for each image alone. They play for one value.
+    The generator draws image x of caption t with probability `softmax(table[:, t])_x`, the discriminator has a logit
+    for each pair and one for each image alone. They play for one value.
 
     Args:
         p: [X, T], of real pairs; sums to 1.
@@ -208,8 +209,8 @@ def text_to_image(
       what else `Pairs` says;
     - generator: `-log D(G(z, t), t) + kl / C sum_c KL(N(mean_c, std_c^2) || N(0, 1))`, the divergence of its C
       conditions as in StackGAN's code, whose 2 weighs a mean over them; with `turned` also
-      `-turned log(1 - D(G(z, t), t'))`, with `interpolation` `-log D(G(z, s), s)` of the mean s of two captions, of which
-      there is no image and which the discriminator never pays for (GAN-INT, equation 5).
+      `-turned log(1 - D(G(z, t), t'))`, with `interpolation` `-log D(G(z, s), s)` of the mean s of two captions, of
+      which there is no image and which the discriminator never pays for (GAN-INT, equation 5).
 
     The discriminator sees phi(t), which belongs to an onlooker: nothing that the generator owns changes what it is
     conditioned on. The other stages are onlookers too, in evaluation.

@@ -70,8 +70,8 @@ class CharacterTransformer(nn.Module):
 class PictureReader(nn.Module):
     """Three halvings by convolutions and two layers: the vector of a picture, or logits of its class.
 
-    Pictures that are larger than `side` are halved to it first, so that one reader judges all stages by what is as large
-    in the smallest.
+    Pictures that are larger than `side` are halved to it first, so that one reader judges all stages by what the
+    smallest can show.
     """
 
     outputs: int

@@ -1,4 +1,4 @@
-"""StackGAN (Zhang et al. 2017): two stages of a generator of images from captions, and who judges images with captions."""
+"""StackGAN (Zhang et al. 2017): two stages of a generator of images from captions, and who judges both together."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ Made = tuple[Array, Array, Array]  # x, and mean and log_std of the condition
 
 
 class Conditions(nn.Module):
-    """`c = mean(phi) + std(phi) epsilon`, conditioning augmentation (section 3.1), or without it a layer as GAN-CLS has.
+    """`c = mean(phi) + std(phi) epsilon`, conditioning augmentation (section 3.1), or without it a layer as in GAN-CLS.
 
     Both are affine in phi, so that c can be as precise as it pays to be.
     """

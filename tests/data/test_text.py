@@ -129,11 +129,11 @@ def test_what_a_vocabulary_does_not_know():
 @pytest.mark.parametrize(
     "text, sentence",
     [
-        ("", "'' holds no word at all, expected some of the 2 known ones"),
+        ("", "'' holds no word at all, expected some of 2 known ones"),
         ("?!", "'?!' holds no word at all"),
         ("blue dog", "'blue dog' holds no word that the vocabulary of 2 has"),
         ("x" * 10_000, r"'x{40}'\.\.\., of 10,000 characters, holds no word that"),
-        ("red cat " * 1250, r"of 10,000 characters, has 2,500 words, expected at most 3, as the longest of the data"),
+        ("red cat " * 1250, r"of 10,000 characters, has 2,500 words, expected at most 3, as in the longest known"),
     ],
     ids=["empty", "marks", "unknown", "long", "many words"],
 )

@@ -39,7 +39,7 @@ APART = jnp.zeros((6, 6), bool) | jnp.eye(6, dtype=bool)
 
 
 def test_the_symmetric_contrast_in_closed_form():
-    """All equal: log N. A perfect match, others orthogonal: log(1 + (N - 1) exp(-1 / T)). Both directions weigh half."""
+    """All equal: log N. A perfect match, others orthogonal: log(1 + (N - 1) exp(-1 / T)). Directions weigh half."""
     equal = jnp.ones((6, 1))
     np.testing.assert_allclose(contrast(equal, equal, APART), np.log(6), rtol=1e-6)
     one = jnp.eye(6)
@@ -124,7 +124,7 @@ def test_each_encoder_is_moved_by_the_contrast_and_the_classifier_alone():
 def test_vectors_of_unlike_length_are_refused():
     with pytest.raises(ValueError, match=r"text and image make vectors \(8, 3\) and \(8, 4\)"):
         matching(Text(), Image(4)).init(jax.random.key(0), _batch())
-    with pytest.raises(ValueError, match="objective is 'infonec'.*did you mean"):
+    with pytest.raises(ValueError, match=r"objective is 'infonec'.*did you mean"):
         matching(Text(), Image(), objective="infonec")
 
 

@@ -192,7 +192,7 @@ def _conditioned():
         own["moved"] = batch | {"wrong": jax.tree.map(lambda leaf: jnp.roll(leaf, 1, 0), batch["wrong"])}
         own["same"] = batch | {"wrong": batch["wrong"]._replace(y=batch["data"].y)}
         order = jnp.array([3, 1, 5, 0, 2, 4])
-        own["permuted"] = jax.tree.map(lambda leaf: leaf[order], batch)
+        own["permuted"] = jax.tree.map(lambda leaf, order=order: leaf[order], batch)
         found[blind] = {name: program(b) for name, b in own.items()}
     return found
 
@@ -233,7 +233,7 @@ def test_pairs_can_be_asked_to_differ_in_class():
     params, state = game.init(jax.random.key(0), batch)
     metrics = _fields(game, params, state, batch)[DISCRIMINATOR][0][1]
     assert float(metrics["wrong"]) == 0  # all wrong captions are of the class of their image
-    with pytest.raises(ValueError, match="apart is 'clas'.*did you mean"):
+    with pytest.raises(ValueError, match=r"apart is 'clas'.*did you mean"):
         text_to_image(PAINTER, Critic(), apart="clas")
 
 

@@ -62,6 +62,8 @@ class Config(Averaging, Rate, Latent, TrainConfig):
     """Steps of the stage text."""
     text_rate: float = 1e-3
     """Step size of Adam in the stages text and matcher."""
+    text_batch: int = 128
+    """Pairs of a batch there: right ones are told from all others of it."""
     matcher_steps: int = 900
     """Steps of the stage matcher."""
     pairs: Literal["matching_aware", "plain", "balanced", "alone"] = "matching_aware"
@@ -77,20 +79,20 @@ class Config(Averaging, Rate, Latent, TrainConfig):
     """Weight of captions between two, of which there is no image (GAN-INT); 1 in the paper."""
     conditions: int = 128
     """How many there are."""
-    width: int = 32
-    """Channels of the last map of the sketch's generator and of the first of both discriminators."""
+    width: int = 48
+    """Channels of the last map of the sketch's generator and of the first of its discriminator."""
     second_width: int = 16
-    """Channels of the last map of the image's generator."""
+    """Channels of the last map of the image's generator; the first of its discriminator has twice as many."""
     blocks: int = 2
     """Its residual blocks; 4 in the paper."""
-    second_steps: int = 1000
+    second_steps: int = 600
     """Steps of the stage image; --steps is of the sketch."""
     candidates: int = 100
     """Captions among which R-precision looks for the right one."""
 
     def __post_init__(self):
         super().__post_init__()
-        names = ("text_steps", "matcher_steps", "second_steps", "conditions", "width", "second_width")
+        names = ("text_steps", "text_batch", "matcher_steps", "second_steps", "conditions", "width", "second_width")
         for name in names:
             require(self, name, getattr(self, name) >= 1, "at least 1")
         require(self, "blocks", self.blocks >= 0, "at least 0")
@@ -102,7 +104,7 @@ class Config(Averaging, Rate, Latent, TrainConfig):
 
 
 CONFIG = Config(
-    steps=3000,
+    steps=4000,
     data="fluent_emoji",
     batch_size=32,  # 64 in the papers
     learning_rate=2e-4,  # of both papers, who halve it now and then in hundreds of epochs
@@ -134,16 +136,16 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
 
     def matched(dataset: "Dataset", *networks: "nn.Module", steps: int) -> "Setup":
         kinds = ("text", "image", "classifier")[: len(networks)]
-        how = {"objective": config.objective, "temperature": config.temperature, "axis_name": axis_name}
+        how: dict[str, Any] = {"objective": config.objective, "temperature": config.temperature, "axis_name": axis_name}
         return Setup(
             game=matching.matching(*networks, **how),
             dynamics=simultaneous(dict.fromkeys(kinds, optax.adam(config.text_rate)), axis_name=axis_name),
-            streams={"data": Stream(dataset, config.batch_size, y=y[: len(networks) - 1], prepare=shifted(side // 16))},
+            streams={"data": Stream(dataset, config.text_batch, y[: len(networks) - 1], shifted(side // 16))},
             measures=matching.measures(*networks[:2], candidates=config.candidates),
             steps=steps,
         )
 
-    stages = {}
+    stages: dict[str, Setup] = {}
     if config.encoder != "random":
         seer = PictureReader(FEATURES, side, config.width)
         stages["text"] = matched(small, text, seer, steps=config.text_steps)
@@ -285,7 +287,8 @@ def stage(
     from ganjax.models.stackgan import MatchingCritic, halvings
     from ganjax.training import Averaged, Setup, Stream
 
-    critic = MatchingCritic(halvings(dataset.shape[0]), config.width, unconditional=config.pairs == "alone")
+    width = config.width if small is None else 2 * config.second_width
+    critic = MatchingCritic(halvings(dataset.shape[0]), width, unconditional=config.pairs == "alone")
     adam, kept = optax.adam(config.learning_rate, b1=config.beta1), recipe.averages(config)
     players = (games.DISCRIMINATOR, games.GENERATOR)
     streams = {name: Stream(dataset, config.batch_size, y=y) for name in (games.DATA, games.WRONG)}
@@ -443,6 +446,7 @@ def path(
 SMOKE = {
     "steps": 4,
     "text_steps": 4,
+    "text_batch": 8,
     "matcher_steps": 4,
     "second_steps": 4,
     "width": 2,

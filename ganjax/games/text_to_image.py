@@ -381,7 +381,8 @@ def measures(painter: Painter, readers: Mapping[str, nn.Module], *, candidates: 
             said(CLASSIFIER, weights, images(weights, batch, key)).argmax(-1) == batch.y[CLASS]
         )
 
-    found, summary = {}, of_candidates(candidates)
+    found: dict[str, Measure] = {}
+    summary = of_candidates(candidates)
     for suffix, images, players in (("", made, painter.players), ("_real", real, ())):
         read = (*players, READERS[TEXT], READERS[IMAGE])
         found[f"r_precision{suffix}"] = Measure(

@@ -42,9 +42,9 @@ class Config:
 
     steps: int = 4000
     """Of both players, who look ahead."""
-    discriminator_rate: float = 4.0
+    discriminator_rate: float = 2.0
     """Step size of its logits."""
-    generator_rate: float = 2.0
+    generator_rate: float = 1.0
     """Step size of its scores."""
     seed: int = 0
     """Nothing here is random."""

@@ -17,6 +17,7 @@ from ganjax.core import Game, Outcome, Sampler
 from ganjax.data import Companion, Dataset, text
 from ganjax.dynamics import simultaneous
 from ganjax.errors import DataError
+from ganjax.kinds import VECTOR
 from ganjax.options import TrainConfig
 from ganjax.training import Setup, Stream, in_turn
 from ganjax.training.setup import state_shapes
@@ -133,7 +134,7 @@ def test_captions_of_some_words_are_left_out():
     one = dataclasses.replace(_data(), companions={"caption": _data().companions["caption"]})
     with pytest.raises(DataError, match="has no 'caption' with its examples"):
         module.captioned(dataclasses.replace(one, companions={}), "")
-    vectors = Companion(np.ones((8, 2), np.float32), np.ones((8, 2), np.float32), text.TOKENS._replace(name="vector"))
+    vectors = Companion(np.ones((8, 2), np.float32), np.ones((8, 2), np.float32), VECTOR)
     with pytest.raises(DataError, match="for captions, expected texts"):
         module.captioned(dataclasses.replace(one, companions={"caption": vectors}), "")
 

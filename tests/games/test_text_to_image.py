@@ -47,7 +47,7 @@ def test_tables_train_to_the_optimum_of_their_pairs(name, expected, float64):
     """q* = 2p - m with real images under wrong captions, clipped at 0, and not p."""
 
     def end(p):
-        play = extragradient({DISCRIMINATOR: optax.sgd(4.0), GENERATOR: optax.sgd(2.0)})
+        play = extragradient({DISCRIMINATOR: optax.sgd(2.0), GENERATOR: optax.sgd(1.0)})
         state, _ = simulate(tabular(p, PAIRS[name]), play, 4000, keep=None)
         return table(p, state.params[GENERATOR])
 
@@ -174,9 +174,9 @@ def test_each_player_pays_its_own_terms(float64):
     values = jax.jit(lambda p: _by_hand(p, batch, jax.random.key(1)))(params)
     for player in game.players:
         (cost, _), field = found[player]
-        np.testing.assert_allclose(cost, values[player], rtol=1e-9)
+        np.testing.assert_allclose(cost, values[player], rtol=1e-6)
         jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9), field[player], slopes[player][player]
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), field[player], slopes[player][player]
         )
 
 
@@ -281,6 +281,9 @@ class Statistical(Critic):
     def features(self, x):
         return self.normal(super().features(x))
 
+    def __call__(self, x, phi, *, train):
+        return super().__call__(x, phi)
+
 
 class Flat(nn.Module):
     @nn.compact
@@ -297,7 +300,7 @@ class Flat(nn.Module):
     ids=["shape", "statistics"],
 )
 def test_what_does_not_fit_is_refused(painter, critic, sentence):
-    with pytest.raises((ValueError, TypeError), match=sentence):
+    with pytest.raises(ValueError, match=sentence):
         jax.eval_shape(text_to_image(painter, critic).init, jax.random.key(0), _batch())
     with pytest.raises(ValueError, match="kl is -1"):
         text_to_image(painter, critic, kl=-1.0)

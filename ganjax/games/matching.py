@@ -130,10 +130,10 @@ def matching(
         for player, net in nets.items():
             x = batch.y[CAPTION] if player == TEXT else batch.x
             said[player], after[player] = net.apply(params[player], state[player], x, train=True)
-        vectors = [everyone(axis_name, unit(said[player])) for player in (TEXT, IMAGE)]
+        vectors = {player: everyone(axis_name, unit(said[player])) for player in (TEXT, IMAGE)}
         tokens = everyone(axis_name, batch.y[CAPTION])
         same = (tokens[:, None] == tokens[None]).all(-1)
-        return Matched(*vectors, same, said.get(CLASSIFIER), batch.y.get(CLASS)), after
+        return Matched(vectors[TEXT], vectors[IMAGE], same, said.get(CLASSIFIER), batch.y.get(CLASS)), after
 
     def apart(s: Matched) -> Array:
         if objective == "infonce":

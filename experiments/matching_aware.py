@@ -12,6 +12,9 @@ Figure: runs/matching_aware/optima.png, the cost of generators q(x = t) = a on t
 closed-form optimum dashed and where training ends, beside the data.
 Both players are tables, so that nothing but the cost decides: `games.text_to_image.tabular`, whose weights are those
 that the networks of stackgan.py are trained with (--pairs).
+What we measured, with p(x = t) = .6 and .8: plain ends at .6000 and .8000, and so does balanced; matching_aware, and
+with images alone beside it, at .7000 and, on the way to the border of 1, at .9967; three kinds of fakes at .8000 and
+.9976. At p itself the cost of matching_aware is -1.383736, at its optimum -log 4 = -1.386294.
 """
 
 from collections.abc import Callable

@@ -20,6 +20,11 @@ real images is the ceiling (r_precision_real, category_real).
 --pairs says what the discriminator is told: see matching_aware.py for where each choice leads.
 Data of your own are an .npz file with x_train, x_test (square, a side of 16, 32, 64, ...), caption_train, caption_test
 (texts) and, for the measure category, y_train, y_test; --without leaves out captions that hold some words.
+What we measured on the embedded emoji (1,366 captions, 228 held out), seed 0, --width 32 --text-steps 400
+--matcher-steps 600 --steps 2000 --second-steps 300, while other programs had three quarters of both CPU cores: the
+sketch's average has an R-precision of 7.3 % on held-out captions, where chance is 1 % and real images have 98.7 %, and
+38.3 % on as many training captions (real ones 99.6 %); its category is read as the right one in 24.6 % and 39.5 % (the
+largest class 16.2 % of those held out, real images 99.1 %). So captions are heard, and 45 epochs are far too few.
 """
 
 import textwrap

@@ -41,6 +41,7 @@ MILD, STRONG = np.array([[0.3, 0.2], [0.2, 0.3]]), np.array([[0.4, 0.1], [0.1, 0
         ("alone", ([[0.35, 0.15], [0.15, 0.35]], [[0.5, 0], [0, 0.5]])),
         ("three_fakes", ([[0.4, 0.1], [0.1, 0.4]], [[0.5, 0], [0, 0.5]])),
     ],
+    ids=["plain", "matching_aware", "balanced", "alone", "three_fakes"],
 )
 @pytest.mark.fault("GAN-CLS, StackGAN: the matching-aware cost is taken to have the data as its optimum")
 def test_tables_train_to_the_optimum_of_their_pairs(name, expected, float64):

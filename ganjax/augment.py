@@ -63,21 +63,23 @@ def jitter(shift: int, *, flip: bool = True) -> Callable[[Key, Batch], Batch]:
     pixels from -shift to shift, each equally likely, and edges repeat.
 
     Args:
-        shift: in pixels; x and images and maps of y must have sides of x's.
-        flip: or leave left and right as they are, as what is read must.
+        shift: in pixels; x and all of y must have sides of x's, but for tokens, classes and vectors, which stay.
+        flip: False where left and right mean something.
     """
     check_range("jitter", 0, whole=True, shift=shift)
 
     def moved(key: Key, one: Batch) -> Batch:
         flip_key, shift_key = jax.random.split(key)
-        turned, first = flip & jax.random.bernoulli(flip_key), jax.random.randint(shift_key, (2,), 0, 2 * shift + 1)
+        flipped, first = jax.random.bernoulli(flip_key), jax.random.randint(shift_key, (2,), 0, 2 * shift + 1)
 
         def of(x: Array) -> Array:
+            if x.ndim < 2:
+                return x
             padded = jnp.pad(x, [(shift, shift)] * 2 + [(0, 0)] * (x.ndim - 2), mode="edge")
             cut = jax.lax.dynamic_slice(padded, (*first, *[0] * (x.ndim - 2)), x.shape)
-            return jnp.where(turned, cut[:, ::-1], cut)
+            return jnp.where(flipped, cut[:, ::-1], cut) if flip else cut
 
-        return one._replace(x=of(one.x), y=jax.tree.map(lambda leaf: of(leaf) if leaf.ndim else leaf, one.y))
+        return one._replace(x=of(one.x), y=jax.tree.map(of, one.y))
 
     return moved
 

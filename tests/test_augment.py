@@ -361,3 +361,11 @@ def test_jitter_moves_an_image_and_what_it_is_paired_with_alike():
     assert (hits.sum(1) == 1).all() and hits.any(0).all() and set(np.asarray(read.y)) == {7}
     still = jitter(0)(jax.random.key(0), one)
     assert still.x.shape == one.x.shape and still.position == one.position
+
+
+def test_jitter_leaves_captions_alone_and_need_not_flip():
+    x = jnp.arange(20.0).reshape(4, 5)[..., None]
+    one = Batch(x, {"caption": jnp.arange(3), "class": jnp.int32(7)}, jnp.int32(0))
+    many = jax.vmap(lambda key: jitter(1, flip=False)(key, one))(keys(200))
+    assert (many.y["caption"] == jnp.arange(3)[None]).all() and (many.y["class"] == 7).all()
+    assert (jnp.diff(many.x[..., 0], axis=2) >= 0).all() and len(np.unique(np.asarray(many.x), axis=0)) == 9

@@ -262,7 +262,7 @@ def test_every_experiment_that_trains_can_be_exported(name, tmp_path):
     assert generator.sample(0, 3, asked).shape == (3, *setup.imitated(draws).shape)
     again, weights = export.rebuild(tmp_path / "out", experiment)
     index, draws = np.arange(3, dtype=np.int32), again.sampler()
-    labels = index if draws.given else None
+    labels = (index if asked is None else np.asarray(asked)) if draws.given else None  # captions are as they are stored
     if draws.latent is None:  # networks that draw entry by entry, or translate
         return
     z = draws.latents(weights, Keys.of(0).samples, index)

@@ -1,6 +1,7 @@
 """Pictures of what a run draws: `sample` and `latent`."""
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +39,8 @@ class Sample(Picture):
     given: tuple[str, ...] = ()
     """What to ask for, in turn: classes by number or name, captions, vectors; or the path of a set of images for what
     is made of images. By default classes in turn, or held-out examples."""
+    text: tuple[str, ...] = ()
+    """Captions to draw, in turn, each in quotation marks; words that the data do not have are named and left out."""
     truncation: float | None = None
     """Redraw entries of z beyond this threshold (BigGAN), or go this part of the way from the mean style (StyleGAN):
     truer samples, less diverse ones."""
@@ -48,17 +51,20 @@ class Sample(Picture):
     def __post_init__(self):
         super().__post_init__()
         check_drawing(self)
+        require(self, "given", not (self.given and self.text), "nothing beside --text, which asks for captions too")
 
     def run(self, experiment: Experiment) -> None:
         run = opened(experiment, self, needs="picture", sampler=self.sampler)
         from ganjax import gallery
         from ganjax.training import Keys, draw, in_turn, load_state
-        from ganjax.training.sampling import told
+        from ganjax.training.sampling import told, unknown_words
 
         setup, key = run.setup, Keys.of(self.seed).samples
         draws = setup.sampler(self.sampler)
-        if self.given:
-            given = told(setup, draws, self.given, self.count)
+        if self.text and (unknown := unknown_words(setup, draws, self.text)):
+            print(f"unknown words, which are left out: {', '.join(unknown)[:200]}", file=sys.stderr)
+        if self.given or self.text:
+            given = told(setup, draws, self.given or self.text, self.count)
         else:
             given = in_turn(setup, draws, self.count, self.classes)
         state = load_state(setup, run.workdir)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ganjax.kinds import TOKENS, Kind
 Unit = Literal["word", "character"]
 PADDING, UNKNOWN = 0, 1
 MAX_WORDS = 2**16  # players hold a row of weights for each
+SAID = 40  # characters of a text that an error repeats
 
 
 def pieces(text: str, unit: Unit = "word") -> list[str]:
@@ -94,6 +95,14 @@ class Vocabulary:
             row[: len(found)] = found
         return tokens
 
+    def unknown(self, text: str) -> list[str]:
+        """The words, or characters, of a text that have no number, each once, in their order.
+
+        >>> Vocabulary(("cat", "red")).unknown("A red, red cat and a dog")
+        ['a', 'and', 'dog']
+        """
+        return [word for word in dict.fromkeys(pieces(text, self.unit)) if word not in self._numbers]
+
     def decode(self, tokens: np.ndarray) -> list[str]:
         """The texts of [N, L] tokens: words with blanks between them, or the characters; the unknown is "?".
 
@@ -132,10 +141,15 @@ def tokens(words: Vocabulary, length: int | None = None) -> Kind:
         return wrong
 
     def parse(text: str) -> np.ndarray:
-        row = words.encode([text], length)[0]
-        if not (row > UNKNOWN).any():
-            raise ValueError(f"{text!r} holds no {words.unit} that the vocabulary of {len(words.words):,} has")
-        return row
+        said = repr(text) if len(text) <= SAID else f"{text[:SAID]!r}..., of {len(text):,} characters,"
+        count = len(pieces(text, words.unit))
+        if not count:
+            raise ValueError(f"{said} holds no {words.unit} at all, expected some of {len(words.words):,} known ones")
+        if not (words.encode([text])[0] > UNKNOWN).any():
+            raise ValueError(f"{said} holds no {words.unit} that the vocabulary of {len(words.words):,} has")
+        if length is not None and count > length:
+            raise ValueError(f"{said} has {count:,} {words.unit}s, expected at most {length}, as in the longest known")
+        return words.encode([text], length)[0]
 
     return TOKENS._replace(check=check, parse=parse, facts={"vocabulary": words})
 
@@ -156,11 +170,51 @@ def hashed(texts: Sequence[str], *, size: int = 2048, lengths: tuple[int, int] =
     >>> bool(a @ b > 0.6 > 0.2 > abs(a @ c)), float(a @ a).__round__(6)
     (True, 1.0)
     """
+    check_range("hashed", 1, 2**20, whole=True, size=size)
+    found = _vectorizer(size, lengths, "l2").transform(["".join(pieces(str(text), "character")) for text in texts])
+    return found.toarray().astype(np.float32)
+
+
+def hashed_words(words: Vocabulary, *, size: int = 2048, lengths: tuple[int, int] = (3, 5)) -> np.ndarray:
+    """[`words.size`, size] int8: the runs of characters of each word, counted as `hashed` does before it divides.
+
+    The rows of a text's words add up to `hashed` of the text but for its length, since no run goes beyond a word: so a
+    network that is given tokens sees pieces of words, those of words that no training text has too. The rows of padding
+    and of the unknown word are zero.
+
+    Args:
+        words: of the unit "word".
+        size: places.
+        lengths: as of `hashed`.
+    """
+    check_range("hashed_words", 1, 2**20, whole=True, size=size)
+    check_name("hashed_words", "the unit of words", words.unit, ("word",))
+    found = _vectorizer(size, lengths, None).transform(["", "", *words.words])
+    return np.clip(found.toarray(), -127, 127).astype(np.int8)
+
+
+def spelled(words: Vocabulary, length: int = 16) -> np.ndarray:
+    """[`words.size`, length] int32: a blank, which is 1, and the characters of each word, in order from 2 on, then 0.
+
+    >>> spelled(Vocabulary(("abba", "b")), 4).tolist()
+    [[0, 0, 0, 0], [0, 0, 0, 0], [1, 2, 3, 3], [1, 3, 0, 0]]
+
+    Args:
+        words: of the unit "word".
+        length: characters of a word that are kept, the blank among them.
+    """
+    check_range("spelled", 2, whole=True, length=length)
+    numbers = {letter: number for number, letter in enumerate(sorted(set("".join(words.words))), 2)}
+    table = np.zeros((words.size, length), np.int32)
+    for row, word in zip(table[UNKNOWN + 1 :], words.words, strict=True):
+        letters = [1, *(numbers[letter] for letter in word)][:length]
+        row[: len(letters)] = letters
+    return table
+
+
+def _vectorizer(size: int, lengths: tuple[int, int], norm: str | None) -> Any:
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    check_range("hashed", 1, 2**20, whole=True, size=size)
-    vectorizer = HashingVectorizer(
-        analyzer="char_wb", ngram_range=lengths, n_features=size, lowercase=False, dtype=np.float64
+    return HashingVectorizer(
+        analyzer="char_wb", ngram_range=lengths, n_features=size, norm=norm, lowercase=False, dtype=np.float64
     )
-    found = vectorizer.transform(["".join(pieces(str(text), "character")) for text in texts])
-    return found.toarray().astype(np.float32)

@@ -249,6 +249,24 @@ def told(setup: Setup, draws: Sampler, words: Sequence[str], count: int) -> Give
     return Given(values[np.arange(count) % len(values)], f"--given {' '.join(words)}")
 
 
+def unknown_words(setup: Setup, draws: Sampler, texts: Sequence[str]) -> list[str]:
+    """The words of texts that the data of a sampler, which is asked for captions, do not have, each once.
+
+    Raises:
+        ConfigError: it is not asked for captions, or a text holds no word that they have.
+    """
+    facts = {} if draws.given is None else given_kind(setup, draws).facts
+    if "vocabulary" not in facts:
+        asked = "nothing" if draws.given is None else f"{given_kind(setup, draws).plural}, by --given"
+        raise ConfigError(f"--text: what is drawn of this run is asked for {asked}, not for captions; leave it out")
+    try:
+        for text in texts:
+            given_kind(setup, draws).parse(text)  # type: ignore[misc]
+    except ValueError as error:
+        raise ConfigError(f"--text: {reason(error)}") from None
+    return list(dict.fromkeys(word for text in texts for word in facts["vocabulary"].unknown(text)))
+
+
 def checked(setup: Setup, draws: Sampler, given: PyTree, count: int) -> PyTree:
     """What is given, if it is of `count` samples, and of classes that there are.
 

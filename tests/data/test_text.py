@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ganjax.data.text import MAX_WORDS, Vocabulary, hashed, pieces, tokens, vocabulary
+from ganjax.data.text import MAX_WORDS, Vocabulary, hashed, hashed_words, pieces, spelled, tokens, vocabulary
 
 TEXTS = ["A red cat", "a dog, a cat!", "Don't"]
 
@@ -102,3 +102,44 @@ def test_hashed_pieces_are_the_same_in_every_process():
     said = subprocess.run([sys.executable, "-c", code], check=True, **options).stdout
     x = hashed(["red cat"])[0]
     assert said == f"{x.nonzero()[0]} {x[x != 0]}\n"
+
+
+def test_hashed_words_add_up_to_hashed_texts():
+    """Whatever the text: no run of characters goes beyond a word, so rows of a table are all that a network needs."""
+    texts = ["running person", "person running fast", "a violin", "person person"]
+    words = vocabulary(texts)
+    table = hashed_words(words, size=512)
+    assert table.dtype == np.int8 and table.shape == (words.size, 512) and not table[:2].any()
+    sums = table[words.encode(texts)].astype(np.float64).sum(1)
+    np.testing.assert_allclose(sums / np.linalg.norm(sums, axis=1)[:, None], hashed(texts, size=512), atol=1e-6)
+    with pytest.raises(ValueError, match="the unit of words is 'character'"):
+        hashed_words(vocabulary(texts, "character"))
+
+
+def test_words_are_spelled():
+    table = spelled(Vocabulary(("cab", "abacus")), 5)
+    assert table.tolist() == [[0] * 5, [0] * 5, [1, 4, 2, 3, 0], [1, 2, 3, 2, 4]]
+
+
+def test_what_a_vocabulary_does_not_know():
+    words = Vocabulary(("cat", "red"))
+    assert words.unknown("A red, red cat and A dog") == ["a", "and", "dog"] and words.unknown("Red!") == []
+
+
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        ("", "'' holds no word at all, expected some of 2 known ones"),
+        ("?!", "'?!' holds no word at all"),
+        ("blue dog", "'blue dog' holds no word that the vocabulary of 2 has"),
+        ("x" * 10_000, r"'x{40}'\.\.\., of 10,000 characters, holds no word that"),
+        ("red cat " * 1250, r"of 10,000 characters, has 2,500 words, expected at most 3, as in the longest known"),
+    ],
+    ids=["empty", "marks", "unknown", "long", "many words"],
+)
+def test_captions_that_cannot_be_drawn(text, sentence):
+    """A caption is never cut in silence."""
+    parse = tokens(Vocabulary(("cat", "red")), 3).parse
+    with pytest.raises(ValueError, match=sentence):
+        parse(text)
+    assert parse("a red cat").tolist() == [1, 3, 2]

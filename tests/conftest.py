@@ -20,7 +20,7 @@ from matrix import FULL  # noqa: E402
 # compared.
 MATHEMATICS = {"contracts", "dynamics", "games", "layers", "models", "test_augment.py", "test_recipe.py"}
 BEYOND = {"faults/test_resources.py"}  # arrays that the older emitters cannot make
-QUICK = OLDER | {"xla_cpu_parallel_codegen_split_count": 1}
+QUICK = OLDER | {"xla_cpu_parallel_codegen_split_count": 1, "xla_cpu_opt_preset": "CPU_OPT_PRESET_FAST_COMPILE"}
 _options = compiler.get_compile_options
 
 

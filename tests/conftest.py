@@ -1,7 +1,9 @@
 """What all tests share: strict JAX settings, float64 on request, one compilation cache for child processes."""
 
 import gc
+import itertools
 import os
+from functools import lru_cache
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -13,6 +15,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 from children import CHEAPLY, OLDER  # noqa: E402
 from jax._src import compiler  # noqa: E402
+from jax._src.interpreters import mlir  # noqa: E402
 from matrix import FULL  # noqa: E402
 
 # Nearly all the time is the compiler's. It optimises less and emits without MLIR, which takes a quarter of the time: in
@@ -30,6 +33,9 @@ def _quick_options(*args, env_options_overrides=None, **kwargs):
 
 
 compiler.get_compile_options = _quick_options
+# JAX writes down each program in a new context of MLIR; to make it takes a fifth of what a small program takes.
+_context, _programs = lru_cache(maxsize=1)(lambda hundred, make=mlir.make_ir_context: make()), itertools.count()
+mlir.make_ir_context = lambda: _context(next(_programs) // 100)  # it keeps the constants of its programs: not for ever
 if not FULL:
     own = os.environ.get("XLA_FLAGS", "").replace(CHEAPLY, "").strip()  # a worker is a child of pytest
     os.environ["XLA_FLAGS"] = own

@@ -12,6 +12,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax  # noqa: E402
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from children import CHEAPLY, OLDER  # noqa: E402
 from jax._src import compiler  # noqa: E402
@@ -60,6 +61,36 @@ def as_users():
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+_kept = {}  # what was compiled and computed of a setup, with the setup itself, so that no other takes its `id`
+
+
+@pytest.fixture
+def compiled_once(monkeypatch):
+    """All runs of one setup share its compiled chunk, first state and shapes; else each `train` compiles its own."""
+    from ganjax.training import loop, parallel
+
+    plain, chunk, first, shapes = parallel.compiled, loop.compile_chunk, loop.initial_state, loop.state_shapes
+
+    def keep(setup, key, make):
+        found = _kept.get((id(setup), *key)) or _kept.setdefault((id(setup), *key), (setup, make()))
+        return found[1]
+
+    def compile_chunk(move, collate, *, scan, length):
+        key = "chunk", scan, length, jax.config.read("jax_disable_most_optimizations")
+        with monkeypatch.context() as patch:
+            patch.setattr(parallel, "compiled", lambda function: keep(collate.args[0], key, lambda: plain(function)))
+            return chunk(move, collate, scan=scan, length=length)
+
+    def initial_state(setup, seed, taken):
+        make = lambda: jax.device_get(first(setup, seed, taken))  # noqa: E731
+        state = make() if taken else keep(setup, ("first", seed), make)
+        return jax.tree.map(np.array, state)  # for a run that is given its buffers
+
+    monkeypatch.setattr(loop, "compile_chunk", compile_chunk)
+    monkeypatch.setattr(loop, "initial_state", initial_state)
+    monkeypatch.setattr(loop, "state_shapes", lambda setup: keep(setup, ("shapes",), lambda: shapes(setup)))
 
 
 def pytest_collection_finish():

@@ -141,7 +141,7 @@ def test_a_batch_too_large_for_the_memory(tmp_path, monkeypatch):
             with row.case(what), monkeypatch.context() as patch:
                 if what == "host":
                     patch.setattr(feed, "arrays", short)
-                of = toy.setup(wrap=huge) if what == "device" else toy.setup()
+                of = toy.setup(wrap=huge) if what == "device" else toy.plain()
                 with pytest.raises(OutOfMemoryError, match=r"too small for turns of 4 examples .*lower --batch-size"):
                     toy.run(workdir, 10, of=of, allow_change=True)
                 assert digest(load_state(toy.setup(), workdir)) == saved

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import cache
 
 import chex
 import jax
@@ -23,6 +24,8 @@ from ganjax.training import setup as setups
 from ganjax.training.checkpoint import Checkpoints
 from ganjax.training.divergence import owner_of
 from ganjax.training.streams import arrays, collate
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 class Generator(nn.Module):
@@ -47,6 +50,7 @@ def _dataset(count=40):
     return Dataset(x, rng.integers(0, 3, count).astype(np.int32))
 
 
+@cache
 def _setup(scan=True, labelled=False, dataset=None, learning_rate=1e-2):
     prior = normal_prior(5)
     adam = optax.adam(learning_rate)
@@ -145,7 +149,8 @@ def test_the_step_is_traced_once(tmp_path, scan, monkeypatch):
         return lambda *a: traces.append(1) or step(*a)
 
     monkeypatch.setattr(loop, "unguarded_step", counted)
-    train(_setup(scan), tmp_path, seed=0, schedule=_schedule(23), observe=lambda *a: None, progress=False)
+    setup = _setup.__wrapped__(scan)  # nobody has compiled it before
+    train(setup, tmp_path, seed=0, schedule=_schedule(23), observe=lambda *a: None, progress=False)
     assert len(traces) == 1
 
 
@@ -326,7 +331,7 @@ def test_bad_setups_fail_before_anything_is_written(tmp_path):
     workdir = tmp_path / "run"
     unlabelled = Dataset(_dataset().x_train)
     with pytest.raises(DataError, match="has no labels"):
-        _train(workdir, 5, _setup(labelled=True, dataset=unlabelled))
+        _train(workdir, 5, _setup.__wrapped__(labelled=True, dataset=unlabelled))
     assert not workdir.exists()
 
 

@@ -104,6 +104,7 @@ LESS = {
     "dynamics_on_gans": ("--digits-steps", 0),
     "mode_collapse": ("--remedies", "packing 2"),
     "dropout_and_noise": ("--remedies", "falling noise"),
+    "gan_spectrum": ("--plays", "consensus"),
     "wgan": ("--constraints", "spectral"),
 }
 

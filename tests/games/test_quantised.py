@@ -256,7 +256,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="revival is 5, expected at least 0, at most 0"):
         vqvae(*NETWORKS, codes=K, codebook="gradient", revival=5)
     with pytest.raises(ValueError, match=r"the decoder makes \(6,\), expected \(4,\)"):
-        vqvae(*NETWORKS, codes=K).init(jax.random.key(0), Batch(jnp.ones((2, 4)), None, jnp.arange(2)))
+        jax.eval_shape(vqvae(*NETWORKS, codes=K).init, jax.random.key(0), Batch(jnp.ones((2, 4)), None, jnp.arange(2)))
 
 
 class Map(nn.Module):

@@ -408,14 +408,14 @@ def test_every_device_keeps_the_same_pool():
     shared = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, sight=Sight(fakes_kept=20), axis_name="devices")
     batch = _batch()
     params, net_state = jax.jit(game.init)(jax.random.key(1), batch)
-    cost, outcome = game.costs["discriminator"](params, Moment(net_state, batch, KEY))
+    cost, outcome = jax.jit(game.costs["discriminator"])(params, Moment(net_state, batch, KEY))
     halves = Batch(batch.x.reshape(4, 2, 2).swapaxes(0, 1), None, batch.position.reshape(4, 2).T)
     mapped = jax.vmap(
         lambda b: shared.costs["discriminator"](params, Moment(net_state, b, KEY)),
         axis_name="devices",
         in_axes=(Batch(0, None, 0),),
     )
-    costs, outcomes = mapped(halves)
+    costs, outcomes = jax.jit(mapped)(halves)
     np.testing.assert_allclose(costs.mean(), cost, rtol=1e-5)
     for pool in outcomes.net_state["pool"]:
         np.testing.assert_allclose(pool, outcome.net_state["pool"], rtol=1e-5)

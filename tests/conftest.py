@@ -23,7 +23,6 @@ from matrix import FULL  # noqa: E402
 # `make test` everywhere but where a test asks for programs as users run them, in `make test-all` where mathematics is
 # compared.
 MATHEMATICS = {"contracts", "dynamics", "games", "layers", "models", "test_augment.py", "test_recipe.py"}
-BEYOND = {"faults/test_resources.py"}  # arrays that the older emitters cannot make
 QUICK = OLDER | {"xla_cpu_parallel_codegen_split_count": 1, "xla_cpu_opt_preset": "CPU_OPT_PRESET_FAST_COMPILE"}
 _options = compiler.get_compile_options
 
@@ -47,8 +46,7 @@ if not FULL:
 @pytest.fixture(autouse=True, scope="module")
 def _compiler(request):
     path = request.path.relative_to(Path(__file__).parent)
-    quick = path.parts[0] in MATHEMATICS or not (FULL or path.as_posix() in BEYOND)
-    jax.config.update("jax_disable_most_optimizations", quick)
+    jax.config.update("jax_disable_most_optimizations", path.parts[0] in MATHEMATICS or not FULL)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # a command of this process keeps everything

@@ -22,6 +22,7 @@ where consensus play ends, the raw field is 20 times less steep.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +44,7 @@ from ganjax.models import mlp
 from ganjax.report import Panel, Series, panels
 from ganjax.training import Keys, drawn, states_at
 
+Play = Literal["plain", "consensus"]
 ALPHAS = np.linspace(-0.1, 1.1, 61)
 
 
@@ -64,8 +66,10 @@ class Config:
     """Size of z; with 16 modes are lost under every rule."""
     sigma: float = 0.1
     """Standard deviation of each Gaussian; the ring has radius 2."""
+    plays: tuple[Play, ...] = ("plain", "consensus")
+    """How training is played: plainly, and with the consensus term."""
     gamma: float = 0.1
-    """Weight of consensus in the second run."""
+    """Weight of consensus."""
     eigenvalues: int = 16
     """How many of the Jacobian's eigenvalues, largest modulus first."""
     fixed_batch: int = 1024
@@ -76,6 +80,8 @@ class Config:
     """Of everything random."""
 
     def __post_init__(self):
+        if not self.plays:
+            raise ConfigError("--plays is empty, expected at least one of plain and consensus")
         for name in ("steps", "batch_size", "width", "latent", "eigenvalues", "fixed_batch", "looks"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"--{name.replace('_', '-')} is {getattr(self, name)}, expected at least 1")
@@ -107,7 +113,8 @@ def compute(config: Config, workdir: Path) -> list[str]:
         v = view.field(params).gradients
         return jnp.stack([rotation(view, params, keys.samples), jnp.sqrt(dot(v, v))])
 
-    for tint, (name, adjust) in enumerate({"plain": None, "consensus": term}.items()):
+    for name in config.plays:
+        tint, adjust = {"plain": (0, None), "consensus": (1, term)}[name]
         states, history = _train(config, game, adjust, look, keys, name)
         ends = {"start": states[0], "end": states[1]}
         for place, (when, state) in enumerate(ends.items()):
@@ -124,7 +131,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
                     f"{values.real.min():13.4f} {turn.max():16.4f} {history[-place, 1]:9.3f} {history[-place, 2]:9.4f} "
                     f"{int(judged.captured):6d} {float(judged.high_quality):8.1%} {float(judged.reverse_kl):11.3f}"
                 )
-                if when == "end" or name == "plain":  # both runs start from the same point
+                if when == "end" or name == config.plays[0]:  # all runs start from the same point
                     label = "start" if when == "start" else f"end of {name} play"
                     spectra[field].append(Series(values.real, values.imag, label, "points", 2 * tint + place))
         drawn[name] = np.asarray(x)

@@ -102,7 +102,7 @@ def reached(module: Autoregressive, side: int, row: int, column: int, seed: int)
     def random(w: Array) -> Array:
         return jax.random.normal(next(drawn), w.shape) / max(1, w[..., 0].size) ** 0.5
 
-    weights = jax.tree.map(random, module.init(keys[1], x))
+    weights = jax.tree.map(random, jax.eval_shape(module.init, keys[1], x))
 
     @jax.jit
     @jax.grad

@@ -19,14 +19,16 @@ from matrix import FULL
 # The older emitters compile faster; since 0.11 there are none, and the flag itself ends a process.
 _NEW = [int(part) for part in version("jaxlib").split(".")[:2]] >= [0, 11]
 OLDER = {} if _NEW else {"xla_cpu_use_fusion_emitters": False}
-# As tests/conftest.py compiles. It hands these on to the children of `make test`, not to those of `make test-all`.
-CHEAPLY = " ".join(
+# As the ledger's programs were compiled, whose bits depend on what is fused.
+AS_THE_LEDGER = " ".join(
     [
         *(f"--{name}={str(value).lower()}" for name, value in OLDER.items()),
         "--xla_cpu_parallel_codegen_split_count=1",
         "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
     ]
 )
+# As tests/conftest.py compiles. It hands these on to the children of `make test`, not to those of `make test-all`.
+CHEAPLY = f"{AS_THE_LEDGER} --xla_cpu_opt_preset=FAST_COMPILE"
 
 
 def with_devices(count: int, flags: str = "") -> dict[str, str]:

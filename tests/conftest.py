@@ -1,7 +1,9 @@
 """What all tests share: strict JAX settings, float64 on request, one compilation cache for child processes."""
 
 import gc
+import itertools
 import os
+from functools import lru_cache
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -10,17 +12,18 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax  # noqa: E402
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from children import CHEAPLY, OLDER  # noqa: E402
 from jax._src import compiler  # noqa: E402
+from jax._src.interpreters import mlir  # noqa: E402
 from matrix import FULL  # noqa: E402
 
 # Nearly all the time is the compiler's. It optimises less and emits without MLIR, which takes a quarter of the time: in
 # `make test` everywhere but where a test asks for programs as users run them, in `make test-all` where mathematics is
 # compared.
 MATHEMATICS = {"contracts", "dynamics", "games", "layers", "models", "test_augment.py", "test_recipe.py"}
-BEYOND = {"faults/test_resources.py"}  # arrays that the older emitters cannot make
-QUICK = OLDER | {"xla_cpu_parallel_codegen_split_count": 1}
+QUICK = OLDER | {"xla_cpu_parallel_codegen_split_count": 1, "xla_cpu_opt_preset": "CPU_OPT_PRESET_FAST_COMPILE"}
 _options = compiler.get_compile_options
 
 
@@ -30,6 +33,9 @@ def _quick_options(*args, env_options_overrides=None, **kwargs):
 
 
 compiler.get_compile_options = _quick_options
+# JAX writes down each program in a new context of MLIR; to make it takes a fifth of what a small program takes.
+_context, _programs = lru_cache(maxsize=1)(lambda hundred, make=mlir.make_ir_context: make()), itertools.count()
+mlir.make_ir_context = lambda: _context(next(_programs) // 100)  # it keeps the constants of its programs: not for ever
 if not FULL:
     own = os.environ.get("XLA_FLAGS", "").replace(CHEAPLY, "").strip()  # a worker is a child of pytest
     os.environ["XLA_FLAGS"] = own
@@ -40,8 +46,7 @@ if not FULL:
 @pytest.fixture(autouse=True, scope="module")
 def _compiler(request):
     path = request.path.relative_to(Path(__file__).parent)
-    quick = path.parts[0] in MATHEMATICS or not (FULL or path.as_posix() in BEYOND)
-    jax.config.update("jax_disable_most_optimizations", quick)
+    jax.config.update("jax_disable_most_optimizations", path.parts[0] in MATHEMATICS or not FULL)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # a command of this process keeps everything
@@ -54,6 +59,36 @@ def as_users():
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+_kept = {}  # what was compiled and computed of a setup, with the setup itself, so that no other takes its `id`
+
+
+@pytest.fixture
+def compiled_once(monkeypatch):
+    """All runs of one setup share its compiled chunk, first state and shapes; else each `train` compiles its own."""
+    from ganjax.training import loop, parallel
+
+    plain, chunk, first, shapes = parallel.compiled, loop.compile_chunk, loop.initial_state, loop.state_shapes
+
+    def keep(setup, key, make):
+        found = _kept.get((id(setup), *key)) or _kept.setdefault((id(setup), *key), (setup, make()))
+        return found[1]
+
+    def compile_chunk(move, collate, *, scan, length):
+        key = "chunk", scan, length, jax.config.read("jax_disable_most_optimizations")
+        with monkeypatch.context() as patch:
+            patch.setattr(parallel, "compiled", lambda function: keep(collate.args[0], key, lambda: plain(function)))
+            return chunk(move, collate, scan=scan, length=length)
+
+    def initial_state(setup, seed, taken):
+        make = lambda: jax.device_get(first(setup, seed, taken))  # noqa: E731
+        state = make() if taken else keep(setup, ("first", seed), make)
+        return jax.tree.map(np.array, state)  # for a run that is given its buffers
+
+    monkeypatch.setattr(loop, "compile_chunk", compile_chunk)
+    monkeypatch.setattr(loop, "initial_state", initial_state)
+    monkeypatch.setattr(loop, "state_shapes", lambda setup: keep(setup, ("shapes",), lambda: shapes(setup)))
 
 
 def pytest_collection_finish():

@@ -88,7 +88,7 @@ def test_every_choice_takes_a_step(build, changes):
     setup, state, new, metrics, _ = step(replace(SMALL, **changes), build)
     assert metrics["finite"] == 1
     for player in ("discriminator", "generator"):
-        moved = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), new.params[player], state.params[player])
+        moved = jax.tree.map(lambda a, b: np.abs(np.subtract(a, b)).max(), new.params[player], state.params[player])
         assert max(jax.tree.leaves(moved)) > 0, f"{player} stood still"
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(new.params)), "parameters are float32"
     draws = setup.sampler()
@@ -125,18 +125,20 @@ def test_every_way_to_play_goes_its_own_way(changes):
         for _ in range(2):
             state, metrics = advance(state)
         assert metrics["finite"] == 1
-        return jax.tree.map(jnp.subtract, state.params, start.params)
+        return jax.tree.map(np.subtract, state.params, start.params)
+
+    def norm(tree):
+        return np.linalg.norm(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]))
 
     found = moved(**changes)
     for name in ("alternating", "simultaneous"):
         plain = moved(dynamics=name)
-        away = optax.tree.norm(jax.tree.map(jnp.subtract, found, plain))
-        assert away > 0.02 * optax.tree.norm(plain), f"{changes} plays like {name}"
+        assert norm(jax.tree.map(np.subtract, found, plain)) > 0.02 * norm(plain), f"{changes} plays like {name}"
 
 
 def test_a_clipped_discriminator_is_bounded():
     _, _, state, *_ = step(replace(SMALL, clip=0.01), perceptrons)
-    largest = {p: max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(t)) for p, t in state.params.items()}
+    largest = {p: max(np.abs(leaf).max() for leaf in jax.tree.leaves(t)) for p, t in state.params.items()}
     assert largest["discriminator"] <= 0.01 + 1e-7 < largest["generator"]
 
 
@@ -159,10 +161,10 @@ def test_the_conditioning_is_felt():
         if not changes.get("conditional"):
             continue
         setup, _, state, *_ = step(replace(SMALL, **changes))
-        state = jax.tree.map(lambda leaf: leaf + 0.1 if leaf.dtype == jnp.float32 else leaf, state)
+        state = jax.tree.map(lambda leaf: np.add(leaf, np.float32(0.1)) if leaf.dtype == jnp.float32 else leaf, state)
         draw = jax.jit(partial(setup.sampler().__call__, state.weights, Keys.of(0).samples, jnp.arange(4)))
-        zeros, ones = jnp.zeros(4, jnp.int32), jnp.ones(4, jnp.int32)
-        assert jnp.abs(draw(zeros) - draw(ones)).max() > 1e-4
+        zeros, ones = np.zeros(4, np.int32), np.ones(4, np.int32)
+        assert np.abs(np.subtract(draw(zeros), draw(ones))).max() > 1e-4
         cost = jax.jit(setup.game.costs["discriminator"])
         costs = [
             cost(state.params, Moment(state.net_state, Batch(draw(zeros), label, jnp.arange(4)), Keys.of(0).steps))[0]

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from matrix import cases
 from scipy import stats
 
 from ganjax.games.dirac import DIRAC_PENALTIES
@@ -84,29 +85,29 @@ def _values(penalty, critic, *data):
     return _jit(lambda *data: penalty.values(critic, *data))(*data)
 
 
-@pytest.mark.parametrize("logits", LOGITS.values(), ids=LOGITS)
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name, shape, logits", cases(product(VARIANTS, SHAPES, LOGITS)))
 def test_contract(name, shape, logits):
     """[B] float32, each value that of its example alone, and a population of critics is what its members are."""
+    shape, logits = SHAPES[shape], LOGITS[logits]
     penalty, data = _make(name, shape), _data(shape)
     members = [_params(shape, logits, seed) for seed in range(2)]
 
     def of(params, x_real, x_fake, keys):
         return penalty.values(_critic(params, logits), x_real, x_fake, keys)
 
-    plain = _jit(of)
-    values = plain(members[0], *data)
+    alone = jax.vmap(lambda params, *one: of(params, *(leaf[None] for leaf in one))[0], in_axes=(None, 0, 0, 0))
+    population = jax.vmap(of, in_axes=(0, None, None, None))
+
+    @_jit
+    def looks(members, stacked, *data):
+        return [of(member, *data) for member in members], alone(members[0], *data), population(stacked, *data)
+
+    (values, second), each, together = looks(members, jax.tree.map(lambda *leaves: np.stack(leaves), *members), *data)
     assert (values.shape, values.dtype) == ((BATCH,), jnp.float32)
+    values, second, each, together = map(np.asarray, (values, second, each, together))
     assert (values >= 0).all() and (values > 0).any()
-
-    alone = jax.vmap(lambda x_real, x_fake, key: of(members[0], x_real[None], x_fake[None], key[None])[0])
-    np.testing.assert_allclose(_jit(alone)(*data), values, rtol=2e-5, atol=1e-6)
-
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-    together = _jit(jax.vmap(of, in_axes=(0, None, None, None)))(stacked, *data)
-    np.testing.assert_allclose(together[0], values, rtol=2e-5, atol=1e-6)
-    np.testing.assert_allclose(together[1], plain(members[1], *data), rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(each, values, rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(together, [values, second], rtol=2e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape, logits", [(POINT, (2, 3)), (IMAGE, ())], ids=["points, patches", "images, logits"])
@@ -128,11 +129,10 @@ def test_parameter_gradients_are_those_of_finite_differences(name, shape, logits
 
 
 @pytest.mark.fault("apex 654, lightweight-gan 92: a penalty in half precision gives NaN")
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name, shape, dtype", cases(product(VARIANTS, SHAPES, ("float16", "bfloat16"))))
 def test_half_precision_is_widened_before_anything_is_computed(name, shape, dtype):
     """float32 values, equal to those of the same rounded numbers; the draws do not depend on the dtype."""
+    shape = SHAPES[shape]
     penalty, (x_real, x_fake, keys) = _make(name, shape), _data(shape)
     x_real, x_fake = x_real.astype(dtype), x_fake.astype(dtype)
     perceptron, seen = _critic(_params(shape, ()), ()), []

@@ -77,6 +77,10 @@ def _term(game, adjustment):
     return np.asarray(jax.jit(difference)(params))
 
 
+def _jacobian(view, params, adjustments=()):
+    return np.asarray(jax.jit(lambda p: field_jacobian(view, p, adjustments))(params))
+
+
 def _slope(f, x, h=1e-5):
     """Central differences of a scalar function."""
     return np.array([(f(x + h * e) - f(x - h * e)) / (2 * h) for e in np.eye(len(x))])
@@ -88,7 +92,7 @@ def test_adjustments_of_a_nonlinear_game_are_the_dense_formulas(seed, float64):
     game, x = cubic.game(), cubic.theta
     params, net_state = game.init(KEY, None)
     v, j = cubic.field(x), cubic.jacobian(x)
-    np.testing.assert_allclose(field_jacobian(View(game, Moment(net_state, None, KEY)), params), j, rtol=1e-12)
+    np.testing.assert_allclose(_jacobian(View(game, Moment(net_state, None, KEY)), params), j, rtol=1e-12)
     assert np.abs(v).min() > 1e-2 and np.abs(j - j.T).max() > 0.1, "a game worth adjusting"
 
     np.testing.assert_allclose(_term(game, consensus(0.7)), 0.7 * j.T @ v, rtol=1e-10)
@@ -153,7 +157,7 @@ def test_adjustments_of_the_dirac_gan_are_finite_differences(options, float64):
 def test_eigenvalues_of_the_adjusted_bilinear_field(adjustment, expected, float64):
     game = bilinear()
     params, net_state = game.init(KEY, None)
-    j = field_jacobian(View(game, Moment(net_state, None, KEY)), params, (adjustment,))
+    j = _jacobian(View(game, Moment(net_state, None, KEY)), params, (adjustment,))
     np.testing.assert_allclose(np.sort_complex(np.linalg.eigvals(j)), [np.conj(expected), expected], rtol=1e-10)
 
 
@@ -161,8 +165,12 @@ def test_several_adjustments_add_up(float64):
     game = Cubic(3).game()
     params, net_state = game.init(KEY, None)
     view = View(game, Moment(net_state, None, KEY))
-    both = adjusted(view, params, (consensus(0.2), symplectic(0.5)), ((), ())).gradients
-    total = ravel_pytree(view.field(params).gradients)[0] + _term(game, consensus(0.2)) + _term(game, symplectic(0.5))
+    both = jax.jit(lambda p: adjusted(view, p, (consensus(0.2), symplectic(0.5)), ((), ())).gradients)(params)
+    total = (
+        ravel_pytree(jax.jit(lambda p: view.field(p).gradients)(params))[0]
+        + _term(game, consensus(0.2))
+        + _term(game, symplectic(0.5))
+    )
     np.testing.assert_allclose(ravel_pytree(both)[0], total, rtol=1e-12)
 
 
@@ -253,7 +261,7 @@ def test_jacobian_products_of_a_small_gan_are_those_of_the_dense_jacobian(loss, 
     game = gan(generator, Discriminator(hidden=(4,)), LOSSES[loss], prior=normal_prior(2))
     rng = np.random.default_rng(0)
     batch = Batch(jnp.asarray(rng.normal(size=(6, 2))), None, jnp.arange(6, dtype=jnp.int32))
-    params, net_state = game.init(KEY, batch)
+    params, net_state = jax.jit(game.init)(KEY, batch)
     # A network begins with few digits; make it float64 and nonzero throughout, biases included.
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf + 0.3 * rng.normal(size=leaf.shape), float), params)
     view = View(game, Moment(net_state, batch, jax.random.key(1)))

@@ -14,3 +14,8 @@ from faults import Run
 def reference(tmp_path_factory):
     """The last line of an uninterrupted run of 300 steps: its step and its digest."""
     return Run(tmp_path_factory.mktemp("reference") / "run").digest()
+
+
+@pytest.fixture(autouse=True)
+def _compiled_once(compiled_once):
+    """What a fault does to a run of this process does not depend on who compiled its step."""

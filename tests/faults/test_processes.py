@@ -10,14 +10,23 @@ import subprocess
 import time
 
 import pytest
-from faults import STOPPED, Row, Run, contents, number
+from faults import FULL, STOPPED, Row, Run, contents, number
 
 from ganjax.training import parallel
+
+STEPS = 300 if FULL else 120  # of the runs that are killed: every fault of a tenth has shorter ones
+
+
+@pytest.fixture(scope="module")
+def killed_later(tmp_path_factory):
+    """The last line of an uninterrupted run of so many steps, and the seconds that it took."""
+    began = time.perf_counter()
+    return Run(tmp_path_factory.mktemp("whole") / "run", steps=STEPS).digest(), time.perf_counter() - began
 
 
 def _killed_at_random(workdir, rng, longest, case):
     """Kill and start the same command until it ends by itself; every kill is a case."""
-    run, kills = Run(workdir), 0
+    run, kills = Run(workdir, steps=STEPS), 0
     while True:
         process = run.start()
         try:
@@ -33,16 +42,14 @@ def _killed_at_random(workdir, rng, longest, case):
             assert lost <= 40, f"{lost} steps were lost"  # two intervals: one of them was being written
 
 
-def test_sigkill_at_random_moments(reference, tmp_path):
-    rng, began = random.Random(0), time.perf_counter()
-    Run(tmp_path / "whole").digest()
-    longest = 1.2 * (time.perf_counter() - began)
+def test_sigkill_at_random_moments(killed_later, tmp_path):
+    rng, (reference, seconds) = random.Random(0), killed_later
     with Row("R1", "SIGKILL at random moments, the same command again") as row:
         trials = 0
         while row.injected < number(100):
             trials += 1
             workdir = tmp_path / str(trials)
-            _, last = _killed_at_random(workdir, rng, longest, row.case)
+            _, last = _killed_at_random(workdir, rng, 1.2 * seconds, row.case)
             if last != reference:
                 row.failures.append(f"{workdir.name} ended with {last}, expected {reference}")
             if Run(workdir).unfinished():
@@ -50,21 +57,22 @@ def test_sigkill_at_random_moments(reference, tmp_path):
         row.notes = f"seed 0, {trials} runs"
 
 
-def test_sigkill_while_a_checkpoint_is_written(reference, tmp_path):
+def test_sigkill_while_a_checkpoint_is_written(killed_later, tmp_path):
     """The parent waits for the temporary directory of a save, and kills as soon as it sees one."""
     with Row("R2", "SIGKILL inside a save") as row:
         for trial in itertools.takewhile(lambda _: row.injected < number(30), range(90)):
-            run = Run(tmp_path / str(trial))
+            run = Run(tmp_path / str(trial), steps=STEPS)
             process, seen = run.start(), False
             while process.poll() is None and not seen:
                 seen = bool(run.unfinished()) and len(run.steps()) >= trial % 3
+                time.sleep(0.001)  # else it takes the processor from the run that it watches
             process.kill()
             process.communicate()
             if not seen:  # it was too fast for a look: nothing was injected
                 continue
             with row.case(f"kill {trial}"):
                 before = run.steps()
-                assert run.digest() == reference
+                assert run.digest() == killed_later[0]
                 assert not run.unfinished(), "a temporary directory is left"
                 assert not before or run.steps()[-1] > before[-1]
 
@@ -132,7 +140,7 @@ def test_two_writers(tmp_path):
 
 def test_a_finished_run_is_left_alone(tmp_path):
     with Row("R20", "a finished run is started again") as row:
-        run = Run(tmp_path / "run")
+        run = Run(tmp_path / "run", steps=40)
         last, before = run.digest(), contents(tmp_path)
         for trial in range(number(3)):
             with row.case(trial):
@@ -159,7 +167,7 @@ def test_a_dead_process_ends_the_others(tmp_path):
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         more = ["--coordinator", address, "--process-count", 2, "--process-id"]
-        return [Run(workdir, *more, i, steps=300, every=50).start() for i in range(2)]
+        return [Run(workdir, *more, i, steps=100, every=20).start() for i in range(2)]
 
     def end(processes):
         outs = [process.communicate(timeout=300) for process in processes]

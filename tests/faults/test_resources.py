@@ -120,8 +120,8 @@ def test_the_saved_state_is_the_one_of_its_step(tmp_path):
                 assert digest(saved) == digest(toy.run(tmp_path / f"{trial} whole", 10, seed=trial).state)
 
 
-def test_a_batch_too_large_for_the_memory(tmp_path, monkeypatch):
-    """A real allocation of 32 TB in the step, and the system's own MemoryError on the host."""
+def test_a_batch_too_large_for_the_memory(tmp_path, monkeypatch, as_users):
+    """A real allocation of 32 TB in the step, which quick programs cannot make, and a MemoryError on the host."""
 
     def huge(game):
         def cost(params, moment):
@@ -141,7 +141,7 @@ def test_a_batch_too_large_for_the_memory(tmp_path, monkeypatch):
             with row.case(what), monkeypatch.context() as patch:
                 if what == "host":
                     patch.setattr(feed, "arrays", short)
-                of = toy.setup(wrap=huge) if what == "device" else toy.setup()
+                of = toy.setup(wrap=huge) if what == "device" else toy.plain()
                 with pytest.raises(OutOfMemoryError, match=r"too small for turns of 4 examples .*lower --batch-size"):
                     toy.run(workdir, 10, of=of, allow_change=True)
                 assert digest(load_state(toy.setup(), workdir)) == saved

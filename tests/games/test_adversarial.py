@@ -50,7 +50,7 @@ def _start(game, batch, dynamics=None):
 
 
 def _same(a, b):
-    return all(jax.tree.leaves(jax.tree.map(lambda x, y: bool((x == y).all()), a, b)))
+    return all(jax.tree.leaves(jax.tree.map(np.array_equal, a, b)))
 
 
 def test_costs_are_the_losses_of_the_two_networks():
@@ -242,7 +242,7 @@ def test_wrong_generator_shape_is_an_error():
     game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR)
     batch = Batch(jnp.zeros((4, 3)), None, jnp.arange(4))
     with pytest.raises(ValueError, match=r"generator makes \(2,\) and the data are \(3,\)"):
-        game.init(jax.random.key(0), batch)
+        jax.eval_shape(game.init, jax.random.key(0), batch)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, bool])

@@ -206,7 +206,7 @@ def test_the_running_moments_are_those_of_the_codes():
     x, (value, outcome) = jnp.asarray(data()), cost(at((0, 1)), memory=0.9)
     codes = np.asarray(x @ params["down_0"])
     np.testing.assert_allclose(outcome.net_state[MOMENTS]["second"], 0.1 * codes.T @ codes / len(codes), atol=1e-14)
-    begun = autoencoder(module()).init(jax.random.key(0), Batch(x, None, jnp.arange(64)))
+    begun = jax.jit(autoencoder(module()).init)(jax.random.key(0), Batch(x, None, jnp.arange(64)))
     h = x @ begun[0][AUTOENCODER]["down_0"]
     np.testing.assert_allclose(begun[1][AUTOENCODER][MOMENTS]["second"], h.T @ h / 64, atol=1e-12)
     np.testing.assert_allclose(value, EIGENVALUES[K:].sum())
@@ -214,7 +214,7 @@ def test_the_running_moments_are_those_of_the_codes():
 
 def test_a_copy_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"the copy is \(4,\), expected \(3,\)"):
-        autoencoder(Wrong()).init(jax.random.key(0), Batch(jnp.ones((2, 3)), None, jnp.arange(2)))
+        jax.eval_shape(autoencoder(Wrong()).init, jax.random.key(0), Batch(jnp.ones((2, 3)), None, jnp.arange(2)))
 
 
 class Wrong(nn.Module):

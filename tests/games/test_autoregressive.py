@@ -208,9 +208,9 @@ class Silent(nn.Module):
 def test_what_does_not_fit_is_refused():
     game, key = autoregression(Silent(), categorical(4)), jax.random.key(0)
     with pytest.raises(ValueError, match=r"makes \(2, 2, 1\) of an example, expected \(2, 2, 4\), 4 for each entry"):
-        game.init(key, _moment().batch)
+        jax.eval_shape(game.init, key, _moment().batch)
     with pytest.raises(ValueError, match=r"examples have shape \(3,\), expected images \(H, W, C\)"):
-        game.init(key, Batch(jnp.zeros((2, 3)), None, jnp.arange(2)))
+        jax.eval_shape(game.init, key, Batch(jnp.zeros((2, 3)), None, jnp.arange(2)))
 
 
 def experiment(name):

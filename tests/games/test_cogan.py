@@ -105,10 +105,10 @@ def test_what_does_not_fit_is_refused(played):
     game = cogan.cogan(Generators(), Discriminators(), size=Z)
     few = {**moment.batch, "target": jax.tree.map(lambda leaf: leaf[:3], moment.batch["target"])}
     with pytest.raises(ValueError, match=r"the source is \(6, 4\) and the target \(3, 4\), expected equal shapes"):
-        game.init(jax.random.key(0), few)
+        jax.eval_shape(game.init, jax.random.key(0), few)
     wide = jax.tree.map(lambda leaf: leaf, moment.batch)
     wide = {name: b._replace(x=jnp.zeros((B, X + 1))) for name, b in wide.items()}
     with pytest.raises(ValueError, match=r"the generator makes \(4,\), expected \(5,\)"):
-        game.init(jax.random.key(0), wide)
+        jax.eval_shape(game.init, jax.random.key(0), wide)
     with pytest.raises(ValueError, match="class_weight is -1"):
         cogan.cogan(Generators(), Discriminators(), size=Z, class_weight=-1.0)

@@ -108,7 +108,7 @@ def test_no_identity_is_not_evaluated_and_the_others_are_once():
     costs, passes = {}, {}
     for identity in (0.0, 0.5):
         game = _game(identity=identity)
-        params, state = game.init(jax.random.key(0), batch)
+        params, state = jax.jit(game.init)(jax.random.key(0), batch)
         moment = Moment(state, batch, jax.random.key(1))
         costs[identity] = flops(lambda p, m, game=game: game.costs[G](p, m), params, moment)
     for player in (G, D_B):
@@ -118,7 +118,7 @@ def test_no_identity_is_not_evaluated_and_the_others_are_once():
 
 def test_discriminators_see_earlier_translations_and_remember_these():
     batch, game = _batch(), _game(pool=2 * N)
-    params, state = game.init(jax.random.key(0), batch)
+    params, state = jax.jit(game.init)(jax.random.key(0), batch)
     costs = jax.jit(lambda p, m: {d: game.costs[d](p, m) for d in (D_A, D_B)})
     found = costs(params, Moment(state, batch, jax.random.key(1)))
     for player, translator, stream in ((D_A, F, B), (D_B, G, A)):
@@ -135,13 +135,13 @@ def test_discriminators_see_earlier_translations_and_remember_these():
 def test_what_does_not_fit_is_refused():
     key = jax.random.key(0)
     with pytest.raises(ValueError, match=r"shapes \(3,\) and \(4,\), so neither .* identity weight 0.5 has no meaning"):
-        _game().init(key, _batch(b_size=4))
+        jax.eval_shape(_game().init, key, _batch(b_size=4))
     with pytest.raises(ValueError, match=r"g makes \(3,\) of an example, expected \(4,\)"):
-        _game(identity=0.0).init(key, _batch(b_size=4))
+        jax.eval_shape(_game(identity=0.0).init, key, _batch(b_size=4))
     with pytest.raises(ValueError, match="the network of g has statistics of a batch"):
-        cyclegan(Normalised(), Net(), Net(2)).init(key, _batch())
+        jax.eval_shape(cyclegan(Normalised(), Net(), Net(2)).init, key, _batch())
     with pytest.raises(ValueError, match="the network of d_a has statistics of a batch"):
-        cyclegan(Net(), Net(), Normalised()).init(key, _batch())
+        jax.eval_shape(cyclegan(Net(), Net(), Normalised()).init, key, _batch())
     with pytest.raises(ValueError, match="cycle is -1"):
         _game(cycle=-1)
 
@@ -202,7 +202,7 @@ def test_an_onlooker_reads_and_truths_are_compared():
 
     batch = _batch()
     y = (batch[A].x[:, 0] > 0).astype(jnp.int32)
-    params, state = with_onlooker(_game(), "classifier", Sign(), B).init(jax.random.key(0), batch)
+    params, state = jax.jit(with_onlooker(_game(), "classifier", Sign(), B).init)(jax.random.key(0), batch)
     weights = {"classifier": Owned(params["classifier"], state["classifier"]), G: Owned({}, {})}
     measures = label_measures(Turns(), Sign(), untranslated=True)
     found = {}

@@ -172,7 +172,7 @@ def test_the_gain_of_a_round():
 
         @jax.jit
         def told(game=game, batch=batch):
-            params, _ = game.init(jax.random.key(0), batch)
+            params, _ = jax.jit(game.init)(jax.random.key(0), batch)
             said = one.apply({"params": params[FEATURE]}, batch.negatives)
             return said, {player: cost(params, _moment(batch))[0] for player, cost in game.costs.items()}
 
@@ -228,4 +228,4 @@ def test_a_module_that_says_more_than_a_number_is_refused():
     games["noise_contrastive"] = noise_contrastive(nn.Dense(1), lambda x: jnp.zeros(len(x)))
     for name, game in games.items():
         with pytest.raises(ValueError, match=rf"{name}: the module says \(3, 1\) of \(3, 6\), expected \[B\]"):
-            game.init(jax.random.key(0), batch)
+            jax.eval_shape(game.init, jax.random.key(0), batch)

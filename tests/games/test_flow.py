@@ -29,7 +29,7 @@ IMAGES = RealNVP((2, 2, 1), 4, (8,), alpha=0.05)
 def weights(module):
     """Weights of which none is zero, so that nothing is the identity."""
     size = int(np.prod(module.shape))
-    params = module.init(jax.random.key(0), jnp.zeros((1, size)))["params"]
+    params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, size)))["params"]
     rng = np.random.default_rng(0)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf + rng.normal(scale=0.4, size=leaf.shape)), params)
 
@@ -120,7 +120,7 @@ def test_three_objectives_of_one_generator():
 
 def test_a_generator_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"makes \(2,\) and the data are \(3,\)"):
-        flow(POINTS, size=2).init(jax.random.key(0), Batch(jnp.zeros((4, 3)), None, jnp.arange(4)))
+        jax.eval_shape(flow(POINTS, size=2).init, jax.random.key(0), Batch(jnp.zeros((4, 3)), None, jnp.arange(4)))
 
 
 @pytest.mark.parametrize("levels", [2, 17, 256])

@@ -23,7 +23,7 @@ def _batch(labels=(0, 2, 1, 1)):
 def test_the_field_of_a_linear_classifier_by_hand(float64):
     """d cost / dW = x^T (softmax(x W + b) - one_hot(y)) / B."""
     game, batch = classification(nn.Dense(3, param_dtype=jnp.float64)), _batch()
-    params, net_state = game.init(jax.random.key(0), batch)
+    params, net_state = jax.jit(game.init)(jax.random.key(0), batch)
     weights = {name: np.asarray(leaf) for name, leaf in params["classifier"].items()}
     x, hot = np.asarray(batch.x), np.eye(3)[np.asarray(batch.y)]
     logits = x @ weights["kernel"] + weights["bias"]
@@ -48,7 +48,7 @@ class Normed(nn.Module):
 
 def test_statistics_move_with_the_batch_and_dropout_with_the_key():
     game, batch = classification(Normed()), _batch()
-    params, net_state = game.init(jax.random.key(0), batch)
+    params, net_state = jax.jit(game.init)(jax.random.key(0), batch)
     one, outcome = game.costs["classifier"](params, Moment(net_state, batch, KEY))
     other, _ = game.costs["classifier"](params, Moment(net_state, batch, jax.random.key(2)))
     mean = outcome.net_state["batch_stats"]["BatchNorm_0"]["mean"]
@@ -68,7 +68,7 @@ def test_it_learns_what_is_separable():
 
 def test_batches_that_do_not_fit():
     with pytest.raises(ValueError, match="the batch has no labels"):
-        classification(nn.Dense(3)).init(jax.random.key(0), _batch()._replace(y=None))
+        jax.eval_shape(classification(nn.Dense(3)).init, jax.random.key(0), _batch()._replace(y=None))
     flat = nn.Sequential([nn.Dense(1), lambda y: y[:, 0]])
     with pytest.raises(ValueError, match=r"logits \(4,\), expected \[B, K\]"):
-        classification(flat).init(jax.random.key(0), _batch())
+        jax.eval_shape(classification(flat).init, jax.random.key(0), _batch())

@@ -123,8 +123,8 @@ def test_a_batch_normalised_discriminator_with_a_penalty_is_an_error(penalty):
 
     game = gan(GENERATOR, Normalised(), LOSSES["wasserstein"], prior=PRIOR, **_penalised(p=Term(penalty)))
     with pytest.raises(ValueError, match="BatchNorm, which makes an example's logit depend on the whole batch"):
-        game.init(KEY, _batch())
-    gan(GENERATOR, Normalised(), LOSSES["wasserstein"], prior=PRIOR).init(KEY, _batch())
+        jax.eval_shape(game.init, KEY, _batch())
+    jax.eval_shape(gan(GENERATOR, Normalised(), LOSSES["wasserstein"], prior=PRIOR).init, KEY, _batch())
 
 
 def test_penalties_run_in_float32_whatever_the_networks_dtype():
@@ -189,7 +189,7 @@ def test_packs_are_joined_and_the_penalty_is_on_a_pack():
     with pytest.raises(ValueError, match="batch of 7 cannot be packed by 2"):
         game.costs["generator"](state.params, Moment(state.net_state, _batch(7), KEY))
     with pytest.raises(ValueError, match="expected data without labels"):
-        game.init(KEY, _batch(labelled=True))
+        jax.eval_shape(game.init, KEY, _batch(labelled=True))
 
 
 def test_relativistic_costs_see_both_sides_in_both_turns():
@@ -378,7 +378,7 @@ def test_kept_fakes():
             return nn.Dense(1)(x)[:, 0]
 
     game = gan(GENERATOR, Seeing(), loss, prior=PRIOR, sight=Sight(fakes_kept=20))
-    state = game.init(jax.random.key(1), batch)
+    state = jax.jit(game.init)(jax.random.key(1), batch)
     before = np.asarray(state[1]["discriminator"]["pool"])
     assert before.shape == (20, 2) and len(np.unique(before[:, 0])) == 20
     fresh = np.asarray(
@@ -397,7 +397,7 @@ def test_kept_fakes():
     game.costs["generator"](params, Moment(net_state, batch, KEY))
     np.testing.assert_allclose(seen[1], fresh, rtol=1e-5)
     small = gan(GENERATOR, CRITIC, loss, prior=PRIOR, sight=Sight(fakes_kept=4))
-    params, net_state = small.init(jax.random.key(1), batch)
+    params, net_state = jax.jit(small.init)(jax.random.key(1), batch)
     with pytest.raises(ValueError, match="fakes_kept is 4, expected at least the batch size, 8"):
         small.costs["discriminator"](params, Moment(net_state, batch, KEY))
 
@@ -407,15 +407,15 @@ def test_every_device_keeps_the_same_pool():
     game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, sight=Sight(fakes_kept=20))
     shared = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, sight=Sight(fakes_kept=20), axis_name="devices")
     batch = _batch()
-    params, net_state = game.init(jax.random.key(1), batch)
-    cost, outcome = game.costs["discriminator"](params, Moment(net_state, batch, KEY))
+    params, net_state = jax.jit(game.init)(jax.random.key(1), batch)
+    cost, outcome = jax.jit(game.costs["discriminator"])(params, Moment(net_state, batch, KEY))
     halves = Batch(batch.x.reshape(4, 2, 2).swapaxes(0, 1), None, batch.position.reshape(4, 2).T)
     mapped = jax.vmap(
         lambda b: shared.costs["discriminator"](params, Moment(net_state, b, KEY)),
         axis_name="devices",
         in_axes=(Batch(0, None, 0),),
     )
-    costs, outcomes = mapped(halves)
+    costs, outcomes = jax.jit(mapped)(halves)
     np.testing.assert_allclose(costs.mean(), cost, rtol=1e-5)
     for pool in outcomes.net_state["pool"]:
         np.testing.assert_allclose(pool, outcome.net_state["pool"], rtol=1e-5)

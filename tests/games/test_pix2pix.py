@@ -86,7 +86,7 @@ def _batch(seed=0, equal=False):
 
 def _begun(game, batch=None):
     batch = _batch() if batch is None else batch
-    params, state = game.init(jax.random.key(0), batch)
+    params, state = jax.jit(game.init)(jax.random.key(0), batch)
     return params, Moment(state, batch, jax.random.key(1))
 
 
@@ -269,7 +269,7 @@ def painted():
         jnp.arange(SHAPE[0]),
     )
     game = pix2pix(Paint(3, 0.5), weight=0, labels=2, control=True)
-    params, state = game.init(jax.random.key(0), batch)
+    params, state = jax.jit(game.init)(jax.random.key(0), batch)
     params = {**params, CONTROL: jax.tree.map(lambda p: p + 0.1, params[CONTROL])}
     weights = {player: Owned(params[player], state[player]) for player in params}
     shown = {"given": "layout", "labels": 2, "control": True}

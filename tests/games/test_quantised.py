@@ -256,7 +256,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="revival is 5, expected at least 0, at most 0"):
         vqvae(*NETWORKS, codes=K, codebook="gradient", revival=5)
     with pytest.raises(ValueError, match=r"the decoder makes \(6,\), expected \(4,\)"):
-        vqvae(*NETWORKS, codes=K).init(jax.random.key(0), Batch(jnp.ones((2, 4)), None, jnp.arange(2)))
+        jax.eval_shape(vqvae(*NETWORKS, codes=K).init, jax.random.key(0), Batch(jnp.ones((2, 4)), None, jnp.arange(2)))
 
 
 class Map(nn.Module):
@@ -274,7 +274,7 @@ def with_prior():
     made = prior(quantiser, Map(), model, codes=K)
     batch = Batch(jnp.asarray(np.random.default_rng(2).normal(size=(8, 6)), jnp.float32), None, jnp.arange(8))
     dynamics = simultaneous({MODEL: optax.sgd(0.5)})
-    start = init_state(made, dynamics, jax.random.key(0), batch)
+    start = jax.jit(lambda: init_state(made, dynamics, jax.random.key(0), batch))()
     step, state = jax.jit(train_step(made, dynamics)), start
     for _ in range(3):
         state, metrics = step(state, batch, jax.random.key(1))
@@ -284,7 +284,7 @@ def with_prior():
 def test_a_prior_begins_at_log_k_and_moves_nobody_else():
     _, start, state, metrics, batch = with_prior()
     made = prior(vqvae(Map(), *NETWORKS[1:], codes=K), Map(), GatedPixelCNN(K, width=4, blocks=1), codes=K)
-    nats, outcome = made.costs[MODEL](start.params, Moment(start.net_state, batch, jax.random.key(1)))
+    nats, outcome = jax.jit(made.costs[MODEL])(start.params, Moment(start.net_state, batch, jax.random.key(1)))
     np.testing.assert_allclose(nats, 2 * np.log(K), rtol=1e-6)
     np.testing.assert_allclose(outcome.metrics["bits_per_dimension"], np.log2(K), rtol=1e-6)
     assert metrics["model/cost"] < nats - 0.1

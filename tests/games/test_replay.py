@@ -8,25 +8,31 @@ import pytest
 from ganjax.games import replay
 
 
+@jax.jit
+def _shown(pool, x, position, key):
+    return replay.show(pool, x, position, key, None)
+
+
+@jax.jit
+def _shown_on_devices(pool, x, position, key):
+    return jax.vmap(lambda x, at: replay.show(pool, x, at, key, "data"), axis_name="data")(x, position)
+
+
 def _played(size, batch, steps, devices=1, first=0):
     """What was shown at each step; fake i of step k is the number 1 + k batch + i."""
     pool, shown = replay.init(size, (1,)), []
-
-    def show(pool, x, position, key, axis_name):
-        return replay.show(pool, x, position, key, axis_name)
-
     for k in range(steps):
-        x = 1.0 + k * batch + jnp.arange(batch, dtype=jnp.float32)[:, None]
-        position, key = first + jnp.arange(batch), jax.random.key(k)
+        x = 1 + k * batch + np.arange(batch, dtype=np.float32)[:, None]
+        position, key = first + np.arange(batch), jax.random.key(k)
         if devices == 1:
-            pool, seen = show(pool, x, position, key, None)
+            pool, seen = _shown(pool, x, position, key)
         else:
             dealt = lambda leaf: leaf.reshape(-1, devices, *leaf.shape[1:]).swapaxes(0, 1)  # noqa: E731
-            step = jax.vmap(lambda x, at: show(pool, x, at, key, "data"), axis_name="data")  # noqa: B023
-            pools, seen = step(dealt(x), dealt(position))
+            pools, seen = _shown_on_devices(pool, dealt(x), dealt(position), key)
+            pools = jax.tree.map(np.asarray, pools)
             assert jax.tree.all(jax.tree.map(lambda leaf: (leaf == leaf[:1]).all(), pools))
             pool = jax.tree.map(lambda leaf: leaf[0], pools)
-            seen = seen.swapaxes(0, 1).reshape(batch, 1)
+            seen = np.asarray(seen).swapaxes(0, 1).reshape(batch, 1)
         shown.append(np.asarray(seen)[:, 0])
     return pool, shown
 

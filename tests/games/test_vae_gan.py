@@ -81,6 +81,12 @@ def test_each_player_pays_its_own_terms_and_the_stopped_blocks_are_zero():
 def test_what_does_not_fit_is_refused():
     batch, own = _batch(), {"size": L}
     with pytest.raises(TypeError, match=r"give it heads="):
-        vae_gan(NETWORKS[ENCODER], NETWORKS[DECODER], Discriminator(bare=True), **own).init(jax.random.key(0), batch)
+        jax.eval_shape(
+            vae_gan(NETWORKS[ENCODER], NETWORKS[DECODER], Discriminator(bare=True), **own).init,
+            jax.random.key(0),
+            batch,
+        )
     with pytest.raises(ValueError, match=r"the decoder makes \(5,\), expected \(3,\)"):
-        vae_gan(NETWORKS[ENCODER], nn.Dense(5), NETWORKS[DISCRIMINATOR], **own).init(jax.random.key(0), batch)
+        jax.eval_shape(
+            vae_gan(NETWORKS[ENCODER], nn.Dense(5), NETWORKS[DISCRIMINATOR], **own).init, jax.random.key(0), batch
+        )

@@ -75,13 +75,14 @@ def _linear_cost(params, x, s, beta):
 def test_the_linear_vae_is_reverse_water_filling(s, beta):
     """KL_i = log(lambda_i / level) / 2 at the level beta s, which is also the error along what is kept."""
     x, params, level = _whitened(), _optimum(s, beta), beta * s
-    slope = jax.grad(_linear_cost)(params, x, s, beta)
-    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(slope)) < 1e-10, "a stationary point"
+    slope = jax.jit(jax.grad(_linear_cost))(params, x, s, beta)
+    assert max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(slope)) < 1e-10, "a stationary point"
+    x, params = np.asarray(x), jax.tree.map(np.asarray, params)
     mean, log_std = x @ params[ENCODER]["mean"]["kernel"], params[ENCODER]["log_std"]
-    kl = np.asarray((mean**2 + (jnp.exp(2 * log_std) - 1 - 2 * log_std)[None]).mean(0) / 2)
+    kl = (mean**2 + (np.exp(2 * log_std) - 1 - 2 * log_std)[None]).mean(0) / 2
     np.testing.assert_allclose(kl, np.maximum(0, np.log(EIGENVALUES / level) / 2), atol=1e-10)
     w = params[DECODER]["mean"]["kernel"]
-    error = ((x - mean @ w) ** 2).mean(0) + ((jnp.exp(log_std)[:, None] * w) ** 2).sum(0)
+    error = ((x - mean @ w) ** 2).mean(0) + ((np.exp(log_std)[:, None] * w) ** 2).sum(0)
     np.testing.assert_allclose(error, np.minimum(EIGENVALUES, level), atol=1e-10)
     units = active_units(mean)
     assert units == (1.0101 * level < EIGENVALUES).sum() or abs(EIGENVALUES / level - 1).min() < 0.02
@@ -112,10 +113,11 @@ def test_the_game_is_that_bound():
 def test_players_own_what_they_move_and_pay_what_is_theirs():
     """The decoder does not pay for the divergence, and a schedule of beta is that of the step."""
     x, game = _whitened(20), _game(beta=lambda step: jnp.minimum(1.0, step / 10))
-    params, _ = game.init(jax.random.key(1), _moment(x).batch)
-    early, late = (game.costs[ENCODER](params, _moment(x, step=step)) for step in (0, 20))
+    params, _ = jax.jit(game.init)(jax.random.key(1), _moment(x).batch)
+    early, late = (jax.jit(game.costs[ENCODER])(params, _moment(x, step=step)) for step in (0, 20))
     np.testing.assert_allclose(late[0] - early[0], late[1].metrics["kl"], rtol=1e-8)
-    fields = [View(game, _moment(x, step=step)).field(params).gradients for step in (0, 20)]
+    field = jax.jit(lambda moment: View(game, moment).field(params).gradients)
+    fields = [field(_moment(x, step=step)) for step in (0, 20)]
     np.testing.assert_array_equal(*(field[DECODER]["mean"]["kernel"] for field in fields))
     assert (fields[0][ENCODER]["mean"]["kernel"] != fields[1][ENCODER]["mean"]["kernel"]).any()
 
@@ -124,12 +126,12 @@ def test_free_bits_cost_nothing_below_the_line():
     """The maximum is taken of the mean over the batch; a latent under it feels no divergence at all."""
     x = _whitened(50)
     params = _optimum(0.7)  # divergences of .98, .73, .52, .18 nats and twice 0
-    plain, free = (jax.grad(lambda p, g=game: g.costs[ENCODER](p, _moment(x))[1].metrics["kl"]) for game in
+    plain, free = (jax.jit(jax.grad(lambda p, g=game: g.costs[ENCODER](p, _moment(x))[1].metrics["kl"])) for game in
                    (_game(), _game(free_bits=0.4)))  # fmt: skip
-    own, without = (slope(params)[ENCODER]["mean"]["kernel"] for slope in (free, plain))
+    own, without = (np.asarray(slope(params)[ENCODER]["mean"]["kernel"]) for slope in (free, plain))
     np.testing.assert_array_equal(own[:, 3:], 0)
     np.testing.assert_allclose(own[:, :3], without[:, :3], rtol=1e-10)
-    value = _game(free_bits=0.4).costs[ENCODER](params, _moment(x))[1].metrics["kl"]
+    value = jax.jit(_game(free_bits=0.4).costs[ENCODER])(params, _moment(x))[1].metrics["kl"]
     kl = np.maximum(0, np.log(EIGENVALUES / 0.7) / 2)
     np.testing.assert_allclose(value, np.maximum(0.4, kl).sum(), rtol=1e-8)
 
@@ -145,13 +147,15 @@ def _scalar(z):
 def test_bounds_of_one_latent_by_quadrature():
     """log p = -1.6850044, L_1 = -1.8389385; L_k rises and ends k (log p - L_k) -> .0900."""
     q = stats.norm(0.6, np.sqrt(0.5))
-    one = lambda z: float(_scalar(np.array([[z]])).log_weights()[0, 0])  # noqa: E731
+    weight = jax.jit(lambda z: _scalar(z).log_weights())
+    one = lambda z: float(weight(np.array([[z]]))[0, 0])  # noqa: E731
     first, _ = integrate.quad(lambda z: q.pdf(z) * one(z), -6, 7)
     evidence, _ = integrate.quad(lambda z: q.pdf(z) * np.exp(one(z)), -6, 7)
     np.testing.assert_allclose([first, np.log(evidence)], [-1.8389385, -1.6850044], atol=1e-6)
     np.testing.assert_allclose(np.log(evidence), stats.norm.logpdf(1.3, 0, np.sqrt(1.5)), atol=1e-7)
     draws = q.rvs((40_000, 50), random_state=0)
-    found = {k: float(bound(_scalar(draws[:, :k]).log_weights()).mean()) for k in (1, 2, 5, 10, 50)}
+    mean = jax.jit(lambda draws: bound(_scalar(draws).log_weights()).mean())
+    found = {k: float(mean(draws[:, :k])) for k in (1, 2, 5, 10, 50)}
     assert list(found.values()) == sorted(found.values()) and found[50] < np.log(evidence)
     np.testing.assert_allclose([found[k] for k in (2, 5, 10, 50)], [-1.7429763, -1.7048, -1.6941, -1.6866], atol=4e-3)
 
@@ -160,7 +164,9 @@ def test_at_the_posterior_every_bound_is_the_evidence_and_the_path_is_flat():
     """q = p(z | x) = N(1.3 / 1.5, 1/3): each weight is log p(x), and the sticking-the-landing gradient is zero."""
     z = np.random.default_rng(0).normal(1.3 / 1.5, np.sqrt(1 / 3), (7, 20))
     seen = _scalar(z)._replace(mean=jnp.full((7, 1), 1.3 / 1.5), log_std=jnp.full((7, 1), -np.log(3) / 2))
-    np.testing.assert_allclose(seen.log_weights(), stats.norm.logpdf(1.3, 0, np.sqrt(1.5)), rtol=1e-12)
+    np.testing.assert_allclose(
+        jax.jit(lambda: seen.log_weights())(), stats.norm.logpdf(1.3, 0, np.sqrt(1.5)), rtol=1e-12
+    )
 
     def path(mean, epsilon):
         z = (mean + epsilon / jnp.sqrt(3))[None, None]
@@ -168,7 +174,7 @@ def test_at_the_posterior_every_bound_is_the_evidence_and_the_path_is_flat():
         coded = Coded(mean[None, None], jnp.full((1, 1), -np.log(3) / 2), z[..., None], log_likelihood)
         return coded.log_weights(path=True)[0, 0]
 
-    slopes = jax.vmap(jax.grad(path), (None, 0))(jnp.array(1.3 / 1.5), jnp.linspace(-2, 2, 9))
+    slopes = jax.jit(jax.vmap(jax.grad(path), (None, 0)))(jnp.array(1.3 / 1.5), jnp.linspace(-2, 2, 9))
     np.testing.assert_allclose(slopes, 0, atol=1e-14)
 
 
@@ -181,12 +187,13 @@ def test_dreg_is_the_gradient_of_the_same_bound_with_less_noise():
         game = _game(objective, samples=8)
         field = jax.jit(lambda key, game=game: View(game, _moment(x)._replace(key=key)).field(params).gradients)
         fields[objective] = jax.vmap(field)(jax.random.split(jax.random.key(0), 20_000))
+    fields = jax.tree.map(np.asarray, fields)
     np.testing.assert_allclose(*(fields[o][DECODER]["mean"]["kernel"][:50] for o in fields), rtol=1e-8, atol=1e-10)
     own = {o: np.asarray(fields[o][ENCODER]["mean"]["kernel"]) for o in fields}
     error = own["iwae"].std(0) / np.sqrt(20_000)
     assert (np.abs(own["iwae"].mean(0) - own["dreg"].mean(0)) < 5 * error).mean() > 0.97
     assert own["dreg"].std(0).mean() < 0.7 * own["iwae"].std(0).mean()
-    costs = [_game(o, samples=8).costs[ENCODER](params, _moment(x)) for o in ("iwae", "dreg")]
+    costs = [jax.jit(_game(o, samples=8).costs[ENCODER])(params, _moment(x)) for o in ("iwae", "dreg")]
     np.testing.assert_allclose(costs[1][1].metrics["cost"], costs[0][0], rtol=1e-12)
 
 
@@ -199,8 +206,10 @@ def test_measures_of_the_linear_vae():
     batch, key = Batch(x, None, jnp.arange(30)), jax.random.key(0)
     cov = np.diag(np.maximum(EIGENVALUES, 0.7))
     expected = stats.multivariate_normal(np.zeros(6), cov).logpdf(np.asarray(x))
-    np.testing.assert_allclose(measures["log_likelihood"].values(weights, batch, key), expected, rtol=1e-9)
-    many = np.mean([measures["elbo"].values(weights, batch, jax.random.key(k)) for k in range(400)], axis=0)
+    found = jax.jit(measures["log_likelihood"].values)(weights, batch, key)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    elbo = jax.jit(lambda key: measures["elbo"].values(weights, batch, key))
+    many = np.mean([elbo(jax.random.key(k)) for k in range(400)], axis=0)
     np.testing.assert_allclose(many, expected, atol=0.35)  # the bound is tight there, its estimate is not
     assert measures["active_units"].summary(measures["active_units"].values(weights, batch, key)) == 4
 
@@ -215,11 +224,12 @@ def test_held_out_images_are_binarised_each_by_its_own_key():
     measure = variational.measures(*networks, size=2, prepare=prepare)["active_units"]
     x = jnp.zeros((6, 4, 4, 1))
     variables = [
-        net.init(jax.random.key(0), arg)["params"] for net, arg in zip(networks, (x, jnp.zeros((6, 2))), strict=False)
+        jax.jit(net.init)(jax.random.key(0), arg)["params"]
+        for net, arg in zip(networks, (x, jnp.zeros((6, 2))), strict=False)
     ]
     weights = {ENCODER: (variables[0], {}), DECODER: (variables[1], {})}
     for position in (jnp.arange(6), jnp.arange(6)[::-1]):
-        seen.append(measure.values(weights, Batch(x, None, position), jax.random.key(3)))
+        seen.append(jax.jit(measure.values)(weights, Batch(x, None, position), jax.random.key(3)))
     np.testing.assert_allclose(seen[0], seen[1][::-1], rtol=1e-12)
     assert len(np.unique(np.asarray(seen[0])[:, 0].round(9))) == 6
 
@@ -227,11 +237,11 @@ def test_held_out_images_are_binarised_each_by_its_own_key():
 def test_bits_per_dimension_are_of_probabilities_alone():
     networks = Encoder(2, (3,)), Decoder((4, 4, 1), 1, (3,))
     x, key = jnp.where(jax.random.bernoulli(jax.random.key(1), 0.5, (6, 4, 4, 1)), 1.0, -1.0), jax.random.key(0)
-    made = [net.init(key, arg)["params"] for net, arg in zip(networks, (x, jnp.zeros((6, 2))), strict=True)]
+    made = [jax.jit(net.init)(key, arg)["params"] for net, arg in zip(networks, (x, jnp.zeros((6, 2))), strict=True)]
     weights = {player: (own, {}) for player, own in zip((ENCODER, DECODER), made, strict=True)}
     measures = variational.measures(*networks, bernoulli(), size=2, samples=5)
     nats, bits = (
-        measures[n].values(weights, Batch(x, None, jnp.arange(6)), key)
+        jax.jit(measures[n].values)(weights, Batch(x, None, jnp.arange(6)), key)
         for n in ("log_likelihood", "bits_per_dimension")
     )
     np.testing.assert_allclose(bits, -nats / 16 / np.log(2), rtol=1e-12)
@@ -241,8 +251,8 @@ def test_bits_per_dimension_are_of_probabilities_alone():
 def test_networks_that_do_not_fit_are_refused():
     batch = Batch(jnp.zeros((2, 4, 4, 1)), None, jnp.arange(2))
     with pytest.raises(ValueError, match=r"the encoder makes \(2, 3\) of an example, expected \(2, 5\)"):
-        vae(Encoder(3), Decoder((4, 4, 1)), bernoulli(), size=5).init(jax.random.key(0), batch)
+        jax.eval_shape(vae(Encoder(3), Decoder((4, 4, 1)), bernoulli(), size=5).init, jax.random.key(0), batch)
     with pytest.raises(ValueError, match=r"the decoder makes \(4, 4, 2\) of a latent, expected \(4, 4, 1\)"):
-        vae(Encoder(3), Decoder((4, 4, 1), 2), bernoulli(), size=3).init(jax.random.key(0), batch)
+        jax.eval_shape(vae(Encoder(3), Decoder((4, 4, 1), 2), bernoulli(), size=3).init, jax.random.key(0), batch)
     with pytest.raises(ValueError, match=r"did you mean .elbo"):
         vae(Encoder(3), Decoder((4, 4, 1)), bernoulli(), size=3, objective="elbow")

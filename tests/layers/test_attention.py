@@ -13,7 +13,7 @@ B, H, W, C = 2, 4, 6, 16
 
 def variables_and_input(gamma=0.7):
     x = jax.random.normal(jax.random.key(1), (B, H, W, C))
-    variables = SelfAttention().init(jax.random.key(0), x)
+    variables = jax.jit(SelfAttention().init)(jax.random.key(0), x)
     return {"params": {**variables["params"], "gamma": jnp.asarray(gamma)}}, x
 
 
@@ -39,10 +39,10 @@ def test_attention_is_that_of_the_paper():
 
 def test_it_begins_as_the_identity_and_learns_gamma():
     variables, x = variables_and_input(gamma=0.0)
-    np.testing.assert_array_equal(SelfAttention().apply(variables, x), x)
-    fresh = SelfAttention().init(jax.random.key(0), x)
+    np.testing.assert_array_equal(jax.jit(SelfAttention().apply)(variables, x), x)
+    fresh = jax.jit(SelfAttention().init)(jax.random.key(0), x)
     assert fresh["params"]["gamma"] == 0
-    slopes = jax.grad(lambda p: (SelfAttention().apply({"params": p}, x) ** 2).sum())(fresh["params"])
+    slopes = jax.jit(jax.grad(lambda p: (SelfAttention().apply({"params": p}, x) ** 2).sum()))(fresh["params"])
     assert slopes["gamma"] != 0 and not np.any(slopes["query"]["kernel"])
 
 
@@ -89,4 +89,4 @@ def _equations(jaxpr):
 @pytest.mark.parametrize("shape", [(1, 3, 4, 16), (1, 4, 5, 16), (1, 4, 4, 7)])
 def test_what_cannot_be_pooled_or_divided_is_an_error(shape):
     with pytest.raises(ConfigError, match=r"SelfAttention: x has shape .*even sides and at least 8 channels"):
-        SelfAttention().init(jax.random.key(0), jnp.ones(shape))
+        jax.eval_shape(SelfAttention().init, jax.random.key(0), jnp.ones(shape))

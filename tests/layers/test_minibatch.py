@@ -13,7 +13,7 @@ F = jax.random.normal(jax.random.key(1), (5, 6))
 
 def test_minibatch_discrimination_by_loops(float64):
     layer, f = MinibatchDiscrimination(kernels=3, dims=2), F.astype(jnp.float64)
-    params = layer.init(KEY, f)
+    params = jax.jit(layer.init)(KEY, f)
     m = (np.asarray(f) @ np.asarray(params["params"]["Dense_0"]["kernel"])).reshape(5, 3, 2)
     expected = np.zeros((5, 3))
     for i, j, b in np.ndindex(5, 5, 3):
@@ -43,7 +43,7 @@ def test_minibatch_standard_deviation():
 def test_groups_are_compared_by_themselves(layer):
     """Six examples in groups of two: i with i + 3, and nobody else."""
     f = jax.random.normal(KEY, (6, 4))
-    params = layer.init(KEY, f)
+    params = jax.jit(layer.init)(KEY, f)
     found = layer.apply(params, f)
     for i in range(3):
         pair = np.array([i, i + 3])
@@ -55,7 +55,7 @@ def test_groups_are_compared_by_themselves(layer):
 
 def test_maxout():
     layer = Maxout(4, 3)
-    params = layer.init(KEY, F)
+    params = jax.jit(layer.init)(KEY, F)
     dense = params["params"]["Dense_0"]
     pieces = np.asarray(F) @ np.asarray(dense["kernel"]) + np.asarray(dense["bias"])
     np.testing.assert_allclose(layer.apply(params, F), pieces.reshape(5, 4, 3).max(-1), rtol=1e-5)

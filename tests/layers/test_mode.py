@@ -72,7 +72,7 @@ def test_every_common_keyword_is_understood(module):
 def test_statistics_without_a_word_for_the_mode_are_refused():
     sentence = "Mute has the statistics of BatchNorm and no way to tell it whether it trains; .* train, training, is_tr"
     with pytest.raises(TypeError, match=sentence):
-        network(Mute()).init(jax.random.key(0), X)
+        jax.eval_shape(network(Mute()).init, jax.random.key(0), X)
     with pytest.raises(TypeError, match=sentence):
         classification(Mute()).init(jax.random.key(0), type("B", (), {"x": X, "y": jnp.zeros(4, jnp.int32)}))
 
@@ -87,4 +87,4 @@ def test_inside_a_wrapper_too():
     mean = moved["batch_stats"]["generator"]["BatchNorm_0"]["mean"]
     np.testing.assert_allclose(mean[:2], X.mean(0) / 2)
     with pytest.raises(TypeError, match="Mute has the statistics"):
-        network(ConcatenatedLatent(inner(Mute), 3)).init(jax.random.key(0), z, labels)
+        jax.eval_shape(network(ConcatenatedLatent(inner(Mute), 3)).init, jax.random.key(0), z, labels)

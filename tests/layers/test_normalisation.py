@@ -1,5 +1,7 @@
 """Conditional BatchNorm against NumPy, class by class."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +19,7 @@ def maps(seed=0):
 
 def drawn(module, condition):
     """Variables with tables or kernels that are not zero."""
-    variables = module.init(jax.random.key(0), maps(), condition, train=True)
+    variables = jax.jit(partial(module.init, train=True))(jax.random.key(0), maps(), condition)
     params = jax.tree.map(lambda p: 0.3 * jax.random.normal(jax.random.key(p.size), p.shape), variables["params"])
     params = {**params, "offset": jax.tree.map(lambda p: p + 1, params["offset"])}
     return {**variables, "params": params}

@@ -9,18 +9,20 @@ from scipy.stats import chi2
 from ganjax.data.points import grid, grid_centres, ring, ring_centres
 from ganjax.metrics import density_tv, histogram_modes, label_modes, modes, perfect_density_tv, perfect_modes
 
+counted = jax.jit(modes, static_argnames=("std", "radius", "least"))
+
 
 def test_counts_by_hand(float64):
     centres = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [5.0, 5.0]])
     near = [[0.0, 0.29], [0.0, -0.29], [1.29, 0.0]]  # of high quality at std 0.1
     far = [[0.0, 0.31], [0.5, 0.5], [np.nan, 0.0], [np.inf, 0.0]]
-    found = jax.jit(lambda x: modes(x, centres, 0.1))(jnp.array(near + far))
+    found = counted(jnp.array(near + far), centres, std=0.1)
     assert found.histogram.tolist() == [2, 1, 0, 0] and int(found.captured) == 2
     np.testing.assert_allclose(found.high_quality, 3 / 7)
     np.testing.assert_allclose(found.reverse_kl, 2 / 3 * np.log(4 * 2 / 3) + 1 / 3 * np.log(4 / 3), rtol=1e-12)
     np.testing.assert_allclose(found.tv, (2 / 3 - 1 / 4) + (1 / 3 - 1 / 4), rtol=1e-12)  # the excess of the two
-    assert int(modes(jnp.array(near + far), centres, 0.1, least=0.2).captured) == 1  # 2 of 7, not 1 of 7
-    empty = modes(jnp.full((5, 2), np.nan), centres, 0.1)
+    assert int(counted(jnp.array(near + far), centres, std=0.1, least=0.2).captured) == 1  # 2 of 7, not 1 of 7
+    empty = counted(jnp.full((5, 2), np.nan), centres, std=0.1)
     assert int(empty.captured) == 0 and float(empty.high_quality) == 0
     np.testing.assert_allclose(empty.reverse_kl, np.log(4))
     np.testing.assert_allclose(empty.tv, 3 / 4)
@@ -51,7 +53,8 @@ def test_density_by_hand():
     cells = np.outer([line[1], line[0], line[0], line[1]], [line[1], line[0], line[0], line[1]])
     x = jnp.array([[0.5, -0.5], [2.5, 0.0], [np.nan, 0.0]])
     expected = abs(1 / 3 - cells[2, 1]) + cells.sum() - cells[2, 1] + abs(2 / 3 - (1 - cells.sum()))
-    np.testing.assert_allclose(density_tv(x, jnp.zeros((1, 2)), 1.0, reach=2), expected / 2, rtol=1e-5)
+    found = jax.jit(lambda x: density_tv(x, jnp.zeros((1, 2)), 1.0, reach=2))(x)
+    np.testing.assert_allclose(found, expected / 2, rtol=1e-5)
 
 
 def test_a_perfect_samplers_density(float64):
@@ -75,15 +78,15 @@ def test_a_ring_of_seven_modes_is_caught():
     wrong = 2 * np.stack([np.cos(angle), np.sin(angle)], 1)
     assert len(np.unique(wrong.round(6), axis=0)) == 7
     x = jnp.asarray(np.repeat(wrong, 100, axis=0), jnp.float32)
-    on_true_ring = modes(x, jnp.asarray(ring_centres()), 0.02)
+    on_true_ring = counted(x, jnp.asarray(ring_centres()), std=0.02)
     assert int(on_true_ring.captured) == 1 and float(on_true_ring.high_quality) == 0.25
     # With circles of 0.7 around the true modes, the one opposite to the double stays empty: at 180 degrees,
     # 25.7 from the nearest centre.
-    wide = modes(x, jnp.asarray(ring_centres()), 0.02, radius=35.0)
+    wide = counted(x, jnp.asarray(ring_centres()), std=0.02, radius=35.0)
     assert int(wide.captured) == 7 and wide.histogram.tolist() == [200, 100, 100, 100, 0, 100, 100, 100]
     np.testing.assert_allclose(wide.reverse_kl, 2 / 8 * np.log(2), rtol=1e-5)
     seven = np.unique(wrong.round(6), axis=0).astype(np.float32)
-    double = modes(x, jnp.asarray(seven), 0.02)
+    double = counted(x, jnp.asarray(seven), std=0.02)
     assert int(double.captured) == 7
     np.testing.assert_allclose(double.reverse_kl, 6 / 8 * np.log(7 / 8) + 2 / 8 * np.log(14 / 8), rtol=1e-4)
     centres = ring_centres()
@@ -94,10 +97,10 @@ def test_a_ring_of_seven_modes_is_caught():
 
 def test_a_nan_leaves_the_other_samples_alone_and_seeds_are_mapped():
     x = jnp.stack([ring(200, seed=seed)[0] for seed in range(3)]).at[1, :50].set(jnp.nan)
-    together = jax.vmap(lambda s: modes(s, ring_centres(), 0.02))(x)
-    for i, alone in enumerate(modes(s, ring_centres(), 0.02) for s in x):
+    together = jax.jit(jax.vmap(lambda s: modes(s, ring_centres(), 0.02)))(x)
+    for i, alone in enumerate(counted(s, ring_centres(), std=0.02) for s in x):
         jax.tree.map(lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-6), together, alone)
-    finite = modes(x[1, 50:], ring_centres(), 0.02)
+    finite = counted(x[1, 50:], ring_centres(), std=0.02)
     assert together.histogram[1].tolist() == finite.histogram.tolist()
     np.testing.assert_allclose(together.high_quality[1], 0.75 * finite.high_quality, rtol=1e-6)
     np.testing.assert_allclose(together.reverse_kl[1], finite.reverse_kl, rtol=1e-6)

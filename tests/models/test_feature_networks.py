@@ -25,7 +25,7 @@ def shapes(name):
     module, size = NETWORKS[name]
 
     def run(x):
-        variables = module.init(jax.random.key(0), x)
+        variables = jax.jit(module.init)(jax.random.key(0), x)
         kept = module.apply(variables, x, capture_intermediates=True)[1]["intermediates"]
         return variables["params"], kept
 
@@ -114,6 +114,6 @@ def test_pools_leave_the_padding_out(block, reduce):
 
 def test_wrong_inputs():
     with pytest.raises(ValueError, match=r"x has shape \(1, 32, 32, 3\), expected \[B, 299, 299, 3\]"):
-        inception.FidInception().init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+        jax.eval_shape(inception.FidInception().init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     with pytest.raises(ValueError, match=r"x has shape \(1, 224, 224, 1\), expected \[B, H, W, 3\]"):
-        efficientnet.EfficientNetLite0().init(jax.random.key(0), jnp.zeros((1, 224, 224, 1)))
+        jax.eval_shape(efficientnet.EfficientNetLite0().init, jax.random.key(0), jnp.zeros((1, 224, 224, 1)))

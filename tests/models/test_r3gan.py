@@ -239,7 +239,7 @@ def test_what_the_recipe_remembers(recipe, options, entries):
     batch = Batch(jnp.zeros((4, 8, 8, 1)), jnp.zeros(4, jnp.int32), jnp.arange(4))
 
     def begin():
-        params, net_state = setup.game.init(jax.random.key(0), batch)
+        params, net_state = jax.jit(setup.game.init)(jax.random.key(0), batch)
         cost, outcome = setup.game.costs["discriminator"](params, Moment(net_state, batch, jax.random.key(1)))
         return net_state["discriminator"], outcome.net_state, setup.dynamics.init(params), cost
 

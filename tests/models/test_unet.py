@@ -1,6 +1,6 @@
 """The U-Net against the published counts, what its skips see, and its dropout by the numbers of examples."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def test_parameters(width, downs, channels, parameters):
 
 def test_a_side_that_cannot_be_halved_so_often_is_refused():
     with pytest.raises(DataError, match=r"got \(24, 32, 1\), expected .* divisible by 16 .* 4 downs"):
-        UNet(3, 2, 4).init(jax.random.key(0), jnp.zeros((1, 24, 32, 1)), train=False)
+        jax.eval_shape(partial(UNet(3, 2, 4).init, train=False), jax.random.key(0), jnp.zeros((1, 24, 32, 1)))
 
 
 @pytest.mark.fault("pix2pix, the paper's own erratum: BatchNorm of one example of 1x1 makes zeros of the bottleneck")
@@ -42,7 +42,7 @@ def test_a_side_that_cannot_be_halved_so_often_is_refused():
 def test_one_example_passes_a_bottleneck_of_one_pixel(norm):
     """Its kernel has a gradient; the layer that follows makes 2x2, of which a norm leaves something."""
     module, y = UNet(1, 2, 2, norm, dropout=0.0), jax.random.normal(jax.random.key(1), (1, 4, 4, 1))
-    variables = module.init(jax.random.key(0), y, train=True)
+    variables = jax.jit(partial(module.init, train=True))(jax.random.key(0), y)
 
     def out(params):
         x, _ = module.apply({**variables, "params": params}, y, train=True, mutable=["batch_stats"])
@@ -56,7 +56,7 @@ def test_one_example_passes_a_bottleneck_of_one_pixel(norm):
 def test_without_its_bottleneck_it_sees_the_neighbourhood():
     """Skips carry all pixels: none is without effect, and what is far away has none, which the bottleneck alone saw."""
     module, y = UNet(1, 1, 3), jnp.ones((1, 32, 32, 1))
-    variables = jax.tree.map(lambda w: 0.1 + 0 * w, module.init(jax.random.key(0), y, train=False))
+    variables = jax.tree.map(lambda w: 0.1 + 0 * w, jax.jit(partial(module.init, train=False))(jax.random.key(0), y))
 
     def slopes(closed):
         inner = variables["params"]["Conv_2"]

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -22,6 +23,7 @@ from ganjax.training import Schedule, Setup, Stream, digest, feed, parallel, tra
 from ganjax.training.setup import order
 
 WORKER = Path(__file__).parent / "feed_worker.py"
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 class Generator(nn.Module):
@@ -53,9 +55,12 @@ def _setup(x=None, scan=True):
     return Setup(game, dynamics, {"data": Stream(dataset, 4, y="class")}, scan=scan)
 
 
+_plain = cache(_setup)  # one object, which is compiled once
+
+
 def _train(workdir, steps=23, setup=None, **how):
     schedule = Schedule(steps, **{"log_every": 1, "sample_every": 7, "checkpoint_every": 10, "chunk": 4, **how})
-    return train(setup or _setup(), workdir, seed=3, schedule=schedule, progress=False)
+    return train(setup or _plain(), workdir, seed=3, schedule=schedule, progress=False)
 
 
 STREAMED = {"resident_megabytes": 0}
@@ -81,12 +86,12 @@ class Images:
 
 @pytest.mark.parametrize("scan", [True, False])
 def test_a_stream_ends_in_the_bits_of_the_resident_set(tmp_path, scan):
-    resident = digest(_train(tmp_path / "resident", setup=_setup(scan=scan)).state)
+    resident = digest(_train(tmp_path / "resident", setup=_plain(scan=scan)).state)
     for workers in (1, 4):
-        found = _train(tmp_path / str(workers), setup=_setup(scan=scan), workers=workers, **STREAMED)
+        found = _train(tmp_path / str(workers), setup=_plain(scan=scan), workers=workers, **STREAMED)
         assert digest(found.state) == resident
     for steps in (9, 13, 23):  # nor does it matter where a run is stopped, and which way it goes on
-        part = _train(tmp_path / "part", steps, _setup(scan=scan), **(STREAMED if steps != 13 else {}))
+        part = _train(tmp_path / "part", steps, _plain(scan=scan), **(STREAMED if steps != 13 else {}))
     assert part.began == 13 and digest(part.state) == resident
 
 

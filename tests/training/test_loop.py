@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import cache
 
 import chex
 import jax
@@ -23,6 +24,8 @@ from ganjax.training import setup as setups
 from ganjax.training.checkpoint import Checkpoints
 from ganjax.training.divergence import owner_of
 from ganjax.training.streams import arrays, collate
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 class Generator(nn.Module):
@@ -47,14 +50,15 @@ def _dataset(count=40):
     return Dataset(x, rng.integers(0, 3, count).astype(np.int32))
 
 
-def _setup(scan=True, labelled=False, dataset=None, learning_rate=1e-2):
+@cache
+def _setup(scan=True, labelled=False, dataset=None, turns=2):
     prior = normal_prior(5)
-    adam = optax.adam(learning_rate)
+    adam = optax.adam(1e-2)
     return Setup(
         game=gan(
             Generator(), Discriminator(), LOSSES["hinge"], prior=prior, spectral={"discriminator": spectral_norm()}
         ),
-        dynamics=alternating({"discriminator": adam, "generator": adam}, turns={"discriminator": 2}),
+        dynamics=alternating({"discriminator": adam, "generator": adam}, turns={"discriminator": turns}),
         streams={"data": Stream(_dataset() if dataset is None else dataset, 4, y="class" if labelled else None)},
         averages={"ema": Averaged("generator", ema(0.9))},
         samplers={"prior": sampler(Generator(), prior, given=("data", "class") if labelled else None)},
@@ -77,7 +81,7 @@ def _train(workdir, steps, setup=None, seed=0, **kwargs):
 def test_resume_is_bitwise(tmp_path, scan, request):
     if scan:
         request.getfixturevalue("as_users")
-    setup = _setup(scan)
+    setup = _setup(scan, turns=1 if scan else 2)  # a program for users takes long to compile
     whole = _train(tmp_path / "whole", 23, setup).state
     for stop in (5, 11, 23):
         part = _train(tmp_path / "part", stop, setup)
@@ -110,7 +114,7 @@ def test_chunks_and_events_change_nothing(tmp_path):
 
 def test_rejected_steps_are_the_same_however_a_run_is_cut(tmp_path, as_users):
     """Steps 2, 8 and 9 are not finite: chunks that begin and end elsewhere, stops inside a bad chunk, a stream."""
-    setup = _setup()
+    setup = _setup(turns=1)
     play, bad = setup.game.costs["generator"], [jax.random.fold_in(Keys.of(0).steps, k) for k in (2, 8, 9)]
 
     def cost(params, moment):
@@ -145,7 +149,8 @@ def test_the_step_is_traced_once(tmp_path, scan, monkeypatch):
         return lambda *a: traces.append(1) or step(*a)
 
     monkeypatch.setattr(loop, "unguarded_step", counted)
-    train(_setup(scan), tmp_path, seed=0, schedule=_schedule(23), observe=lambda *a: None, progress=False)
+    setup = _setup.__wrapped__(scan)  # nobody has compiled it before
+    train(setup, tmp_path, seed=0, schedule=_schedule(23), observe=lambda *a: None, progress=False)
     assert len(traces) == 1
 
 
@@ -326,7 +331,7 @@ def test_bad_setups_fail_before_anything_is_written(tmp_path):
     workdir = tmp_path / "run"
     unlabelled = Dataset(_dataset().x_train)
     with pytest.raises(DataError, match="has no labels"):
-        _train(workdir, 5, _setup(labelled=True, dataset=unlabelled))
+        _train(workdir, 5, _setup.__wrapped__(labelled=True, dataset=unlabelled))
     assert not workdir.exists()
 
 

@@ -1,8 +1,9 @@
 """Does a conditional generator keep to its class? Confusion, the way between two classes, and truncation.
 
 Claim: a generator that is told a class sometimes draws another or a mixture (class leakage); one class becomes another
-where z stays and the class's embedding moves; and a prior that is cut at a threshold trades diversity for fidelity,
-provided that BatchNorm's statistics are measured anew for every threshold.
+where z stays and the class's embedding moves; a prior that is cut at a threshold trades diversity for fidelity. BigGAN
+measures BatchNorm's statistics anew for every threshold. Where z meets BatchNorm through nothing but a linear map
+without bias, as in a DCGAN, that undoes the threshold: the norm divides by the deviation that truncation took.
 Paper: Brock, Donahue and Simonyan, Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2019 (section
 3.1 on truncation, figure 4 d on leakage); Kynkaanniemi, Karras, Laine, Lehtinen and Aila, Improved Precision and Recall
 Metric for Assessing Generative Models, 2019.
@@ -14,6 +15,15 @@ beside the same of held-out images, whose confusion is the classifier's; interpo
 curves.png, what the classifier sees on the way, and precision, recall and Frechet distance over the threshold.
 Redrawing |z_j| > tau leaves each coordinate the variance 1 - 2 tau phi(tau) / (2 Phi(tau) - 1), .774 at 2 and .291 at
 1; clipping to the threshold is another law, with mass on it.
+What we measured: seed 0, all defaults, 156 s of processor time, which took 14 minutes on 2 CPU cores that a dozen
+others used. The classifier names 88.7 % of held-out images right and sees 69.3 +- 1.0 % of 2,000 samples as what was
+asked for: trousers 98, sandals 92, bags 89, shirts 48. Ankle boots are seen as sneakers (37 % against 3.5 % of held-out
+ones), sneakers as ankle boots (31 against 1), shirts as pullovers (34 against 8). Half-way from class to class 58 % are
+seen as neither (28 % at the ends), 48 % as what is seen at no end of their way. Under the statistics of training,
+precision rises from .70 to .82 at thresholds of .75 and 1 while recall falls from .68 to .26 and .41, and the Frechet
+distance from the training images grows from 13 to 60 and 36; at .1 nothing is left (350, recall 0, 27 % seen as asked
+for). Under statistics of each threshold precision, recall and distance stay at .68 to .70, .67 to .68 and 13.1 for all
+of them.
 """
 
 import json
@@ -287,7 +297,7 @@ def draw_confusion(data: Dataset, shares: Mapping[str, NDArray], out: Path) -> N
     count = data.classes or 0
     names = data.class_names if data.class_names and count <= NAMES else [str(k) for k in range(count)]
     side = min(9.0, 2.6 + 0.3 * count)
-    figure = new_figure(2 * side, side)
+    figure = new_figure(2 * side, side, layout="compressed")
     for axes, (name, one) in zip(figure.subplots(1, len(shares)), shares.items(), strict=True):
         axes.imshow(one, cmap="Blues", vmin=0, vmax=1)
         axes.set_title(name, fontsize=TITLE, color=INK)
@@ -298,7 +308,7 @@ def draw_confusion(data: Dataset, shares: Mapping[str, NDArray], out: Path) -> N
             continue
         axes.set_xticks(range(count), names, rotation=60, ha="right", fontsize=SMALL)
         axes.set_yticks(range(count), names, fontsize=SMALL)
-        for a, b in zip(*np.nonzero(one >= 0.005), strict=True):
+        for a, b in zip(*np.nonzero(one >= 0.01), strict=True):
             tint = "white" if one[a, b] > 0.5 else INK
             axes.text(b, a, f"{100 * one[a, b]:.0f}", ha="center", va="center", fontsize=SMALL - 1, color=tint)
     save_figure(figure, out)

@@ -79,6 +79,21 @@ def test_rows_of_the_confusion_are_what_was_asked_for():
     assert lines[1].startswith("leaks most: c seen as a 50.0% against 0.0%; a seen as b 75.0% against 40.0%")
 
 
+def test_statistics_of_a_dcgan_undo_the_scale_of_z():
+    """BatchNorm behind a linear map without bias, of z and of z / 2: the images are the same but for its epsilon."""
+    module = dcgan.Generator((8, 8, 1), width=2)
+    z = jax.random.normal(jax.random.key(0), (16, 4))
+    variables = module.init(jax.random.key(1), z[:2], train=False)
+    large = jax.tree.map(lambda leaf: 50 * leaf if leaf.ndim > 1 else leaf, variables["params"])
+
+    @jax.jit
+    def images(z):
+        return module.apply({**variables, "params": large}, z, train=True, mutable=["batch_stats"])[0]
+
+    np.testing.assert_allclose(images(z / 2), images(z), atol=1e-3)
+    assert images(z).std() > 0.1
+
+
 @pytest.mark.fault("BigGAN: samples of a truncated prior under statistics of the whole one")
 def test_statistics_are_measured_for_each_threshold(monkeypatch):
     """Every threshold is drawn with passes of its own, of the same z, as many of each class."""

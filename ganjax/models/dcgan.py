@@ -111,7 +111,7 @@ class Discriminator(nn.Module):
 
     With classes, it is a projection discriminator: the logit gains `<embed(y), h(x)>` for the last map `h`, of which
     the logit without classes is linear too (Miyato & Koyama 2018, equation 3). Summed over positions, the maps of so
-    few layers hardly tell classes apart.
+    few layers hardly tell classes apart. Whoever asks Flax for intermediates gets the hidden maps, as "maps".
     """
 
     width: int = 64  # channels of the first map
@@ -134,11 +134,13 @@ class Discriminator(nn.Module):
         check_labels(labels, self.num_classes)
         norm = partial(_batch_norm, use_running_average=not train, axis_name=self.axis_name, dtype=self.dtype)
         h_BxHxWxC = leaky_relu(_down(self.width, dtype=self.dtype)(x))
+        self.sow("intermediates", "maps", h_BxHxWxC)
         for i in range(1, doublings(*x.shape[1:3])):
             h_BxHxWxC = _down(self.width * 2**i, use_bias=not self.batch_norm, dtype=self.dtype)(h_BxHxWxC)
             h_BxHxWxC = leaky_relu(norm()(h_BxHxWxC) if self.batch_norm else h_BxHxWxC)
             if self.dropout:
                 h_BxHxWxC = Dropout(self.dropout, self.axis_name)(h_BxHxWxC, deterministic=not train)
+            self.sow("intermediates", "maps", h_BxHxWxC)
         logits_B = Conv(
             1, kernel_size=h_BxHxWxC.shape[1:3], padding="VALID", kernel_init=_kernel_init, dtype=self.dtype
         )(h_BxHxWxC).reshape(-1)

@@ -19,7 +19,7 @@ stiff and repelling (smallest real part -15 and -495, the raw one's 2.4 and 3.9)
 where consensus play ends, the raw field is 20 times less steep.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -187,7 +187,7 @@ def _panels(spectra: list[list[Series]], curves: list, angles: list) -> list[Pan
     ]  # fmt: skip
 
 
-def _scatters(config: Config, drawn: dict[str, np.ndarray]) -> list[Panel]:
+def _scatters(config: Config, drawn: Mapping[Play, np.ndarray]) -> list[Panel]:
     real = ring(2500, sigma=config.sigma, seed=config.seed + 2)[0]
     return [
         Panel(

@@ -104,7 +104,8 @@ def compute(config: Config, workdir: Path) -> list[str]:
     ]
     centres = jnp.asarray(ring_centres())
     spectra: list[list[Series]] = [[], []]
-    curves, angles, drawn = [], [], {}
+    drawn: dict[str, np.ndarray] = {}
+    curves, angles = [], []
     term = consensus(config.gamma)
 
     @jax.jit

@@ -22,8 +22,8 @@ Data of your own are an .npz file with x_train, x_test (square, a side of 16, 32
 (texts) and, for the measure category, y_train, y_test; --without leaves out captions that hold some words.
 What we measured on the embedded emoji (1,366 captions, 228 held out), seed 0, averaged weights, with --width 32
 --text-steps 400 --matcher-steps 600, while other programs had three quarters of both CPU cores; chance is 1 %, and real
-images have an R-precision of 98.7 % held out and 99.6 % in training, their category is read right in 99.1 %, the largest
-is 16.2 % of those held out:
+images have an R-precision of 98.7 % held out and 99.6 % in training, their category is read right in 99.1 %, and the
+largest is 16.2 % of those held out:
 
     sketch, --steps 2000   R-precision  7.3 % held out, 38.3 % of as many training captions; category 24.6 % and 39.5 %
     sketch, --steps 4000               10.5 %           62.0 %                                        30.7 %     52.2 %
@@ -31,8 +31,8 @@ is 16.2 % of those held out:
 
 All of these were run, once each, in 8 minutes of processor time for the first and the last, and half as much for the
 2,000 steps more. Colours, outlines of faces and rings of clocks follow the caption, and both numbers still rise; 15 %
-held out and twice the largest class were not reached. The second stage has seen 7 epochs, keeps the sketch's outlines and
-has lost some of its colours: at the default --second-steps nobody has looked.
+held out and twice the largest class were not reached. The second stage has seen 7 epochs, keeps the sketch's outlines
+and has lost some of its colours: at the default --second-steps nobody has looked.
 """
 
 import textwrap

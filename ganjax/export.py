@@ -142,7 +142,7 @@ def export(
     name = name_of_weights(setup, state, draws.players, weights)
     chosen = jax.tree.map(jnp.asarray, weights_of(setup, state, draws.players, weights))  # a sampler may index them
     config = describe(setup, run, chosen, sampler)
-    leaves = {path: np.ascontiguousarray(leaf) for path, leaf in by_path(_named(chosen)).items()}
+    leaves = {path: np.asarray(leaf, order="C") for path, leaf in by_path(_named(chosen)).items()}
     facts = {
         "format": FORMAT,
         "experiment": run["experiment"],

@@ -69,7 +69,7 @@ class Synthesis(nn.Module):
 
         features = channels(first[0], self.base, self.most)
         dense = Dense(math.prod(first) * features, GAIN / 4, use_bias=False, dtype=self.dtype, name="dense")
-        x = dense(pixel_norm(z)).reshape(len(z), *first, features)
+        x = dense(pixel_norm(z)).reshape(z.shape[0], *first, features)
         bias = self.param("bias", nn.initializers.zeros, (features,)).astype(x.dtype)
         x = conv(pixel_norm(leaky_relu(x + bias.reshape(1, 1, 1, -1))), first[0], f"conv_{first[0]}")
         before, old = x, first[0]

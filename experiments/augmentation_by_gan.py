@@ -15,6 +15,14 @@ differences are paired; their intervals are Student's over the choices. The shar
 is chosen by a result. "duplicates" shows the same images as often as they are shown beside samples, and is there to
 show that it changes nothing. The labels of samples are those that were asked for; how many are right, says a classifier
 of all training images, which nobody else has.
+What we measured: all defaults, seeds 0 to 4, 122 s of processor time, which took 18 minutes on 2 CPU cores that a dozen
+others used; gains on images alone in points, of 297 held-out digits. With 10 images of each class 88.96 % for images
+alone, duplicates +0.1 +- 0.2, shifts +0.3 +- 3.1, samples -1.7 +- 2.9, samples and shifts -2.4 +- 2.6, samples only
+-14.6 +- 4.6; with 50 of each 96.30 %, duplicates -0.2 +- 0.2, shifts -2.8 +- 0.8, samples -2.0 +- 0.8, samples and
+shifts -6.0 +- 2.7, samples only -17.6 +- 3.2. The strong classifier, right on 99.3 % of held-out images, sees 90.8 and
+89.7 % of the samples as what was asked for. So no gain of samples is seen, and harm where there are 50 images of each
+class; but a shift by one of eight pixels is no help for digits either, which lie where they should. No other setting
+was tried, and garments were not run.
 """
 
 import json
@@ -258,9 +266,9 @@ def draw_lines(config: Config, found: Mapping[int, list[Found]], out: Path) -> N
         gain = 100 * (of_arm(found, arm) - of_arm(found, ALONE))
         gains.append(Series(counts, gain.mean(1), arm, tint=tint))
         gains.append(Series(np.repeat(counts, gain.shape[1]), gain.ravel(), kind="points", tint=tint))
-    x = "labelled images of each class"
-    parts = [Panel(means, x, "held-out accuracy (%)", config.data, log="x"),
-             Panel(gains, x, "points more than images alone", "The same choices, paired", log="x")]  # fmt: skip
+    x, log = "labelled images of each class", "x" if counts.max() >= 10 * counts.min() else ""
+    parts = [Panel(means, x, "held-out accuracy (%)", config.data, log=log),
+             Panel(gains, x, "points more than images alone", "The same choices, paired", log=log)]  # fmt: skip
     panels(parts, out, columns=2, size=(5.4, 4.2))
 
 

@@ -188,7 +188,7 @@ def _panels(spectra: list[list[Series]], curves: list, angles: list) -> list[Pan
     ]  # fmt: skip
 
 
-def _scatters(config: Config, drawn: Mapping[Play, np.ndarray]) -> list[Panel]:
+def _scatters(config: Config, drawn: Mapping[str, np.ndarray]) -> list[Panel]:
     real = ring(2500, sigma=config.sigma, seed=config.seed + 2)[0]
     return [
         Panel(

@@ -43,7 +43,7 @@ from ganjax.core import Array, Batch, Key, Measure, Weights
 from ganjax.data import Dataset, load
 from ganjax.data.scarce import with_labels
 from ganjax.dynamics import simultaneous
-from ganjax.errors import DataError
+from ganjax.errors import ConfigError, DataError, did_you_mean
 from ganjax.evaluation import accuracy, measured, trained_classifier
 from ganjax.files import write_atomically
 from ganjax.games import classification
@@ -72,6 +72,8 @@ class Config:
     """Labelled images, some of them held out: digits, fashion_mnist, glyphs, whatever train takes."""
     per_class: tuple[int, ...] = (10, 50)
     """Labelled images of each class."""
+    arms: tuple[str, ...] = tuple(ARMS)
+    """Ways to learn, "images alone" always among them."""
     seeds: int = 5
     """Choices of them, each with a GAN and classifiers of its own."""
     share: float = 0.5
@@ -101,6 +103,9 @@ class Config:
         for name in ("seeds", "pool", "shift", "steps", "batch_size", "width", "gan_steps", "latent"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         require(self, "per_class", min(self.per_class, default=0) >= 1, "numbers of at least 1")
+        for name in self.arms:
+            if name not in ARMS:
+                raise ConfigError(f'--arms: "{name}" is unknown{did_you_mean(name, ARMS)}')
         require(self, "share", 0 < self.share < 1, "more than 0 and less than 1")
         require(self, "learning_rate", self.learning_rate > 0, "a positive number")
         require(self, "seed", 0 <= self.seed < 2**32 - self.seeds, "0 to 4294967295, the last of the seeds included")
@@ -128,7 +133,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
                 part = with_labels(data, count * (data.classes or 0), seed)
                 x, y = samples_of(config, part, seed)
                 images = np.stack([part.x_train[part.y_train == k][0] for k in range(data.classes or 0)])
-                values = {arm: learned(config, arm, part, (x, y), seed) for arm in ARMS}
+                values = {arm: learned(config, arm, part, (x, y), seed) for arm in arms_of(config)}
                 found[count].append(Found(values, accuracy(strong, x, y), x[: data.classes], images))
                 bar.update()
                 keep(found, workdir / "results.json")
@@ -214,6 +219,11 @@ def learned(config: Config, arm: str, part: Dataset, samples: tuple[NDArray, NDA
     return measured(setup, "accuracy")(fit(setup, seed, config.steps))
 
 
+def arms_of(config: Config) -> list[str]:
+    """In the order of ARMS."""
+    return [arm for arm in ARMS if arm == ALONE or arm in config.arms]
+
+
 def of_arm(found: Mapping[int, list[Found]], arm: str) -> NDArray:
     """[numbers of labels, choices]"""
     return np.array([[one.accuracy[arm] for one in own] for own in found.values()])
@@ -234,7 +244,7 @@ def table(config: Config, data: Dataset, found: Mapping[int, list[Found]]) -> li
     tested = len(data.x_test)  # type: ignore[arg-type]
     lines = [f"{tested:,} held-out images, {config.seeds} choices; accuracy in percent, and what is gained on {ALONE}"]
     lines.append(f"{'':22}" + "".join(f"{f'{count} a class':>28}" for count in found))
-    for arm in ARMS:
+    for arm in arms_of(config):
         line, values = f"{arm:22}", of_arm(found, arm)
         for own, base in zip(values, of_arm(found, ALONE), strict=True):
             gain, half = interval(100 * (own - base))
@@ -260,9 +270,9 @@ def keep(found: Mapping[int, list[Found]], path: Path) -> None:
 def draw_lines(config: Config, found: Mapping[int, list[Found]], out: Path) -> None:
     """Means of all arms over the number of labels; beside them the paired differences, a point for each choice."""
     counts = np.array(list(found))
-    means = [Series(counts, 100 * of_arm(found, arm).mean(1), arm) for arm in ARMS]
+    means = [Series(counts, 100 * of_arm(found, arm).mean(1), arm) for arm in arms_of(config)]
     gains = []
-    for tint, arm in enumerate(ARMS):
+    for tint, arm in enumerate(arms_of(config)):
         gain = 100 * (of_arm(found, arm) - of_arm(found, ALONE))
         gains.append(Series(counts, gain.mean(1), arm, tint=tint))
         gains.append(Series(np.repeat(counts, gain.shape[1]), gain.ravel(), kind="points", tint=tint))
@@ -289,7 +299,7 @@ def draw_samples(config: Config, found: Mapping[int, list[Found]], data: Dataset
     )
 
 
-SMOKE = {"per_class": (2,), "seeds": 1, "pool": 20, "steps": 2, "batch_size": 8,
+SMOKE = {"arms": ("samples",), "per_class": (2,), "seeds": 1, "pool": 20, "steps": 2, "batch_size": 8,
          "width": 4, "gan_steps": 2, "augment": "none", "latent": 4, "learning_rate": 0.1}  # fmt: skip
 EXPERIMENT = launch.Experiment("augmentation_by_gan", __doc__, Config(), SMOKE, compute=compute)
 

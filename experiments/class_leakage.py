@@ -131,6 +131,7 @@ def trained(config: Config) -> tuple[Setup, GameState]:
     )  # fmt: skip
     setup = recipe.convolutional(own, load(config.data), None)
     check(setup)
+    checked(setup, setup.sampler())
     return setup, fit(setup, config.seed, config.steps, label="conditional DCGAN", progress=True)
 
 

@@ -14,6 +14,13 @@ Figure: runs/features/accuracy.png, accuracy on held-out images over labels of e
 features, a point for each choice of labels; runs/features/samples.png, what the generator drew at the last step.
 No network, and no centre of k-means, has seen a label or a held-out image. The scaling and the machine are fitted on
 the labelled images alone, and its C is chosen by cross-validation within the first choice of them.
+What we measured: all defaults, seed 0, 6 minutes of processor time, which took 36 where a dozen others used the 2 CPU
+cores; means and deviations over five choices of 10, 50 and 200 labels a class, of 2,000 held-out images (binomial error
+0.8 points). The trained discriminator: 70.5 +- 2.7, 79.5 +- 0.7 and 84.2 +- 0.3 %; untrained 70.8 +- 3.1, 79.3 +- 0.8
+and 83.8 +- 0.5; k-means 70.6 +- 1.8, 80.5 +- 0.6 and 86.0 +- 0.6; pixels 65.2 +- 1.4, 76.0 +- 1.4 and 80.9 +- 0.5.
+Training has added -0.3 +- 0.5, +0.1 +- 0.6 and +0.4 +- 0.6 points: on small grey garments, after 13 epochs, all that
+these features are better than pixels by is their architecture's, and k-means is ahead with half as many. CIFAR-10,
+wider networks and longer training were not run, so nothing is said of the paper's own numbers.
 """
 
 import json

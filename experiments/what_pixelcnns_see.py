@@ -13,6 +13,7 @@ What we measured with seed 0: of the 195 pixels before one in the middle of its 
 the dearest pixel costs 3.21, the median pixel 0.18.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -99,8 +100,8 @@ def reached(module: Autoregressive, side: int, row: int, column: int, seed: int)
     x = jax.random.normal(keys[0], (8, side, side, 1))
     drawn = iter(jax.random.split(keys[2], 1000))  # more than there are layers
 
-    def random(w: Array) -> Array:
-        return jax.random.normal(next(drawn), w.shape) / max(1, w[..., 0].size) ** 0.5
+    def random(w: jax.ShapeDtypeStruct) -> Array:
+        return jax.random.normal(next(drawn), w.shape) / math.prod(w.shape[:-1]) ** 0.5
 
     weights = jax.tree.map(random, jax.eval_shape(module.init, keys[1], x))
 

@@ -14,7 +14,7 @@ demo: $(READY)
 	$(BIN)/python experiments/dcgan.py evaluate --workdir runs/demo --count 2000
 	$(BIN)/python experiments/dcgan.py report --workdir runs/demo
 
-SUITE := $(BIN)/python -m pytest -n auto --dist worksteal --nbmake --nbmake-timeout=300 notebooks tests
+SUITE := $(BIN)/python -m pytest -n auto --dist worksteal --nbmake --nbmake-timeout=120 tests notebooks
 
 ## make test: everything that a change can break, in its cheapest form, notebooks included; about 14 minutes on 2 cores
 test: $(READY)

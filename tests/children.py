@@ -1,6 +1,7 @@
 """Child processes: several devices of one processor, cheaply compiled programs, scripts that need import nothing."""
 
 import atexit
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -82,7 +83,8 @@ class Forked:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # the server has seen it end, and we have not been told
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)

@@ -21,8 +21,8 @@ class Chain(NamedTuple):
 def permuted_chain(size: int = 8, sharpness: float = 2.0) -> Chain:
     """`P(j | i) ~ exp(s cos(2 pi (j - 3 i - 1) / K))`, begun anywhere.
 
-    For K without the factor 3 every row and column holds the same numbers in another order: all states are equally
-    likely at all times, and a rate is a sum of K terms.
+    Every row, and for K without the factor 3 every column, holds the same numbers in another order: a rate
+    is a sum of K terms, and without that factor all states are equally likely at all times.
     """
     check_range("permuted_chain", 2, whole=True, size=size)
     check_range("permuted_chain", 0, sharpness=sharpness)
@@ -46,13 +46,19 @@ def tempered(chain: Chain, temperature: float) -> Chain:
 def frontier(chain: Chain, weight: float) -> Chain:
     """The q of least `H(p, q) + weight H(q, p)`, law by law: `q = p / (nu + weight (-log p))`, nu for a sum of 1.
 
-    Of a chain whose laws are permutations of one another it is the best of all models, a lower NLL_test at an
-    NLL_oracle than that of the truth at a temperature, `tempered`; a negative weight leads beyond the truth's entropy.
+    Of a chain whose laws are permutations of one another it is the best of all models that visit each state as often as
+    the truth does: a lower NLL_test at an NLL_oracle than that of the truth at a temperature, `tempered`. Whether a
+    model gains by other visits is not known. A negative weight leads beyond the truth's entropy.
 
     Args:
         chain: the truth p, without zeros.
         weight: of what the truth says of samples; 0 is the truth.
+
+    Raises:
+        ValueError: a probability of p is zero.
     """
+    if min(law.min() for law in chain) <= 0:
+        raise ValueError("frontier: a probability of the chain is 0, expected positive ones")
 
     def of(p: NDArray) -> NDArray:
         cost = -np.log(p)

@@ -67,6 +67,7 @@ def test_draws_have_the_laws_of_the_chain():
         (lambda: tempered(permuted_chain(), -1), "temperature"),
         (lambda: draw(permuted_chain(), 0, 3, 0), "count"),
         (lambda: marginals(permuted_chain(), 0), "length"),
+        (lambda: frontier(tempered(permuted_chain(), 0), 1.0), "is 0, expected positive"),
     ],
 )
 def test_what_is_out_of_range(call, said):

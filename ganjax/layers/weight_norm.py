@@ -10,7 +10,8 @@ class WeightNormDense(nn.Module):
     """`y = g (x v / |v|) + b`, each column of v with a length g of its own.
 
     At the initialisation g and b are chosen so that each output has mean 0 and deviation 1 over the batch that it sees,
-    which is that of step 0 (section 3); `nn.WeightNorm` begins with g = 1, whatever the data.
+    which is that of step 0 (section 3); `nn.WeightNorm` begins with g = 1, whatever the data. So does an output here
+    that is one number for all of the batch, as for a batch of one example.
     """
 
     features: int
@@ -23,7 +24,8 @@ class WeightNormDense(nn.Module):
         y_BxG = x @ (v_FxG / jnp.linalg.norm(v_FxG, axis=0, keepdims=True))
 
         def scale(_: Array) -> Array:
-            return 1 / (y_BxG.std(0) + 1e-6) if self.from_data else jnp.ones(self.features, x.dtype)
+            std_G = y_BxG.std(0)
+            return jnp.where(std_G > 1e-6, 1 / jnp.maximum(std_G, 1e-6), 1) if self.from_data else jnp.ones_like(std_G)
 
         g_G = self.param("scale", scale)
         bias = self.param("bias", lambda _: -g_G * y_BxG.mean(0) if self.from_data else jnp.zeros_like(g_G))

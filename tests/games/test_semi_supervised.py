@@ -106,6 +106,8 @@ def test_outputs_begin_with_mean_0_and_deviation_1_whatever_the_data():
     y, made = jax.jit(WeightNormDense(5).init_with_output)(jax.random.key(0), x)
     np.testing.assert_allclose(y.mean(0), 0, atol=1e-2)
     np.testing.assert_allclose(y.std(0), 1, rtol=1e-2)
+    alone = jax.jit(WeightNormDense(5).init)(jax.random.key(0), x[:1])["params"]
+    np.testing.assert_array_equal(alone["scale"], 1)
     longer = {**made["params"], "direction": 7 * made["params"]["direction"]}
     np.testing.assert_allclose(WeightNormDense(5).apply({"params": longer}, x), y, rtol=1e-3, atol=1e-3)
 

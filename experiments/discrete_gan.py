@@ -18,8 +18,8 @@ What we measured with seed 0, a minute on 2 CPU cores that others used too, in n
 has 1.5080 (samples) and 1.5079 (held out). 3,500 steps of rewards end where they began, within what 64 sequences a step
 shake: D at 1.5087 and 1.5081, D / (1 - D) at 1.5092 and 1.5081, its logarithm at 1.5088 and 1.5081, straight-through
 gradients at 1.5100 and 1.5082. Gumbel-softmax at temperature 1, whose critic sees no corners, goes to 0.9508 and
-2.9506: sharper by half a nat at twice the cost, left of the curve of temperatures (TEMP there) and behind the frontier
-(LEAST).
+2.9506: sharper by half a nat at twice the cost, left of the curve of temperatures (3.31 there) and behind the frontier
+(2.55).
 """
 
 import math

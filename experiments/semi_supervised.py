@@ -11,9 +11,9 @@ Figure: labels.png, errors over the number of labels, for a classifier of labels
 and the discriminator; panel.png of a run, what the generator draws.
 Labels are as many of each class, of a choice by --subset; all other training images take part without theirs, and the
 error is that of the average of the discriminator at the last step, on all held-out images.
-What we measured on the default 8x8 digits, 100 labels, subset 0, seed 0, 2,000 steps (67 and 32 s on 2 CPU cores): 6.4 %
-of 297 held-out images are misread, 7.7 % from labels alone (--method supervised) and 6.7 % with --shift 1. Four images
-lie between them: so few pixels and examples show no more. MNIST and the whole curve have not been run.
+What we measured on the default 8x8 digits, 100 labels, subset 0, seed 0, 2,000 steps (67 and 32 s on 2 CPU cores): 6.4
+% of 297 held-out images are misread, 7.7 % from labels alone (--method supervised) and 6.7 % with --shift 1. Four
+images lie between them: so few pixels and examples show no more. MNIST and the whole curve have not been run.
 """
 
 import json

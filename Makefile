@@ -14,7 +14,7 @@ demo: $(READY)
 	$(BIN)/python experiments/dcgan.py evaluate --workdir runs/demo --count 2000
 	$(BIN)/python experiments/dcgan.py report --workdir runs/demo
 
-SUITE := $(BIN)/python -m pytest -n auto --dist worksteal --nbmake --nbmake-timeout=120 tests notebooks
+SUITE := $(BIN)/python -m pytest -n auto --dist worksteal tests
 
 ## make test: everything that a change can break, in its cheapest form, notebooks included; about 13 minutes on 2 cores
 test: $(READY)
@@ -22,7 +22,7 @@ test: $(READY)
 
 ## make test-all: the full matrix, more of it compiled as for users; at most 60 minutes on 2 cores
 test-all: $(READY)
-	GANJAX_SMOKE=1 GANJAX_TESTS=full $(SUITE)
+	GANJAX_SMOKE=1 GANJAX_TESTS=full $(SUITE) --nbmake --nbmake-timeout=120 notebooks
 
 ## make test-times: `make test`, and where its time went
 test-times: $(READY)

@@ -91,14 +91,6 @@ def compiled_once(monkeypatch):
     monkeypatch.setattr(loop, "state_shapes", lambda setup: keep(setup, ("shapes",), lambda: shapes(setup)))
 
 
-def pytest_collection_modifyitems(items):
-    """Notebooks neither first nor last: a kernel that starts from a cold disk may lose the first question that nbclient
-    asks, who then waits in silence for as long as it waits for a cell; and the longest tests make no good end."""
-    books = [item for item in items if item.path.suffix == ".ipynb"]
-    others = [item for item in items if item.path.suffix != ".ipynb"]
-    items[:] = [*others[: len(others) // 4], *books, *others[len(others) // 4 :]]
-
-
 def pytest_collection_finish():
     """What has been imported stays: the collector need not go through it again while JAX traces (6 % of the time)."""
     gc.freeze()

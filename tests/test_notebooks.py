@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom; here in the tests' process, in `make test-all` in a kernel of its own (nbmake)."""
+"""Every notebook runs from top to bottom: here in the tests' process, in `make test-all` in a kernel of its own."""
 
 import sys
 from pathlib import Path

@@ -28,7 +28,7 @@ from ganjax.training import Given, Keys, Setup, in_turn, name_of_weights
 from ganjax.training.sampling import Drawing, drawing, given_of, in_batches
 
 PUBLISHED_NETWORKS = ("fid", "efficientnet_lite0")  # extractors that are read from a file
-DEFAULT_EXTRACTOR = {"image": "classifier"}  # by the kind of data; of others the coordinates
+DEFAULT_EXTRACTOR = {"image": "classifier", "waveform": "classifier"}  # by the kind of data; of others the coordinates
 LEAST = 20  # training examples and samples, below which neighbours are no statistics
 
 
@@ -161,7 +161,7 @@ def _joined(parts: Sequence[Examples]) -> Examples:
 
 
 def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = None, *, progress: bool) -> Extractor:
-    """The extractor of that name; by default a classifier of the data for images, the coordinates for points.
+    """The extractor of that name; by default a classifier of the data for images and waveforms, the coordinates for points.
 
     Raises:
         ConfigError: no file is given for an extractor that needs one, or one that takes none.

@@ -10,7 +10,7 @@ from ganjax.errors import DataError
 
 
 def test_known_names():
-    assert list(KNOWN) == ["digits", "fashion_mnist", "fluent_emoji", "glyphs", "grid", "ring", "swiss_roll"]
+    assert list(KNOWN) == ["chirps", "digits", "fashion_mnist", "fluent_emoji", "glyphs", "grid", "ring", "swiss_roll"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,117 @@
+"""What is heard in a waveform: its pitch, how far one is from another, and its spectrogram on the scale of the ear."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from ganjax.checks import check_range
+from ganjax.core import Array
+
+OCTAVE = 1200.0  # cents; also what is counted where there is no pitch, or more is missed
+FINER = 4  # the spectrum's bins lie so much closer than those of the waveform itself
+
+
+def pitch(x: Array, rate: float) -> Array:
+    """The frequency of the strongest partial, by the peak of the spectrum under a Hann window, in Hz.
+
+    `P(f) = log |sum_t h(t) x(t) e^(-2 pi i f t / rate)|` on bins four times as close as those of the waveform; the
+    parabola through the largest and its neighbours says where between bins its top lies. A tone of at least eight
+    periods is found within half a cent. Of a linear chirp whose envelope is even about the middle, |P| is even about the
+    frequency in the middle, which is the one found.
+
+    Args:
+        x: [..., T] floating.
+        rate: samples a second.
+
+    Returns:
+        [...] float32, above 0 and below rate / 2; 0 of silence.
+
+    Raises:
+        ValueError: fewer than 16 samples, or a rate that is not positive.
+        TypeError: x is not floating.
+    """
+    check_range("pitch", 0, above=True, rate=rate)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"pitch: x is {x.dtype}, expected floating; use x.astype('float32') / 32768")
+    if x.ndim < 1 or x.shape[-1] < 16:
+        raise ValueError(f"pitch: x has shape {x.shape}, expected [..., T] with at least 16 samples")
+    size, window = FINER * x.shape[-1], jnp.asarray(np.hanning(x.shape[-1] + 2)[1:-1], jnp.float32)
+    power = jnp.abs(jnp.fft.rfft(x.astype(jnp.float32) * window, size)) ** 2
+    inner = power[..., 1:-1]  # neither a constant nor rate / 2 is a pitch
+    peak = inner.argmax(-1, keepdims=True) + 1
+    low, top, high = (jnp.log(jnp.take_along_axis(power, peak + k, -1)[..., 0] + 1e-30) for k in (-1, 0, 1))
+    bend = low - 2 * top + high
+    offset = jnp.where(bend < 0, (low - high) / (2 * jnp.where(bend < 0, bend, -1.0)), 0.0)
+    found = (peak[..., 0] + jnp.clip(offset, -0.5, 0.5)) * (rate / size)
+    return jnp.where(inner.max(-1) > 1e-12, found, 0.0)
+
+
+def cents(f: Array, g: Array) -> Array:
+    """`|1200 log2(f / g)|`, how far two pitches lie apart, at most an octave, which no pitch (0 Hz) counts as too.
+
+    A semitone has 100 cents, and who hears well tells about 5 apart.
+
+    Args:
+        f: [...] Hz.
+        g: [...] Hz, of a shape that goes with it.
+    """
+    both = (f > 0) & (g > 0)
+    apart = jnp.abs(OCTAVE * (jnp.log2(jnp.where(both, f, 1.0)) - jnp.log2(jnp.where(both, g, 1.0))))
+    return jnp.where(both, jnp.minimum(apart, OCTAVE), OCTAVE)
+
+
+def out_of_tune(f: Array, notes: Array) -> Array:
+    """`min_k cents(f, note_k)`, how far a pitch is from the nearest note of a scale.
+
+    Pitches at random miss notes that are d cents apart by d / 4 in the median.
+
+    Args:
+        f: [...] Hz.
+        notes: [K] Hz.
+    """
+    return cents(f[..., None], notes.reshape(*[1] * f.ndim, -1)).min(-1)
+
+
+def mel_filters(bands: int, size: int, rate: float) -> np.ndarray:
+    """Triangles that sum a power spectrum into bands, equally wide on the mel scale, `m = 2595 log10(1 + f / 700)`.
+
+    Band k rises from the centre of band k - 1 to 1 at its own and falls to 0 at that of band k + 1; the centres are
+    equally spaced in mel between 0 and rate / 2.
+
+    Args:
+        bands: how many.
+        size: samples of a frame, whose spectrum has size // 2 + 1 bins.
+        rate: samples a second.
+
+    Returns:
+        [size // 2 + 1, bands] float32, none negative.
+    """
+    check_range("mel_filters", 1, whole=True, bands=bands, size=size)
+    top = 2595 * math.log10(1 + rate / 2 / 700)
+    edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
+    bins = np.arange(size // 2 + 1)[:, None] * (rate / size)
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
+    return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+
+
+def log_mel(x: Array, rate: float, *, frame: int = 256, hop: int = 64, bands: int = 40) -> Array:
+    """`log(|STFT(x)|^2 M + 1e-6)`: frames under a Hann window, their power in mel bands, logarithms.
+
+    Args:
+        x: [B, T] floating in -1..1; frames are at most T long.
+        rate: samples a second.
+        frame: samples of a frame.
+        hop: samples from frame to frame.
+        bands: of the mel scale.
+
+    Returns:
+        [B, 1 + (T - frame) // hop, bands] float32.
+    """
+    check_range("log_mel", 1, whole=True, frame=frame, hop=hop, bands=bands)
+    frame = min(frame, x.shape[1])
+    starts = np.arange(0, x.shape[1] - frame + 1, hop)
+    frames = x.astype(jnp.float32)[:, starts[:, None] + np.arange(frame)]
+    power = jnp.abs(jnp.fft.rfft(frames * np.hanning(frame).astype(np.float32), axis=-1)) ** 2
+    return jnp.log(power @ mel_filters(bands, frame, rate) + 1e-6)

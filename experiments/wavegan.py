@@ -10,21 +10,21 @@ Command: python experiments/wavegan.py train --workdir runs/wavegan          (ch
            --discriminator-turns 5 --steps 200000         (the authors' preset, waveforms of 16,384 samples)
          python experiments/wavegan.py train --workdir runs/digits --data fsdd8k.npz --normalise --conditional
          python experiments/wavegan.py sample --workdir runs/wavegan --out heard.png   (and heard/000.wav, ...)
-Data are waveforms of one length, a multiple of 4^n with 16 to 63 steps left: 1,024 or 4,096, 8,192 or 16,384 samples, as an
-.npz file or a folder of WAV files of 16 bits and one channel. Of recordings of unlike loudness take --normalise.
+Data are waveforms of one length, a multiple of 4^n with 16 to 63 steps left: 1,024 or 4,096, 8,192 or 16,384 samples,
+as an .npz file or a folder of WAV files of 16 bits and one channel. Recordings of unlike loudness need --normalise.
 Settings: width 64, z ~ U(-1, 1)^100, batch 64, lambda 10, 5 critic steps, Adam 1e-4 (.5, .9), phase shuffle by up to 2
 steps, no norm in either network. Here each example is shifted by its own number of steps; the authors' code draws one
 for a batch.
-Measures: `pitch_cents`, how far the pitch of samples is from the nearest note of the data, or with --conditional from the
-note that was asked for, in the median; `real_pitch_cents`, the same of held-out examples. Samples of any pitch would miss
-the nearest of notes 400 cents apart by 100. `evaluate` scores samples in the features of a classifier of log-mel
-spectrograms that is trained on the data.
-Published: inception scores of spoken digits (SC09), 4.12 +- .03, with phase shuffle 4.67 +- .01, of training data 9.18; the
-checkpoint was chosen by the same score.
+Measures: `pitch_cents`, how far the pitch of samples is from the nearest note of the data, or with --conditional from
+the note that was asked for, in the median; `real_pitch_cents`, the same of held-out examples. Samples of any pitch miss
+the nearest of notes that are 400 cents apart by 100. `evaluate` scores samples in the features of a classifier of
+log-mel spectrograms that is trained on the data.
+Published: inception scores of spoken digits (SC09), 4.12 +- .03, with phase shuffle 4.67 +- .01, of training data 9.18;
+the checkpoint was chosen by the same score.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ganjax import launch
 from ganjax.config import require
@@ -58,7 +58,7 @@ class Config(Precision, Adam, GanConfig):
 
 
 CONFIG = Config(
-    steps=4000,
+    steps=5000,
     data="chirps",
     width=16,  # 64 in the paper, for waveforms that are sixteen times as long
     loss="wasserstein",
@@ -84,7 +84,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
     if config.normalise:
         dataset = levelled(dataset)
     classes = (dataset.classes or 0) if config.conditional else 0
-    shared = {"width": config.width, "num_classes": classes, "dtype": recipe.dtype_of(config)}
+    shared: dict[str, Any] = {"width": config.width, "num_classes": classes, "dtype": recipe.dtype_of(config)}
     generator = wavegan.Generator(dataset.shape, **shared)
     discriminator = wavegan.Discriminator(shuffle=config.shuffle, axis_name=axis_name, **shared)
     prior = uniform_prior(config.latent)
@@ -124,7 +124,7 @@ def measures(draws: "Sampler", dataset: "Dataset") -> "dict[str, Measure]":
     from ganjax.sounds import cents, out_of_tune, pitch
 
     rate = dataset.kind.facts["rate"]
-    notes = jnp.asarray(np.unique(dataset.y("pitch")))
+    notes = jnp.asarray(np.unique(dataset.companions["pitch"].train))
     asked = draws.given is not None
 
     def of_samples(weights: "Weights", batch: "Batch", key: "Key") -> "Array":

@@ -17,8 +17,8 @@ def pitch(x: Array, rate: float) -> Array:
 
     `P(f) = log |sum_t h(t) x(t) e^(-2 pi i f t / rate)|` on bins four times as close as those of the waveform; the
     parabola through the largest and its neighbours says where between bins its top lies. A tone of at least eight
-    periods is found within half a cent. Of a linear chirp whose envelope is even about the middle, |P| is even about the
-    frequency in the middle, which is the one found.
+    periods is found within half a cent. Of a linear chirp whose envelope is even about the middle, P is even about the
+    frequency there, which is the one found.
 
     Args:
         x: [..., T] floating.
@@ -36,8 +36,8 @@ def pitch(x: Array, rate: float) -> Array:
         raise TypeError(f"pitch: x is {x.dtype}, expected floating; use x.astype('float32') / 32768")
     if x.ndim < 1 or x.shape[-1] < 16:
         raise ValueError(f"pitch: x has shape {x.shape}, expected [..., T] with at least 16 samples")
-    size, window = FINER * x.shape[-1], jnp.asarray(np.hanning(x.shape[-1] + 2)[1:-1], jnp.float32)
-    power = jnp.abs(jnp.fft.rfft(x.astype(jnp.float32) * window, size)) ** 2
+    size = FINER * x.shape[-1]
+    power = jnp.abs(jnp.fft.rfft(_under_hann(x), size)) ** 2
     inner = power[..., 1:-1]  # neither a constant nor rate / 2 is a pitch
     peak = inner.argmax(-1, keepdims=True) + 1
     low, top, high = (jnp.log(jnp.take_along_axis(power, peak + k, -1)[..., 0] + 1e-30) for k in (-1, 0, 1))
@@ -71,6 +71,12 @@ def out_of_tune(f: Array, notes: Array) -> Array:
         notes: [K] Hz.
     """
     return cents(f[..., None], notes.reshape(*[1] * f.ndim, -1)).min(-1)
+
+
+def _under_hann(x: Array) -> Array:
+    """[..., T] times `sin(pi t / (T + 1))^2`, t = 1, ..., T, float32."""
+    window = np.hanning(x.shape[-1] + 2)[1:-1].astype(np.float32)
+    return x.astype(jnp.float32) * window.reshape(*[1] * (x.ndim - 1), -1)
 
 
 def mel_filters(bands: int, size: int, rate: float) -> np.ndarray:
@@ -112,6 +118,5 @@ def log_mel(x: Array, rate: float, *, frame: int = 256, hop: int = 64, bands: in
     check_range("log_mel", 1, whole=True, frame=frame, hop=hop, bands=bands)
     frame = min(frame, x.shape[1])
     starts = np.arange(0, x.shape[1] - frame + 1, hop)
-    frames = x.astype(jnp.float32)[:, starts[:, None] + np.arange(frame)]
-    power = jnp.abs(jnp.fft.rfft(frames * np.hanning(frame).astype(np.float32), axis=-1)) ** 2
+    power = jnp.abs(jnp.fft.rfft(_under_hann(x[:, starts[:, None] + np.arange(frame)]))) ** 2
     return jnp.log(power @ mel_filters(bands, frame, rate) + 1e-6)

@@ -64,8 +64,8 @@ def load_recordings(path: str | Path) -> Dataset:
                 )
             if found and len(x) != len(found[0]):
                 raise DataError(
-                    f"{file}: {len(x):,} samples, but {files[0].name} has {len(found[0]):,}; expected recordings of one "
-                    "length: cut or pad them first"
+                    f"{file}: {len(x):,} samples, but {files[0].name} has {len(found[0]):,}; expected recordings of "
+                    "one length: cut or pad them first"
                 )
             found.append(x)
         return np.stack(found), list(range(len(files)))
@@ -88,9 +88,10 @@ def read_wav(file: Path) -> tuple[NDArray[np.int16], int]:
             channels, width, rate, count = content.getparams()[:4]
             _check_form(file, channels, width)
             if not 0 < 2 * count <= size:
-                held = f"says that it holds {count:,} samples in {size:,} bytes" if count else "holds no samples"
-                raise DataError(f"{file}: {held}, expected some and all of them; record it again or remove it")
-            x = np.frombuffer(content.readframes(count), "<i2").astype(np.int16)
+                says = f"says that it holds {count:,} samples in {size:,} bytes" if count else "holds no samples"
+                raise DataError(f"{file}: {says}, expected some and all of them; record it again or remove it")
+            held = content.readframes(count)
+            x = np.frombuffer(held[: len(held) // 2 * 2], "<i2").astype(np.int16)
         waveforms(rate)
     except DataError:
         raise

@@ -161,7 +161,7 @@ def _joined(parts: Sequence[Examples]) -> Examples:
 
 
 def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = None, *, progress: bool) -> Extractor:
-    """The extractor of that name; by default a classifier of the data for images and waveforms, the coordinates for points.
+    """The extractor of that name; by default a classifier of the data for images and waveforms, else the coordinates.
 
     Raises:
         ConfigError: no file is given for an extractor that needs one, or one that takes none.

@@ -12,7 +12,7 @@ from ganjax.layers.dropout import SHARED
 
 
 def shifted(x: Array, shift: Array, most: int) -> Array:
-    """`y_b[t] = x_b[t - k_b]`, each example later by its own k, the gap filled by reflection about its first or last step.
+    """`y_b[t] = x_b[t - k_b]`, each example later by its own k, the gap filled by reflection about its end.
 
     Args:
         x: [B, T, ...] with T > most.
@@ -40,8 +40,8 @@ def shifted(x: Array, shift: Array, most: int) -> Array:
 class PhaseShuffle(nn.Module):
     """`y[t] = x[t - k]` with `k ~ U{-n, ..., n}` for each example (Donahue et al. 2019, section 3.3), as `shifted`.
 
-    Example i of the global batch gets the shift of its own key, `fold_in(key, i)`. The authors' code draws one shift for
-    all examples of a batch, by which a discriminator still sees all of them in one phase.
+    Example i of the global batch gets the shift of its own key, `fold_in(key, i)`. The authors' code draws one shift
+    for all examples of a batch, by which a discriminator still sees all of them in one phase.
     """
 
     n: int  # the largest shift, in steps of the map

@@ -25,9 +25,8 @@ from ganjax.models.mlp import leaky_relu
 STRIDE, KERNEL, BASE = 4, 25, 16  # the shortest map has 16 to 63 steps
 
 _kernel_init = nn.initializers.glorot_uniform()  # the authors', who leave TensorFlow's default
-_how = {"kernel_size": (KERNEL, 1), "strides": (STRIDE, 1), "padding": "SAME", "kernel_init": _kernel_init}
-_down = partial(Conv, **_how)
-_up = partial(ConvTranspose, **_how)
+_down = partial(Conv, kernel_size=(KERNEL, 1), strides=(STRIDE, 1), padding="SAME", kernel_init=_kernel_init)
+_up = partial(ConvTranspose, kernel_size=(KERNEL, 1), strides=(STRIDE, 1), padding="SAME", kernel_init=_kernel_init)
 
 
 def quarterings(length: int) -> int:
@@ -67,8 +66,8 @@ def check_waveforms(kind: str, shape: tuple[int, ...]) -> None:
     """
     if kind != "waveform":
         raise DataError(
-            f"examples are of the kind {kind} and have the shape {tuple(shape)}, expected waveforms: chirps, an .npz file "
-            "with x_train int16 [N, T] and rate, or a folder of WAV files"
+            f"examples are of the kind {kind} and have the shape {tuple(shape)}, expected waveforms: chirps, an .npz "
+            "file with x_train int16 [N, T] and rate, or a folder of WAV files"
         )
     check_length(shape)
 
@@ -80,7 +79,7 @@ class Generator(nn.Module):
     (`num_classes = 0`), labels are ignored.
     """
 
-    shape: tuple[int]  # (samples,)
+    shape: tuple[int, ...]  # (samples,)
     width: int = 64  # channels of the last hidden map
     num_classes: int = 0
     embedding: int = 64  # length of a label's vector

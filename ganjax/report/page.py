@@ -230,7 +230,9 @@ def _grids(run: Run) -> list[Html]:
     chosen = [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, GRIDS).round().astype(int))]
     small = [_grid(run.samples[step], step, SMALL) for step in chosen[:-1]]
     return [
-        tag("div", _grid(run.samples[chosen[-1]], chosen[-1], None), tag("div", *small, class_="small"), class_="grids"),
+        tag(
+            "div", _grid(run.samples[chosen[-1]], chosen[-1], None), tag("div", *small, class_="small"), class_="grids"
+        ),
         *_players(run.samples[chosen[-1]].with_suffix("")),
     ]
 

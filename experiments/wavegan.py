@@ -16,9 +16,11 @@ Settings: width 64, z ~ U(-1, 1)^100, batch 64, lambda 10, 5 critic steps, Adam 
 steps, no norm in either network. Here each example is shifted by its own number of steps; the authors' code draws one
 for a batch.
 Measures: `pitch_cents`, how far the pitch of samples is from the nearest note of the data, or with --conditional from
-the note that was asked for, in the median; `real_pitch_cents`, the same of held-out examples. Samples of any pitch miss
-the nearest of notes that are 400 cents apart by 100. `evaluate` scores samples in the features of a classifier of
-log-mel spectrograms that is trained on the data.
+the note that was asked for, in the median; `real_pitch_cents`, the same of held-out examples; `tonal`, the share of
+samples that have a pitch, half of whose power lies about one frequency: others miss by an octave. Samples of any pitch
+miss the nearest of notes that are 400 cents apart by 100, and a generator that knows one note alone misses it by none:
+look at `modes` too, or ask for notes. `evaluate` scores samples in the features of a classifier of log-mel spectrograms
+that is trained on the data.
 Published: inception scores of spoken digits (SC09), 4.12 +- .03, with phase shuffle 4.67 +- .01, of training data 9.18;
 the checkpoint was chosen by the same score.
 """
@@ -111,7 +113,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
 
 
 def measures(draws: "Sampler", dataset: "Dataset") -> "dict[str, Measure]":
-    """How well samples and held-out examples are in tune, the median over them in cents.
+    """How well samples and held-out examples are in tune, the median over them in cents, and how many have a pitch.
 
     Args:
         draws: the generator's sampler, which is asked for classes or nothing.
@@ -127,9 +129,15 @@ def measures(draws: "Sampler", dataset: "Dataset") -> "dict[str, Measure]":
     notes = jnp.asarray(np.unique(dataset.companions["pitch"].train))
     asked = draws.given is not None
 
+    def heard(weights: "Weights", batch: "Batch", key: "Key") -> "Array":
+        return pitch(draws(weights, key, batch.position, batch.y["class"] if asked else None), rate)
+
     def of_samples(weights: "Weights", batch: "Batch", key: "Key") -> "Array":
-        x = draws(weights, key, batch.position, batch.y["class"] if asked else None)
-        return cents(pitch(x, rate), batch.y["pitch"][:, 0]) if asked else out_of_tune(pitch(x, rate), notes)
+        f = heard(weights, batch, key)
+        return cents(f, batch.y["pitch"][:, 0]) if asked else out_of_tune(f, notes)
+
+    def tonal(weights: "Weights", batch: "Batch", key: "Key") -> "Array":
+        return heard(weights, batch, key) > 0
 
     def of_data(weights: "Weights", batch: "Batch", key: "Key") -> "Array":
         del weights, key
@@ -141,6 +149,7 @@ def measures(draws: "Sampler", dataset: "Dataset") -> "dict[str, Measure]":
     y = ("class", "pitch") if asked else ("pitch",)
     return {
         "pitch_cents": Measure(of_samples, draws.players, draws.stream, "lower", y=y, summary=median),
+        "tonal": Measure(tonal, draws.players, draws.stream, "higher", y=y),
         "real_pitch_cents": Measure(of_data, draws.players, draws.stream, "lower", y=("pitch",), summary=median),
     }
 

@@ -1,6 +1,7 @@
 """What is heard in a waveform: its pitch, how far one is from another, and its spectrogram on the scale of the ear."""
 
 import math
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,22 +11,28 @@ from ganjax.core import Array
 
 OCTAVE = 1200.0  # cents; also what is counted where there is no pitch, or more is missed
 FINER = 4  # the spectrum's bins lie so much closer than those of the waveform itself
+NEAR = 4  # bins of the waveform, rate / T apart, that are about a partial at least
 
 
-def pitch(x: Array, rate: float) -> Array:
-    """The frequency of the strongest partial, by the peak of the spectrum under a Hann window, in Hz.
+class Partial(NamedTuple):
+    """The strongest partial of a sound."""
+
+    frequency: Array  # [...] float32, Hz, above 0 and below rate / 2; 0 of silence
+    share: Array  # [...] float32, of all power but that of the mean, 0 to 1
+
+
+def strongest(x: Array, rate: float) -> Partial:
+    """The peak of the spectrum under a Hann window, and what part of the power lies about it.
 
     `P(f) = log |sum_t h(t) x(t) e^(-2 pi i f t / rate)|` on bins four times as close as those of the waveform; the
     parabola through the largest and its neighbours says where between bins its top lies. A tone of at least eight
     periods is found within half a cent. Of a linear chirp whose envelope is even about the middle, P is even about the
-    frequency there, which is the one found.
+    frequency there, which is the one found. About it is within a semitone, or four bins of the waveform if that is
+    more: the share of a tone is 1, of white noise small.
 
     Args:
         x: [..., T] floating.
         rate: samples a second.
-
-    Returns:
-        [...] float32, above 0 and below rate / 2; 0 of silence.
 
     Raises:
         ValueError: fewer than 16 samples, or a rate that is not positive.
@@ -43,8 +50,33 @@ def pitch(x: Array, rate: float) -> Array:
     low, top, high = (jnp.log(jnp.take_along_axis(power, peak + k, -1)[..., 0] + 1e-30) for k in (-1, 0, 1))
     bend = low - 2 * top + high
     offset = jnp.where(bend < 0, (low - high) / (2 * jnp.where(bend < 0, bend, -1.0)), 0.0)
-    found = (peak[..., 0] + jnp.clip(offset, -0.5, 0.5)) * (rate / size)
-    return jnp.where(inner.max(-1) > 1e-12, found, 0.0)
+    place = peak[..., 0] + jnp.clip(offset, -0.5, 0.5)
+    away = jnp.abs(jnp.arange(power.shape[-1]).reshape(*[1] * (x.ndim - 1), -1) - place[..., None])
+    about = away <= jnp.maximum(NEAR * FINER, place * (2 ** (1 / 12) - 1))[..., None]
+    heard, total = inner.max(-1) > 1e-12, power[..., 2 * FINER :].sum(-1)  # without the main lobe of the mean
+    share = jnp.where(about, power, 0)[..., 2 * FINER :].sum(-1) / jnp.maximum(total, 1e-30)
+    return Partial(jnp.where(heard, place * (rate / size), 0.0), jnp.where(heard, share, 0.0))
+
+
+def pitch(x: Array, rate: float, *, least: float = 0.5) -> Array:
+    """The frequency of the strongest partial in Hz, 0 where less than `least` of the power lies about it, as of noise.
+
+    Noise has a strongest partial too, and noise of one colour has it always in one place, which may be a note's.
+
+    Args:
+        x: [..., T] floating.
+        rate: samples a second.
+        least: share of the power that makes a pitch.
+
+    Returns:
+        [...] float32.
+
+    Raises:
+        ValueError, TypeError: as of `strongest`.
+    """
+    check_range("pitch", 0, 1, least=least)
+    found = strongest(x, rate)
+    return jnp.where(found.share >= least, found.frequency, 0.0)
 
 
 def cents(f: Array, g: Array) -> Array:

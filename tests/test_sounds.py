@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ganjax.data.chirps import chirp
-from ganjax.sounds import cents, log_mel, mel_filters, out_of_tune, pitch
+from ganjax.sounds import cents, log_mel, mel_filters, out_of_tune, pitch, strongest
 
 RATE = 8000
 
@@ -22,6 +22,22 @@ def test_the_pitch_of_exact_tones_is_found_within_half_a_cent():
     found = np.asarray(jax.jit(lambda x: pitch(x, RATE))(x), np.float64)
     np.testing.assert_array_less(np.abs(1200 * np.log2(found[:14] / np.tile(f, 2))), 0.5)
     assert found[14] == 0  # silence
+
+
+def test_what_has_no_partial_that_holds_half_of_the_power_has_no_pitch():
+    """Noise of one colour has its strongest partial in one place, which must not pass for a note."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(50, 1024))
+    coloured = sum(np.roll(noise, k, 1) * np.sin(2 * np.pi * 440 * k / RATE) * np.exp(-k / 20) for k in range(100))
+    over = tones([440.0]) + 0.5 * tones([880.0]) + 0.2 * rng.normal(size=(50, 1024)) + 0.3
+    over /= np.abs(over).max()
+    x = np.concatenate([noise, coloured, over]).astype(np.float32)
+    f, (frequency, share) = jax.jit(lambda x: (pitch(x, RATE), strongest(x, RATE)))(x)
+    assert (np.asarray(f[:100]) > 0).mean() < 0.1 and np.median(share[:50]) < 0.1
+    assert abs(np.median(frequency[50:100]) - 440) < 40  # in tune, were it a tone
+    assert (abs(f[100:] - 440) < 2).all()
+    whole = np.asarray(strongest(jnp.asarray(tones([440.0])), RATE).share)
+    np.testing.assert_allclose(whole, 1, atol=1e-3)
 
 
 def test_the_pitch_of_a_chirp_is_that_of_its_middle():

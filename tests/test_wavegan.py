@@ -39,14 +39,15 @@ def test_samples_are_measured_from_the_nearest_note_and_when_asked_from_that_not
     data = chirps(train=16, test=16)
     mistuned = NOTES * 2 ** (30 / 1200)
     found = MODULE.measures(sampler(mistuned), data)
-    assert abs(taken(found["pitch_cents"], data) - 30) < 0.5
+    assert abs(taken(found["pitch_cents"], data) - 30) < 0.5 and taken(found["tonal"], data) == 1
     assert taken(found["real_pitch_cents"], data) < 0.1
     asked = ("data", "class")
     right = MODULE.measures(sampler(mistuned[data.y_test[:16]], asked), data)["pitch_cents"]
     assert abs(taken(right, data) - 30) < 0.5
     wrong = MODULE.measures(sampler(mistuned[(data.y_test[:16] + 1) % 8], asked), data)["pitch_cents"]
     assert abs(taken(wrong, data) - 430) < 0.5  # in tune, but another note
-    assert taken(MODULE.measures(sampler([0.0]), data)["pitch_cents"], data) == 1200  # silence
+    silent = MODULE.measures(sampler([0.0]), data)
+    assert (taken(silent["pitch_cents"], data), taken(silent["tonal"], data)) == (1200, 0)
 
 
 def test_data_without_a_pitch_have_no_such_measure_and_images_are_refused():

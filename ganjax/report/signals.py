@@ -79,9 +79,8 @@ def spectrograms(x: NDArray[np.int16], rate: float, path: str | os.PathLike[str]
     figure = new_figure(9, 0.5 + 1.7 * rows)
     for place, one in enumerate(level):
         axes = figure.add_subplot(rows, COLUMNS, place + 1)
-        extent = (0.0, x.shape[1] / rate, 0.0, float(f[-1]) / 1000)
-        colours = {"cmap": "magma", "vmin": loudest - FLOOR, "vmax": loudest}
-        axes.imshow(one, origin="lower", aspect="auto", extent=extent, interpolation="bilinear", **colours)
+        seen = axes.imshow(one, cmap="magma", vmin=loudest - FLOOR, vmax=loudest, origin="lower", aspect="auto")
+        seen.set_extent((0.0, x.shape[1] / rate, 0.0, float(f[-1]) / 1000))
         first, last = place % COLUMNS == 0, place + COLUMNS >= len(level)
         dress(axes, x="seconds" if last else "", y="kHz" if first else "", title=str(place))
         axes.tick_params(labelbottom=last, labelleft=first)

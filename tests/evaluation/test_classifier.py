@@ -75,8 +75,9 @@ def test_points_have_a_perceptron(tmp_path):
 
 
 def test_waveforms_have_convolutions_of_their_spectrograms(tmp_path):
-    data = chirps(train=512, test=64)
-    extractor = trained_classifier(data, tmp_path, recipe=Recipe(steps=30, width=4, features=16))
+    data = chirps(length=512, train=512, test=64)
+    recipe = Recipe(steps=40, batch_size=64, learning_rate=0.02, width=4, features=16)
+    extractor = trained_classifier(data, tmp_path, recipe=recipe)
     assert accuracy(extractor, data.x_test, data.y_test) > 0.9
     features, _ = extract(extractor, data.x_test[:5])
     assert features.shape == (5, 16)

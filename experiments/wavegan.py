@@ -60,7 +60,7 @@ class Config(Precision, Adam, GanConfig):
 
 
 CONFIG = Config(
-    steps=5000,
+    steps=4000,
     data="chirps",
     width=16,  # 64 in the paper, for waveforms that are sixteen times as long
     loss="wasserstein",

@@ -95,10 +95,10 @@ class Generator(nn.Module):
         n = quarterings(self.shape[0])
         steps, channels = self.shape[0] // STRIDE**n, self.width * 2 ** (n - 1)
         h = nn.Dense(steps * channels, kernel_init=_kernel_init, dtype=self.dtype)(z)
-        h_BxTx1xC = nn.relu(h.reshape(len(z), steps, 1, channels))
+        h_BxTx1xC = nn.relu(h.reshape(z.shape[0], steps, 1, channels))
         for i in reversed(range(n - 1)):
             h_BxTx1xC = nn.relu(_up(self.width * 2**i, dtype=self.dtype)(h_BxTx1xC))
-        return jnp.tanh(_up(1, dtype=self.dtype)(h_BxTx1xC)).reshape(len(z), -1)
+        return jnp.tanh(_up(1, dtype=self.dtype)(h_BxTx1xC)).reshape(z.shape[0], -1)
 
 
 class Discriminator(nn.Module):
@@ -130,7 +130,7 @@ class Discriminator(nn.Module):
             h_BxTx1xC = leaky_relu(_down(self.width * 2**i, dtype=self.dtype)(h_BxTx1xC))
             if i < n - 1:
                 h_BxTx1xC = PhaseShuffle(self.shuffle, self.axis_name)(h_BxTx1xC, deterministic=not train)
-        h_BxF = h_BxTx1xC.reshape(len(x), -1)
+        h_BxF = h_BxTx1xC.reshape(x.shape[0], -1)
         logits_B = nn.Dense(1, kernel_init=_kernel_init, dtype=self.dtype)(h_BxF)[:, 0]
         logits_B += projection(h_BxF, labels, self.num_classes, dtype=self.dtype)
         return critique(logits_B, h_BxF, self.heads, self.dtype)

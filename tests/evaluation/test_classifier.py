@@ -11,6 +11,7 @@ from ganjax.data.chirps import chirps
 from ganjax.errors import DataError
 from ganjax.evaluation import classifier as module
 from ganjax.evaluation.classifier import Recipe, accuracy, trained_classifier
+from ganjax.evaluation.evaluate import chosen_extractor
 from ganjax.evaluation.extractor import extract, pixels
 from ganjax.kinds import waveforms
 from ganjax.training import digest
@@ -83,6 +84,8 @@ def test_waveforms_have_convolutions_of_their_spectrograms(tmp_path):
     assert features.shape == (5, 16)
     same, faster = (module._extractor(None, extractor.weights, waveforms(rate)).digest for rate in (8000, 16_000))
     assert same == extractor.digest != faster
+    bare = dataclasses.replace(data, y_train=None, y_test=None, class_names=None)
+    assert chosen_extractor(None, bare, progress=False).name == "pixels"
 
 
 def test_data_without_classes_are_told_what_to_use(tmp_path):

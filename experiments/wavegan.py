@@ -6,8 +6,8 @@ Paper: Donahue, McAuley and Puckette, Adversarial Audio Synthesis, 2019 (section
 architectures and settings).
 Command: python experiments/wavegan.py train --workdir runs/wavegan          (chirps on eight notes, a CPU's size)
          python experiments/wavegan.py train --workdir runs/asked --conditional          (the note that is asked for)
-         python experiments/wavegan.py train --workdir runs/sc09 --data sc09/ --width 64 --learning-rate 1e-4 \\
-           --discriminator-turns 5 --steps 200000         (the authors' preset, waveforms of 16,384 samples)
+         python experiments/wavegan.py train --workdir runs/sc09 --data sc09/ --width 64 --batch-size 64 \\
+           --learning-rate 1e-4 --discriminator-turns 5 --steps 200000   (the authors' preset, 16,384 samples at 16 kHz)
          python experiments/wavegan.py train --workdir runs/digits --data fsdd8k.npz --normalise --conditional
          python experiments/wavegan.py sample --workdir runs/wavegan --out heard.png   (and heard/000.wav, ...)
 Data are waveforms of one length, a multiple of 4^n with 16 to 63 steps left: 1,024 or 4,096, 8,192 or 16,384 samples,
@@ -60,13 +60,14 @@ class Config(Precision, Adam, GanConfig):
 
 
 CONFIG = Config(
-    steps=4000,
+    steps=6000,  # 200,000 in the paper
     data="chirps",
+    batch_size=32,  # 64 in the paper
     width=16,  # 64 in the paper, for waveforms that are sixteen times as long
     loss="wasserstein",
     penalty="gradient_penalty",  # lambda is 10
-    discriminator_turns=5,
-    learning_rate=2e-4,  # 1e-4 in the paper, for runs that are fifty times longer
+    discriminator_turns=3,  # 5 in the paper
+    learning_rate=5e-4,  # 1e-4 in the paper
     beta2=0.9,
 )
 

@@ -7,7 +7,8 @@ architectures and settings).
 Command: python experiments/wavegan.py train --workdir runs/wavegan          (chirps on eight notes, a CPU's size)
          python experiments/wavegan.py train --workdir runs/asked --conditional          (the note that is asked for)
          python experiments/wavegan.py train --workdir runs/sc09 --data sc09/ --width 64 --batch-size 64 \\
-           --learning-rate 1e-4 --discriminator-turns 5 --steps 200000   (the authors' preset, 16,384 samples at 16 kHz)
+           --learning-rate 1e-4 --decay-steps 0 --discriminator-turns 5 --steps 200000
+                                                        (the authors' preset, 16,384 samples at 16 kHz)
          python experiments/wavegan.py train --workdir runs/digits --data fsdd8k.npz --normalise --conditional
          python experiments/wavegan.py sample --workdir runs/wavegan --out heard.png   (and heard/000.wav, ...)
 Data are waveforms of one length, a multiple of 4^n with 16 to 63 steps left: 1,024 or 4,096, 8,192 or 16,384 samples,
@@ -23,6 +24,12 @@ look at `modes` too, or ask for notes. `evaluate` scores samples in the features
 that is trained on the data.
 Published: inception scores of spoken digits (SC09), 4.12 +- .03, with phase shuffle 4.67 +- .01, of training data 9.18;
 the checkpoint was chosen by the same score.
+What we measured: chirps of 256 samples with notes that are asked for, otherwise the settings below, seed 0: after 900
+steps, a minute and a half on 2 CPU cores that others used too, every sample has a pitch, 6 cents from the note in the
+median, and 4 to 8 up to step 3,000. That was at a constant step size, at which averaged weights come and go: 5 to 14
+cents, of 75 to 100 % of samples; hence the falling one below. With step size 2e-4, batches of 64 and 5 turns samples of
+1,024 were still noise of the data's spectrum after 475 steps, ten minutes of the same machine. Neither chirps of 1,024
+samples under the settings below nor recordings have been trained in full.
 """
 
 from dataclasses import dataclass
@@ -69,6 +76,7 @@ CONFIG = Config(
     discriminator_turns=3,  # 5 in the paper
     learning_rate=5e-4,  # 1e-4 in the paper
     beta2=0.9,
+    decay_steps=6000,  # all of them; none in the paper
 )
 
 

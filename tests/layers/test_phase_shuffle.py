@@ -50,6 +50,16 @@ def test_a_shift_is_later_in_time_and_its_gradient_lands_where_values_came_from(
     assert y == x[0, 2] + x[1, 5]
 
 
+def test_a_tone_keeps_its_spectrum_in_the_interior():
+    """All phases of a tone look alike to what sees magnitudes: a shift changes phases alone."""
+    t = np.arange(44)
+    x = np.stack([np.cos(2 * np.pi * cycles * t / 40 + 0.4) for cycles in range(1, 6)]).astype(np.float32)
+    y = np.asarray(shifted(jnp.asarray(x), jnp.arange(-2, 3), 2))
+    before, after = (np.abs(np.fft.rfft(one[:, 2:42])) for one in (x, y))
+    np.testing.assert_allclose(after, before, atol=1e-4)
+    assert y.shape == x.shape and np.abs(y - x)[[0, 1, 3, 4]].max(1).min() > 0.1
+
+
 @pytest.mark.parametrize(("shape", "n"), [((2, 3), 3), ((2, 3), -1), ((2,), 0)])
 def test_what_cannot_be_shifted(shape, n):
     with pytest.raises(ValueError, match="shifted: "):

@@ -61,7 +61,7 @@ def chirps(*, length: int = LENGTH, rate: int = RATE, train: int = TRAIN, test: 
         x_test,
         y_test,
         name="chirps",
-        licence="none: computed",
+        licence="none needed, generated",
         class_names=NAMES,
         companions={"pitch": Companion(pitch, pitch_test, VECTOR), "slope": Companion(slope, slope_test, VECTOR)},
         x_kind=waveforms(rate),

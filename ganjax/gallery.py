@@ -9,10 +9,11 @@ from tqdm import tqdm
 
 from ganjax.core import GameState, Sampler
 from ganjax.data import Dataset, subsample
+from ganjax.data.wav import save_recordings
 from ganjax.report import curves, grid, nearest_neighbours, panel, save_image, scatter
 from ganjax.report.alarms import write_alarms
 from ganjax.report.rows import stack
-from ganjax.report.signals import texts, waveforms
+from ganjax.report.signals import COLUMNS, ROWS, spectrograms, texts, waveforms
 from ganjax.report.style import to_array
 from ganjax.training import Given, Keys, Setup, draw, in_turn
 from ganjax.training.sampling import given_kind, given_of, of_split
@@ -20,12 +21,14 @@ from ganjax.training.writers import Writers
 
 COUNT = 64  # samples of a picture; 16 times as many points
 STRIP = 8  # images side by side, where others stand under them
+SHORTEST = 64  # samples of a waveform that is heard, and has a spectrogram
 
 
 def picture(setup: Setup, x: np.ndarray, path: Path, sampler: str = "", given: Given | None = None) -> np.ndarray:
     """Write samples as a picture of their kind; returns it, [H, W, 3] uint8.
 
     Images that were made of images stand under those, and under both what they should have been, where that is known.
+    Waveforms are written as WAV files too, `000.wav` and so on in a folder beside the picture that is called as it is.
     Of points that do not lie in a plane the first two coordinates are drawn, or the only one, which the title says.
 
     Args:
@@ -131,8 +134,12 @@ def _scatter(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
     return scatter(_plane(x), path, reference=_plane(real), title=title)
 
 
-def _curves(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
-    return waveforms(x, data.kind.facts.get("rate"), path)
+def _sounds(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
+    rate = data.kind.facts.get("rate")
+    if rate is None or x.shape[1] < SHORTEST:
+        return waveforms(x, rate, path)
+    save_recordings(path.with_suffix(""), x, rate)
+    return spectrograms(x, rate, path)
 
 
 def _lines(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
@@ -147,10 +154,10 @@ PICTURES: dict[str, Callable[[np.ndarray, Dataset, Path], np.ndarray]] = {
     "map": _maps,
     "point": _scatter,
     "vector": _scatter,
-    "waveform": _curves,
+    "waveform": _sounds,
     "tokens": _lines,
 }
-MANY = {"point": 16 * COUNT, "vector": 16 * COUNT}
+MANY = {"point": 16 * COUNT, "vector": 16 * COUNT, "waveform": COLUMNS * ROWS}
 
 
 def observe(setup: Setup, seed: int, workdir: Path, step: int, state: GameState, writers: Writers) -> None:

@@ -202,10 +202,21 @@ def adam_of(config: Adam, hold: int = 0) -> optax.GradientTransformation:
 
 
 def adam(config: ImageConfig) -> Optimizers:
-    """Adam of both players. A schedule counts steps, of which each takes so many updates of a player."""
+    """Adam of both players, as the configuration has them move."""
+    return adam_in_turns(config, config.discriminator_turns, updates_of_a_turn(config))
+
+
+def adam_in_turns(config: Adam, turns: int, updates: int = 1) -> Optimizers:
+    """Adam of both players. A schedule counts steps, of which each takes so many updates of a player.
+
+    Args:
+        config: step size, decays, schedule.
+        turns: of the discriminator in a step; the generator has one.
+        updates: in which an optimiser's count moves in a turn.
+    """
     rate, optimizers = learning_rate(config), {}
-    for player, turns in ((DISCRIMINATOR, config.discriminator_turns), (GENERATOR, 1)):
-        own = partial(_of_turns, rate, turns * updates_of_a_turn(config)) if callable(rate) else rate
+    for player, own_turns in ((DISCRIMINATOR, turns), (GENERATOR, 1)):
+        own = partial(_of_turns, rate, own_turns * updates) if callable(rate) else rate
         optimizers[player] = optax.adam(own, b1=config.beta1, b2=config.beta2)
     return optimizers
 

@@ -11,6 +11,7 @@ import resource
 import subprocess
 import sys
 import time
+import wave
 from functools import partial
 from pathlib import Path
 
@@ -401,6 +402,18 @@ def _pipe(folder):
     return ["--data", folder / "photos"]
 
 
+def _recording(width):
+    """A folder with a recording of 64 samples of so many bytes."""
+
+    def make(folder):
+        with wave.open(str(_empty(folder / "sounds") / "0.wav"), "wb") as file:
+            file.setparams((1, width, 8000, 64, "NONE", ""))
+            file.writeframes(bytes(64 * width))
+        return ["--data", folder / "sounds"]
+
+    return make
+
+
 def _link_to_a_secret(folder):
     Image.fromarray(_images(1)[0, :, :, 0]).save(folder / "secret.png")
     (_empty(folder / "photos") / "0.png").symlink_to("../secret.png")
@@ -446,6 +459,8 @@ BAD = {
     "CMYK": (5, _photos("CMYK", ".jpg"), "0.jpg: mode CMYK, expected L"),
     "16 bits": (5, _photos("I;16"), "0.png: mode I;16, expected L"),
     "another format": (5, _photos("RGB", format="GIF"), "0.png: not a readable PNG"),
+    "a WAV of 24 bits": (5, _recording(3), "0.wav: 24 bits a sample, expected 16; convert it"),
+    "recordings for a convolution of images": (5, _recording(2), r"image shape: got \(64,\)"),
     "a pipe": (5, _pipe, "0.png: neither a file nor a folder"),
     "a link out": (5, _link_to_a_secret, "0.png: a link that leads out"),
     "control characters": (5, lambda t: ["--data", "a\n\x1b[31mb/"], r"a\\n\\x1b\[31mb: no such folder"),

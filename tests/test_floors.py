@@ -32,6 +32,7 @@ FLOORS = {
     "spectral": 1,
     "operators": 1,
     "augment": 1,
+    "sounds": 1,
     "dynamics": 2,
     "layers": 2,
     "games": 3,

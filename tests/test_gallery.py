@@ -8,6 +8,8 @@ import pytest
 from ganjax import gallery
 from ganjax.core import Sampler
 from ganjax.data import Dataset
+from ganjax.data.wav import read_wav
+from ganjax.kinds import waveforms
 from ganjax.training import Setup, Stream
 
 Y = np.repeat(np.arange(4, dtype=np.int32), 50)  # class after class, as a folder is read
@@ -80,3 +82,20 @@ def test_an_image_its_translation_and_the_way_back_stand_under_each_other(tmp_pa
 
 
 DRAWN = {"a_to_b": 1, "b_to_a": 2, "back": 3}
+
+
+def test_waveforms_are_seen_and_heard(tmp_path):
+    """The first sixteen as spectrograms, all as WAV files that hold what was drawn; the brightest row is the tone's."""
+    t = np.arange(256) / 8000
+    x = (9000 * np.sin(2 * np.pi * np.array([[1000.0], [3000.0]]) * t)).astype(np.int16)
+    setup = _setup(Dataset(x, x_kind=waveforms(8000)))
+    image = gallery.picture(setup, x, tmp_path / "a.png")
+    assert image.shape[-1] == 3 and (tmp_path / "a.png").exists()
+    found = [read_wav(path) for path in sorted((tmp_path / "a").iterdir())]
+    assert [rate for _, rate in found] == [8000, 8000]
+    np.testing.assert_array_equal([one for one, _ in found], x)
+    coloured = image.astype(int).sum(-1) * (np.ptp(image.astype(int), axis=-1) > 20)
+    low, high = (coloured[:, int(part * image.shape[1])].argmax() for part in (0.18, 0.42))
+    assert high < low - 50  # 3 kHz stands above 1 kHz
+    gallery.picture(_setup(Dataset(x[:, :40], x_kind=waveforms(8000))), x[:, :40], tmp_path / "short.png")
+    assert (tmp_path / "short.png").exists() and not (tmp_path / "short").exists()

@@ -14,7 +14,7 @@ class Picture(OfRun):
     """What every command that draws from a trained generator can be told."""
 
     out: Path
-    """The picture to write, .png."""
+    """The picture to write, .png; waveforms also as WAV files, in a folder beside it that is called as it is."""
     count: int = 64
     """How many samples."""
     weights: str = "default"

@@ -8,14 +8,17 @@ from typing import get_args
 from ganjax.checks import check_name
 from ganjax.data import bundled, points
 from ganjax.data.bouncing import bouncing
+from ganjax.data.chirps import chirps
 from ganjax.data.dataset import Dataset
 from ganjax.data.folder import OnBad, load_folder
 from ganjax.data.npz import load_npz
 from ganjax.data.stacked import stacked
 from ganjax.data.tfds import load_tfds
+from ganjax.data.wav import holds_recordings, load_recordings
 from ganjax.errors import DataError, did_you_mean, reason
 
 KNOWN: dict[str, Callable[[], Dataset]] = {
+    "chirps": chirps,
     "digits": bundled.digits,
     "fashion_mnist": bundled.fashion_mnist,
     "fluent_emoji": bundled.fluent_emoji,
@@ -31,8 +34,8 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
 
     Args:
         name: one of `KNOWN`, `tfds:NAME`, `stacked:` or `bouncing:` and the name of grey images, or the path of an .npz
-            file or of a folder of images. A known name wins over a folder; write `./digits` for a folder that is called
-            so.
+            file or of a folder of images or of WAV files. A known name wins over a folder; write `./digits` for a
+            folder that is called so.
         data_dir: where TFDS sets are prepared; used by `tfds:NAME` alone.
         on_bad: what a bad image of a folder does, `error` or `skip`; see `load_folder`.
         lazy: leave the images of a folder or of TFDS on disk and read them where they are asked for, which is done
@@ -58,6 +61,8 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
         path = Path(name).expanduser()
         if path.suffix.lower() == ".npz":
             return load_npz(path)
+        if holds_recordings(path):
+            return load_recordings(path)
         if path.is_dir() or "/" in name:
             return load_folder(path, on_bad=on_bad, lazy=lazy)
     except DataError:
@@ -67,5 +72,5 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
     hint = did_you_mean(name, KNOWN)
     raise DataError(
         f'unknown data set "{name[:200]}"{hint or "."} Known: {", ".join(KNOWN)}, tfds:NAME, stacked:NAME, '
-        "bouncing:NAME, a path to an .npz file or a folder of images"
+        "bouncing:NAME, a path to an .npz file or a folder of images or WAV files"
     )

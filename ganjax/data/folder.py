@@ -1,12 +1,17 @@
-"""Images from a folder that may come from anywhere: no link out of it is followed, no bomb is decoded."""
+"""Images from a folder that may come from anywhere: no link out of it is followed, no bomb is decoded.
+
+How a folder says splits and classes is the same for recordings (`ganjax.data.wav`).
+"""
 
 import contextlib
 import hashlib
 import logging
 import os
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 
@@ -36,6 +41,19 @@ REMEDIES = {
 }
 
 OnBad = Literal["error", "skip"]
+
+
+class Medium(NamedTuple):
+    """What lies in a folder, in the words of its errors."""
+
+    name: str  # of one file
+    formats: str
+    suffixes: tuple[str, ...]
+
+
+IMAGES = Medium("image", "PNG, JPEG or WEBP", SUFFIXES)
+
+Read = Callable[[Path, list[Path]], tuple[Any, list[int]]]  # (folder, files) -> x, and which files they are from
 Split = tuple[np.ndarray, np.ndarray | None, tuple[str, ...] | None]  # x, y, class names
 
 
@@ -63,19 +81,34 @@ def load_folder(path: str | Path, *, on_bad: OnBad = "error", lazy: bool = False
             images are skipped.
     """
     check_name("load_folder", "on_bad", on_bad, get_args(OnBad))
+    return Dataset(**arranged(path, IMAGES, partial(_read, on_bad=on_bad, lazy=lazy)))
+
+
+def arranged(path: str | Path, medium: Medium, read: Read) -> dict[str, Any]:
+    """The splits and classes that a folder says by its sub-folders, as fields of a `Dataset`.
+
+    Args:
+        path: the folder.
+        medium: what its files are.
+        read: reads the files of a split.
+
+    Raises:
+        DataError: as `load_folder` says, of what lies there; and what `read` raises.
+    """
     root = Path(path).resolve()
     if not root.is_dir():
-        raise DataError(f"{path}: no such folder; give the path of a folder of images")
+        raise DataError(f"{path}: no such folder; give the path of a folder of {medium.name}s")
     splits = _splits(root)
     if splits is None:
-        x, y, names = _split(root, root, on_bad, lazy)
-        return Dataset(x, y, name=str(path), class_names=names)
+        x, y, names = _split(root, root, medium, read)
+        return {"x_train": x, "y_train": y, "name": str(path), "class_names": names}
     train, test = splits
-    x, y, names = _split(train, root, on_bad, lazy)
-    x_test, y_test, test_names = _split(test, root, on_bad, lazy)
+    x, y, names = _split(train, root, medium, read)
+    x_test, y_test, test_names = _split(test, root, medium, read)
     if names != test_names:
         raise DataError(f"{root}: {train.name} has the classes {names} and {test.name} {test_names}, expected the same")
-    return Dataset(x, y, x_test, y_test, name=str(path), class_names=names)
+    fields = {"x_train": x, "y_train": y, "x_test": x_test, "y_test": y_test}
+    return {**fields, "name": str(path), "class_names": names}
 
 
 def _splits(root: Path) -> tuple[Path, Path] | None:
@@ -97,19 +130,19 @@ def _splits(root: Path) -> tuple[Path, Path] | None:
     )
 
 
-def _split(folder: Path, root: Path, on_bad: OnBad, lazy: bool) -> Split:
+def _split(folder: Path, root: Path, medium: Medium, read: Read) -> Split:
     entries = _entries(folder, root)
     classes = [entry for entry in entries if entry.is_dir()]
     if not classes:
-        return _read(folder, _images(folder, root), on_bad, lazy)[0], None, None
+        return read(folder, _files(folder, root, medium))[0], None, None
     if len(classes) < len(entries):
         loose = next(entry for entry in entries if not entry.is_dir())
         raise DataError(
-            f"{loose}: a file beside sub-folders; put all images into sub-folders (classes), or none of them"
+            f"{loose}: a file beside sub-folders; put all {medium.name}s into sub-folders (classes), or none of them"
         )
-    files = [_images(entry, root) for entry in classes]
+    files = [_files(entry, root, medium) for entry in classes]
     y = np.repeat(np.arange(len(classes), dtype=np.int32), [len(found) for found in files])
-    x, kept = _read(folder, [file for found in files for file in found], on_bad, lazy)
+    x, kept = read(folder, [file for found in files for file in found])
     return x, y[kept], tuple(printable(entry.name) for entry in classes)
 
 
@@ -135,15 +168,15 @@ def _check_inside(entry: Path, root: Path) -> None:
         raise DataError(f"{entry}: neither a file nor a folder; remove it")
 
 
-def _images(folder: Path, root: Path) -> list[Path]:
+def _files(folder: Path, root: Path, medium: Medium) -> list[Path]:
     found = _entries(folder, root)
     for entry in found:
         if entry.is_dir():
-            raise DataError(f"{entry}: a folder two levels deep; sub-folders are classes and hold images only")
-        if entry.suffix.lower() not in SUFFIXES:
-            raise DataError(f"{entry}: not a PNG, JPEG or WEBP image; convert it or remove it from the folder")
+            raise DataError(f"{entry}: a folder two levels deep; sub-folders are classes and hold {medium.name}s only")
+        if entry.suffix.lower() not in medium.suffixes:
+            raise DataError(f"{entry}: not a {medium.formats} {medium.name}; convert it or remove it from the folder")
     if not found:
-        raise DataError(f"{folder}: the folder holds no images, expected PNG, JPEG or WEBP files")
+        raise DataError(f"{folder}: the folder holds no {medium.name}s, expected {medium.formats} files")
     return found
 
 

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import flax
@@ -23,6 +22,7 @@ from ganjax.errors import DataError, reason
 from ganjax.evaluation.extractor import Extractor, Features, extract
 from ganjax.files import cache_folder, write_atomically
 from ganjax.games import classification
+from ganjax.kinds import Kind
 from ganjax.models.classifier import Classifier, classifier
 from ganjax.training import Setup, Stream, digest, fit
 from ganjax.training.setup import state_shapes
@@ -65,7 +65,8 @@ def trained_classifier(
             "evaluate with --extractor pixels, or with fid and its --extractor-file"
         )
     recipe = recipe or Recipe()
-    model = classifier(dataset.shape, dataset.classes or 0, width=recipe.width, features=recipe.features)
+    sizes = {"width": recipe.width, "features": recipe.features}
+    model = classifier(dataset.shape, dataset.classes or 0, rate=dataset.kind.facts.get("rate"), **sizes)
     setup, key = _setup(dataset.in_memory(), model, recipe), _key(dataset, recipe)
     path = (cache or default_cache()) / f"{key}.npz"
     params = _read(path, setup)
@@ -73,7 +74,7 @@ def trained_classifier(
         label = f"classifier of {dataset.name}"
         params = fit(setup, recipe.seed, recipe.steps, label=label, progress=progress).params["classifier"]
         _keep(path, params)
-    return _extractor(model, params, dataset.kind.encode)
+    return _extractor(model, params, dataset.kind)
 
 
 def stacked_classifier(
@@ -117,11 +118,13 @@ def default_cache() -> Path:
     return cache_folder("classifiers")
 
 
-def _extractor(model: Classifier, params: PyTree, encode: Callable[[Array], Array]) -> Extractor:
+def _extractor(model: Classifier, params: PyTree, kind: Kind) -> Extractor:
     def apply(weights: PyTree, x: Array) -> Features:
-        return Features(*model.apply({"params": weights}, encode(x), method="judge"))
+        return Features(*model.apply({"params": weights}, kind.encode(x), method="judge"))
 
     before = "x / 127.5 - 1 of images, x of points"
+    if "rate" in kind.facts:
+        before = f"log-mel spectrogram of x / 32768 at {kind.facts['rate']} samples a second"
     sha = hashlib.sha256(f"{before} {digest(params)}".encode()).hexdigest()
     return Extractor("classifier", sha, apply, params, "none")
 

@@ -29,6 +29,7 @@ from ganjax.training.sampling import Drawing, drawing, given_of, in_batches
 
 PUBLISHED_NETWORKS = ("fid", "efficientnet_lite0")  # extractors that are read from a file
 DEFAULT_EXTRACTOR = {"image": "classifier"}  # by the kind of data; of others the coordinates
+OF_CLASSES = {"waveform": "classifier"}  # the same of data with classes
 LEAST = 20  # training examples and samples, below which neighbours are no statistics
 
 
@@ -161,7 +162,7 @@ def _joined(parts: Sequence[Examples]) -> Examples:
 
 
 def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = None, *, progress: bool) -> Extractor:
-    """The extractor of that name; by default a classifier of the data for images, the coordinates for points.
+    """The extractor of that name; by default a classifier for images and waveforms with classes, else the coordinates.
 
     Raises:
         ConfigError: no file is given for an extractor that needs one, or one that takes none.
@@ -170,7 +171,8 @@ def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = Non
     if file is not None and name not in PUBLISHED_NETWORKS:
         raise ConfigError(f"--extractor-file {file} is of no use without --extractor {' or '.join(PUBLISHED_NETWORKS)}")
     if name is None:
-        name = DEFAULT_EXTRACTOR.get(dataset.kind.name, "pixels")
+        labelled = OF_CLASSES if (dataset.classes or 0) > 1 else {}
+        name = (DEFAULT_EXTRACTOR | labelled).get(dataset.kind.name, "pixels")
     if name == "pixels":
         return pairs_of_tokens() if dataset.kind.name == "tokens" else pixels()
     if name == "classifier" and dataset.channel_classes:

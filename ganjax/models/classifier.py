@@ -1,4 +1,6 @@
-"""Small classifiers whose last hidden layer serves as features: convolutions for images, a perceptron for points."""
+"""Small classifiers whose last hidden layer serves as features: convolutions for images and for the spectrograms of
+waveforms, a perceptron for points.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,6 +10,7 @@ import flax.linen as nn
 from ganjax.core import Array
 from ganjax.layers.convolution import Conv
 from ganjax.models.mlp import dense
+from ganjax.sounds import log_mel
 
 
 class _Convolutions(nn.Module):
@@ -24,6 +27,18 @@ class _Convolutions(nn.Module):
             width = min(2 * width, 4 * self.width)
             h_BxHxWxC = nn.relu(conv(width)(h_BxHxWxC))
         return nn.relu(nn.Dense(self.features)(h_BxHxWxC.reshape(len(x), -1)))
+
+
+class _Spectrogram(nn.Module):
+    """[B, T] -> [B, F]: convolutions of the log-mel spectrogram, whose usual range becomes about -1 to 1."""
+
+    rate: float
+    width: int
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        return _Convolutions(self.width, self.features)(log_mel(x, self.rate)[..., None] / 8)
 
 
 class _Perceptron(nn.Module):
@@ -57,12 +72,17 @@ class Classifier(nn.Module):
         return features, self.head(features)
 
 
-def classifier(shape: tuple[int, ...], num_classes: int, *, width: int = 32, features: int = 128) -> Classifier:
+def classifier(
+    shape: tuple[int, ...], num_classes: int, *, width: int = 32, features: int = 128, rate: float | None = None
+) -> Classifier:
     """The classifier that fits the data: convolutions for images of any size and channels, else a perceptron.
 
+    Of waveforms the convolutions see the log-mel spectrogram, `sounds.log_mel`.
+
     Args:
-        shape: of one example, (height, width, channels) or (coordinates,).
+        shape: of one example, (height, width, channels), (coordinates,) or (samples,).
         num_classes: K, of the logits.
+        rate: samples a second of waveforms; None of all else.
         width: channels of the first convolution, doubled with each halving of the image up to four times as many.
         features: units of the last hidden layer.
 
@@ -73,5 +93,7 @@ def classifier(shape: tuple[int, ...], num_classes: int, *, width: int = 32, fea
         raise ValueError(f"classifier: the shape of an example is {shape}, expected (height, width, channels) or (D,)")
     if num_classes < 2:
         raise ValueError(f"classifier: num_classes is {num_classes}, expected at least 2")
+    if rate is not None:
+        return Classifier(_Spectrogram(rate, width, features), num_classes)
     trunk = _Convolutions(width, features) if len(shape) == 3 else _Perceptron((features, features))
     return Classifier(trunk, num_classes)

@@ -13,6 +13,7 @@ from ganjax.errors import DataError, printable, reason
 
 VOID = {"img", "meta"}  # elements without an end
 LARGEST = 50_000_000  # pixels of a picture that is read
+LONGEST = 4_000_000  # bytes of a recording
 
 
 class Html(str):
@@ -67,6 +68,20 @@ def png(content: bytes, alt: str, *, longest: int | None = None) -> Html:
         raise DataError(f"not a readable PNG: {reason(error)}") from error
     source = "data:image/png;base64," + base64.b64encode(content).decode()
     return tag("img", src=source, alt=alt, width=width, height=height)
+
+
+def player(content: bytes, label: str) -> Html:
+    """An <audio> that holds a WAV file.
+
+    Raises:
+      DataError: it is no WAV file, or has more than LONGEST bytes.
+    """
+    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
+        raise DataError("not a WAV file")
+    if len(content) > LONGEST:
+        raise DataError(f"a WAV file of {len(content):,} bytes, more than {LONGEST:,}")
+    source = "data:audio/wav;base64," + base64.b64encode(content).decode()
+    return tag("audio", controls="", src=source, title=label)
 
 
 def _checked(content: bytes, longest: int | None) -> tuple[bytes, tuple[int, int]]:

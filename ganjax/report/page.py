@@ -16,7 +16,7 @@ from ganjax.errors import DataError, printable
 from ganjax.files import write_atomically
 from ganjax.report.findings import Finding, findings
 from ganjax.report.history import Records, to_columns
-from ganjax.report.html import Html, details, join, png, table, tag
+from ganjax.report.html import Html, details, join, player, png, table, tag
 from ganjax.report.learning import group_figures
 from ganjax.report.run import Run, read
 from ganjax.report.scores import number, score_tables, spelled
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GRIDS = 8  # sample pictures shown
+HEARD = 16  # recordings of the last of them that can be played
 LABEL = 60  # characters of a metric's name in a chart
 SMALL = 480  # pixels of the longer side of all but the last
 # The page may load nothing and run nothing, whatever a file of the run holds.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; media-src data:; base-uri 'none'; form-action 'none'"
+)
 MADE = "Held-out images, what each sampler makes of them, and what they should have become, where that is known."
 NEIGHBOURS = (
     "Each sample (orange) beside its nearest training images, with the Euclidean distance over all pixels. The control "
@@ -227,8 +230,26 @@ def _grids(run: Run) -> list[Html]:
     chosen = [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, GRIDS).round().astype(int))]
     small = [_grid(run.samples[step], step, SMALL) for step in chosen[:-1]]
     return [
-        tag("div", _grid(run.samples[chosen[-1]], chosen[-1], None), tag("div", *small, class_="small"), class_="grids")
+        tag(
+            "div", _grid(run.samples[chosen[-1]], chosen[-1], None), tag("div", *small, class_="small"), class_="grids"
+        ),
+        *_players(run.samples[chosen[-1]].with_suffix("")),
     ]
+
+
+def _players(folder: Path) -> list[Html]:
+    """The recordings of a picture to listen to, in the order in which they are drawn; none where it has none."""
+    paths = [path for path in sorted(folder.glob("*.wav")) if path.is_file()][:HEARD]
+    return [tag("div", *(_player(path) for path in paths), class_="sounds")] if paths else []
+
+
+def _player(path: Path) -> Html:
+    """A recording of the run, or a note that it is damaged."""
+    number = path.stem.lstrip("0") or "0"
+    try:
+        return tag("figure", player(path.read_bytes(), f"Sample {number}"), tag("figcaption", number))
+    except (DataError, OSError) as error:
+        return _note(f"{path.name} is {error}")
 
 
 def _grid(path: Path, step: int, longest: int | None) -> Html:

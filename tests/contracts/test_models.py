@@ -23,7 +23,7 @@ from ganjax.errors import ConfigError
 from ganjax.layers.conditioning import ConcatenatedImage, ConcatenatedLatent
 from ganjax.layers.dropout import SHARED
 from ganjax.layers.mode import check_told, mode
-from ganjax.models import biggan, dcgan, mlp, r3gan, resnet, semi_supervised, sndcgan, stylegan
+from ganjax.models import biggan, dcgan, mlp, r3gan, resnet, semi_supervised, sndcgan, stylegan, wavegan
 from ganjax.models.classifier import classifier
 from ganjax.models.patchgan import PatchDiscriminator
 
@@ -57,6 +57,7 @@ GENERATORS = {
     "biggan": Model(biggan.Generator(IMAGE, 2), (6,), IMAGE),
     "biggan, tables": Model(biggan.Generator(IMAGE, 2, embedding=0, split=False), (6,), IMAGE),
     "r3gan": Model(r3gan.Generator(IMAGE, **R3GAN), (6,), IMAGE),
+    "wavegan": Model(wavegan.Generator((64,), 2), (6,), (64,)),
     "joined": Model(ConcatenatedLatent(partial(dcgan.Generator, SMALL, 2), K), (6,), SMALL, unconditional=False),
 }
 DISCRIMINATORS = {
@@ -72,6 +73,7 @@ DISCRIMINATORS = {
     "resnet": Model(resnet.Discriminator(2), SMALL, ()),
     "biggan": Model(biggan.Discriminator(2), SMALL, ()),
     "r3gan": Model(r3gan.Discriminator(**R3GAN), IMAGE, ()),
+    "wavegan": Model(wavegan.Discriminator(2), (256,), ()),  # of two layers, with a shuffle between them
     "joined": Model(ConcatenatedImage(partial(dcgan.Discriminator, 2), K), SMALL, (), unconditional=False),
 }
 MODELS = {f"G: {k}": v for k, v in GENERATORS.items()} | {f"D: {k}": v for k, v in DISCRIMINATORS.items()}

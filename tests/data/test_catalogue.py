@@ -10,7 +10,7 @@ from ganjax.errors import DataError
 
 
 def test_known_names():
-    assert list(KNOWN) == ["digits", "fashion_mnist", "fluent_emoji", "glyphs", "grid", "ring", "swiss_roll"]
+    assert list(KNOWN) == ["chirps", "digits", "fashion_mnist", "fluent_emoji", "glyphs", "grid", "ring", "swiss_roll"]
 
 
 @pytest.mark.parametrize(
@@ -21,9 +21,9 @@ def test_an_unknown_name_is_one_sentence_with_a_suggestion(name, hint):
     with pytest.raises(DataError) as caught:
         load(name)
     assert str(caught.value) == (
-        f'unknown data set "{name}"{hint} Known: digits, fashion_mnist, fluent_emoji, glyphs, grid, ring, '
+        f'unknown data set "{name}"{hint} Known: chirps, digits, fashion_mnist, fluent_emoji, glyphs, grid, ring, '
         "swiss_roll, tfds:NAME, stacked:NAME, bouncing:NAME, "
-        "a path to an .npz file or a folder of images"
+        "a path to an .npz file or a folder of images or WAV files"
     )
     assert caught.value.exit_code == 5
 

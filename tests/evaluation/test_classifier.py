@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from ganjax.data import Dataset, load
+from ganjax.data.chirps import chirps
 from ganjax.errors import DataError
 from ganjax.evaluation import classifier as module
 from ganjax.evaluation.classifier import Recipe, accuracy, trained_classifier
+from ganjax.evaluation.evaluate import chosen_extractor
 from ganjax.evaluation.extractor import extract, pixels
+from ganjax.kinds import waveforms
 from ganjax.training import digest
 
 SHORT = Recipe(steps=60)
@@ -70,6 +73,19 @@ def test_points_have_a_perceptron(tmp_path):
     x = (np.array([[0, 0], [3, 0], [0, 3]])[y] + 0.3 * rng.standard_normal((300, 2))).astype(np.float32)
     extractor = trained_classifier(Dataset(x, y), tmp_path, recipe=SHORT)
     assert accuracy(extractor, x, y) > 0.98
+
+
+def test_waveforms_have_convolutions_of_their_spectrograms(tmp_path):
+    data = chirps(length=512, train=512, test=64)
+    recipe = Recipe(steps=40, batch_size=64, learning_rate=0.02, width=4, features=16)
+    extractor = trained_classifier(data, tmp_path, recipe=recipe)
+    assert accuracy(extractor, data.x_test, data.y_test) > 0.9
+    features, _ = extract(extractor, data.x_test[:5])
+    assert features.shape == (5, 16)
+    same, faster = (module._extractor(None, extractor.weights, waveforms(rate)).digest for rate in (8000, 16_000))
+    assert same == extractor.digest != faster
+    bare = dataclasses.replace(data, y_train=None, y_test=None, class_names=None)
+    assert chosen_extractor(None, bare, progress=False).name == "pixels"
 
 
 def test_data_without_classes_are_told_what_to_use(tmp_path):

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from ganjax.data.wav import save_recordings
 from ganjax.errors import ConfigError, printable
 from ganjax.report import write_page
 from ganjax.report.html import tag
@@ -102,6 +103,21 @@ def test_pictures_are_the_files_and_earlier_grids_an_even_small_selection(run, n
     assert size(pictures["Samples at step 100"]) == (530, 530) and size(pictures["Samples at step 15"]) == (480, 480)
     held = list(pictures.values())
     assert all((run.workdir / name).read_bytes() in held for name in ("panel.png", "neighbours.png"))
+
+
+def test_recordings_of_the_last_picture_can_be_played(run, no_charts):
+    """Those in the folder that is called as the picture, inside the page; a damaged one is a note."""
+    last = max((run.workdir / "samples").glob("*.png")).with_suffix("")
+    other = last.with_name("00000000")
+    save_recordings(last, np.arange(300, dtype=np.int16).reshape(3, 100), 8000)
+    save_recordings(other, np.zeros((2, 100), np.int16), 8000)
+    (last / "001.wav").write_bytes(b"no sound")
+    page = written(run)
+    heard = [base64.b64decode(audio["src"].removeprefix("data:audio/wav;base64,")) for audio in page.all("audio")]
+    assert heard == [(last / f"{number}.wav").read_bytes() for number in ("000", "002")]
+    assert "001.wav is not a WAV file" in page.text
+    policy = next(meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    assert "media-src data:;" in policy and all("controls" in audio for audio in page.all("audio"))
 
 
 def test_what_was_changed_comes_first(run, no_charts):

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from ganjax.core import GameState, Sampler
 from ganjax.data import Dataset, subsample
+from ganjax.files import write_atomically
 from ganjax.report import curves, grid, nearest_neighbours, panel, save_image, scatter
 from ganjax.report.alarms import write_alarms
 from ganjax.report.rows import stack
@@ -135,9 +136,19 @@ def _curves(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
     return waveforms(x, data.kind.facts.get("rate"), path)
 
 
-def _lines(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
+def written(x: np.ndarray, data: Dataset) -> list[str]:
+    """Samples that are texts as such, one a line; nothing of other kinds."""
+    if data.kind.name != "tokens":
+        return []
     words = data.kind.facts.get("vocabulary")
-    return texts(words.decode(x) if words else [" ".join(map(str, one)) for one in x], path)
+    return words.decode(x) if words else [" ".join(map(str, one)) for one in x]
+
+
+def _lines(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
+    """A picture of texts, which lie beside it too, .txt."""
+    lines = written(x, data)
+    write_atomically(path.with_suffix(".txt"), "\n".join(lines) + "\n")
+    return texts(lines, path)
 
 
 # By the kind of data: how samples are drawn, and how many make a picture.

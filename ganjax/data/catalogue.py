@@ -11,6 +11,7 @@ from ganjax.data.bouncing import bouncing
 from ganjax.data.dataset import Dataset
 from ganjax.data.folder import OnBad, load_folder
 from ganjax.data.npz import load_npz
+from ganjax.data.oracle import PREFIX, named_oracle
 from ganjax.data.stacked import stacked
 from ganjax.data.tfds import load_tfds
 from ganjax.errors import DataError, did_you_mean, reason
@@ -30,8 +31,8 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
     """The data set of that name.
 
     Args:
-        name: one of `KNOWN`, `tfds:NAME`, `stacked:` or `bouncing:` and the name of grey images, or the path of an .npz
-            file or of a folder of images. A known name wins over a folder; write `./digits` for a folder that is called
+        name: one of `KNOWN`, `tfds:NAME`, `stacked:` or `bouncing:` and the name of grey images, `oracle:` and a number
+            of words, or the path of an .npz file or of a folder of images. A known name wins over a folder; write `./digits` for a folder that is called
             so.
         data_dir: where TFDS sets are prepared; used by `tfds:NAME` alone.
         on_bad: what a bad image of a folder does, `error` or `skip`; see `load_folder`.
@@ -52,6 +53,8 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
     for prefix, made in (("stacked:", stacked), ("bouncing:", bouncing)):
         if name.startswith(prefix):
             return made(load(name.removeprefix(prefix), data_dir, on_bad=on_bad, lazy=lazy))
+    if name.startswith(PREFIX):
+        return named_oracle(name)
     if name.startswith("tfds:"):
         return load_tfds(name.removeprefix("tfds:"), data_dir and os.path.expanduser(data_dir), lazy=lazy)
     try:
@@ -67,5 +70,5 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
     hint = did_you_mean(name, KNOWN)
     raise DataError(
         f'unknown data set "{name[:200]}"{hint or "."} Known: {", ".join(KNOWN)}, tfds:NAME, stacked:NAME, '
-        "bouncing:NAME, a path to an .npz file or a folder of images"
+        "bouncing:NAME, oracle:WORDS, a path to an .npz file or a folder of images"
     )

@@ -3,8 +3,8 @@
 Claim: rewards of a discriminator lower what an oracle says of the samples, as the paper reports; so does a lower
 temperature of the model of maximum likelihood, at no more cost to held-out sequences (Caccia et al.).
 Paper: Yu, Zhang, Wang and Yu, SeqGAN, 2017 (--method seqgan: reward D, completions of each prefix); Che et al.,
-Maximum-Likelihood Augmented Discrete GANs, 2017 (maligan: D / (1 - D) normalised over the batch, as which the weights of
-Hjelm et al., Boundary-Seeking GANs, 2018 are where a generator has no z); Jang, Gu and Poole, Categorical
+Maximum-Likelihood Augmented Discrete GANs, 2017 (maligan: D / (1 - D) normalised over the batch, which are the weights
+of Hjelm et al., Boundary-Seeking GANs, 2018, too where a generator has no z); Jang, Gu and Poole, Categorical
 Reparameterization with Gumbel-Softmax, 2017 (gumbel), Bengio et al. 2013 (straight_through); Caccia et al., Language
 GANs Falling Short, 2020 (the curve over temperatures); Witten and Bell 1991 (the n-grams).
 Command: python experiments/seqgan.py train --workdir runs/seqgan
@@ -12,17 +12,18 @@ Command: python experiments/seqgan.py train --workdir runs/seqgan
          python experiments/seqgan.py curve --workdirs runs/seqgan runs/maligan --out curve.png
          python experiments/seqgan.py evaluate --workdir runs/seqgan --count 2000
          python experiments/seqgan.py train --workdir runs/text --data text.npz --length 64 --features 128
-The oracle is an LSTM whose weights are from N(0, 1); it writes 10,000 sequences of 20 words to train on. There are three
-stages: likelihood, discriminator (the generator holds still), game. NLL_oracle is what the oracle says of samples, in
-nats of a word, NLL_test what the generator says of held-out sequences; the first alone is won by repeating one sequence.
+The oracle is an LSTM whose weights are from N(0, 1); it writes 10,000 sequences of 20 words to train on. There are
+three stages: likelihood, discriminator (the generator holds still), game. NLL_oracle is what the oracle says of
+samples, in nats of a word, NLL_test what the generator says of held-out sequences; the first alone is won by repeating
+one sequence.
 The generator's gradient in the game is a score-function estimate, or, relaxed, that of another game: its cost is a
 surrogate whose value means nothing. Rollouts are of the generator as it is, not of a delayed copy.
 The paper's size is --data oracle:5000 --likelihood-steps 18720 --discriminator-steps 7800 --steps 200 --rollouts 16
---turns 75; it asks for an accelerator and has not been run. A text is an .npz file with the bytes of a text, NAME_train and
-NAME_test: characters in lower case, white space as one blank, so bits are not those of other alphabets.
-Figure: curves.png of a stage, NLL_oracle and NLL_test over its steps; curve.png, both over all steps, and one against the
-other: the model of maximum likelihood at all temperatures, and each game from it on; of a text in bits of a character,
-NLL_oracle being what n-grams of the training text say.
+--turns 75; it asks for an accelerator and has not been run. A text is an .npz file with the bytes of a text, NAME_train
+and NAME_test: characters in lower case, white space as one blank, so bits are not those of other alphabets.
+Figure: curves.png of a stage, NLL_oracle and NLL_test over its steps; curve.png, both over all steps, and one against
+the other: the model of maximum likelihood at all temperatures, and each game's end; of a text in bits of a character,
+NLL_oracle being what n-grams of the training text say. `sample` prints what it draws.
 """
 
 from dataclasses import dataclass

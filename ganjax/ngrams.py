@@ -68,8 +68,8 @@ def nll(model: Ngram, x: NDArray) -> NDArray:
         runs = _runs(x, length, model.size)
         seen = _looked_up(own.runs, own.seen, runs)
         total, kinds = (_looked_up(own.contexts, values, runs // model.size) for values in (own.total, own.kinds))
-        known = total > 0
-        p[:, length:] = np.where(known, (seen + kinds * p[:, length:]) / np.where(known, total + kinds, 1), p[:, length:])
+        shorter, known = p[:, length:], total > 0
+        p[:, length:] = np.where(known, (seen + kinds * shorter) / np.where(known, total + kinds, 1), shorter)
     return -np.log(p)
 
 

@@ -61,8 +61,8 @@ class TrainConfig(Schedule):
     seed: int = 0
     """Seed of the initialisation, the order of the data and all noise."""
     data: str = "fashion_mnist"
-    """fashion_mnist, fluent_emoji, glyphs, digits, ring, grid, swiss_roll, tfds:NAME, stacked:NAME, bouncing:NAME, a
-    path to an .npz file or a folder of images."""
+    """fashion_mnist, fluent_emoji, glyphs, digits, ring, grid, swiss_roll, tfds:NAME, stacked:NAME, bouncing:NAME,
+    oracle:WORDS, a path to an .npz file or a folder of images."""
     data_dir: str | None = None
     """Where TFDS keeps its prepared data sets; by default, where TFDS looks."""
     batch_size: int = 64

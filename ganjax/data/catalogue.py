@@ -31,9 +31,9 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
     """The data set of that name.
 
     Args:
-        name: one of `KNOWN`, `tfds:NAME`, `stacked:` or `bouncing:` and the name of grey images, `oracle:` and a number
-            of words, or the path of an .npz file or of a folder of images. A known name wins over a folder; write `./digits` for a folder that is called
-            so.
+        name: one of `KNOWN`, `tfds:NAME`, `stacked:` or `bouncing:` and the name of grey images, `oracle:` and a
+            number of words, or the path of an .npz file or of a folder of images. A known name wins over a folder;
+            write `./digits` for a folder that is called so.
         data_dir: where TFDS sets are prepared; used by `tfds:NAME` alone.
         on_bad: what a bad image of a folder does, `error` or `skip`; see `load_folder`.
         lazy: leave the images of a folder or of TFDS on disk and read them where they are asked for, which is done

@@ -27,8 +27,8 @@ def load_npz(path: str | Path) -> Dataset:
     `NAME_names`; int32 [N, H, W] a map of labels; texts [N] tokens of the words of `vocabulary`, by default of those of
     the training texts; int32 [N, L] tokens of the words of `vocabulary`. Other arrays are left alone.
 
-    A file whose one array `NAME_train` of uint8 [N] holds bytes of UTF-8, and `NAME_test` where something is held out, is
-    a running text, whatever its name: tokens of its characters in long rows, which `running.sequences` cuts.
+    A file whose one array `NAME_train` of uint8 [N] holds bytes of UTF-8, and `NAME_test` where something is held out,
+    is a running text: tokens of its characters in long rows, which `running.sequences` cuts.
 
     Args:
         path: as `np.savez` or `np.savez_compressed` wrote it; x is uint8 [N, H, W, C] for images, uint8
@@ -57,7 +57,7 @@ def load_npz(path: str | Path) -> Dataset:
 
 
 def _running(path: Path) -> str:
-    """The name of the running text that a file holds, or ""; `read_arrays` says what is wrong with one that is damaged."""
+    """The name of the running text that a file holds, or ""; what is wrong with a file `read_arrays` says."""
     try:
         with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -100,7 +100,7 @@ def _array(archive: zipfile.ZipFile, field: str, path: Path) -> np.ndarray:
 
 
 def _check_header(archive: zipfile.ZipFile, field: str, path: Path) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and dtype; refuse pickled objects, and a header whose shape disagrees with the size in the zip directory."""
+    """Shape and dtype; refuse pickled objects, and a header whose shape disagrees with the size in the directory."""
     with archive.open(f"{field}.npy") as member:
         stream = io.BytesIO(member.read(MAX_HEADER + 12))  # magic, version and length come before the text
     version = np.lib.format.read_magic(stream)

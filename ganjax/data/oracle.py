@@ -59,7 +59,7 @@ def oracle(words: int, *, features: int = FEATURES, seed: int = 0) -> Oracle:
 def step(weights: Oracle, carry: Carry, previous: NDArray | None) -> tuple[Carry, NDArray]:
     """What follows the previous symbols [N], None before the first: the carry after them and logits [N, K].
 
-    `c = f c + i tanh(g)`, `h = o tanh(c)`, with i, f and o sigmoids (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
+    `c = f c + i tanh(g)`, `h = o tanh(c)`; i, f and o are sigmoids (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
     """
     c, h = carry
     e = np.zeros((len(h), weights.embedding.shape[1])) if previous is None else weights.embedding[previous]

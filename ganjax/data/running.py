@@ -1,7 +1,6 @@
 """Running texts: one long text a split, as characters, and the sequences that it is cut into."""
 
 import dataclasses
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,9 +17,7 @@ SPLITS = ("train", "test")
 ROW = 4096  # characters; training and held-out examples are of one shape
 
 
-def running_name(
-    names: list[str], header: Callable[[str], tuple[tuple[int, ...], np.dtype]]
-) -> str:
+def running_name(names: list[str], header: Callable[[str], tuple[tuple[int, ...], np.dtype]]) -> str:
     """What the running text of a file is called: NAME of its one array NAME_train of uint8 [N], or "" for none.
 
     Args:

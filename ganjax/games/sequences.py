@@ -191,12 +191,12 @@ def sequence_gan(
     - "ratio", D / (1 - D) normalised over the batch (MaliGAN, Che et al. 2017; BGAN, Hjelm et al. 2018), KL(p, q);
     - "logit", KL(q, p).
 
-    With rollouts, as SeqGAN has them, A_t is the mean reward of so many sequences that begin as the drawn one does up to
-    x_t and that the generator, as it is now, completes; of the last symbol it is the reward of the sequence itself. They
-    ask for a discriminator of whole sequences (S = 1). Without them all symbols of such a one have the same reward.
+    With rollouts, as SeqGAN has them, A_t is the mean reward of so many sequences that begin as the drawn one does up
+    to x_t and that the generator, as it is now, completes; of the last symbol it is the reward of the sequence itself.
+    They ask for a discriminator of whole sequences (S = 1), without them all symbols of a sequence share its reward.
 
-    Without a reward it pays `softplus(-u(G))` through symbols between the corners ("concrete") or through corners with the
-    slope of these ("straight_through"): gradients of another game, biased of this one.
+    Without a reward it pays `softplus(-u(G))` through symbols between the corners ("concrete") or through corners with
+    the slope of these ("straight_through"): gradients of another game, biased of this one.
 
     Args:
         generator: module, a step of a sequence.
@@ -220,7 +220,7 @@ def sequence_gan(
     likelihood = sequence_likelihood(generator)
     relaxed = estimator not in REWARDS
     if relaxed and rollouts:
-        raise ValueError(f"sequence_gan: {rollouts} rollouts of the estimator {estimator!r}, which has no reward; say 0")
+        raise ValueError(f"sequence_gan: rollouts is {rollouts}, but {estimator!r} has no reward; expected 0")
 
     def init(key: Key, batch: Batch) -> tuple[dict, dict]:
         params, state = likelihood.init(key, batch)
@@ -262,9 +262,11 @@ def sequence_gan(
         return jnp.concatenate([before, found], 1)
 
     def score(seen: Played) -> Array:
-        if rollouts and seen.fake.shape[1] != 1:
-            said = f"{seen.fake.shape[1]} things of a sequence, expected one, with rollouts; leave these out"
-            raise ValueError(f"sequence_gan: the discriminator says {said}")
+        if rollouts and (count := seen.fake.shape[1]) != 1:
+            raise ValueError(
+                f"sequence_gan: with rollouts the discriminator says {count} things of a sequence, expected one; "
+                "take another one, or rollouts=0"
+            )
         values = stop_gradient(seen.completions() if rollouts else to_go(seen))
         advantages = leave_one_out(everyone(axis_name, values))[global_index(len(values), axis_name)]
         return -(advantages * seen.drawn.log_q).sum(1)

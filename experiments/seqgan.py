@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ganjax import launch
 from ganjax.config import require
-from ganjax.options import Rate, TrainConfig
+from ganjax.options import TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ STAGES = "likelihood", "discriminator", "game"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Rate, TrainConfig):
+class Config(TrainConfig):
     """The networks, and how long each stage is."""
 
     data: str = "oracle:100"
@@ -80,8 +80,12 @@ class Config(Rate, TrainConfig):
     """Of the first stage."""
     likelihood_rate: float = 1e-2
     """Of its Adam; it falls to zero along a line."""
-    discriminator_steps: int = 500
+    discriminator_steps: int = 1500
     """Of the second stage."""
+    discriminator_rate: float = 2e-3
+    """Of Adam of the discriminator, in the game too."""
+    generator_rate: float = 1e-2
+    """Of Adam of the generator in the game."""
     turns: int = 5
     """Of the discriminator in the game, to one of the generator."""
 
@@ -92,7 +96,7 @@ class Config(Rate, TrainConfig):
         sizes = ("embedding", "features", "critic_features", "likelihood_steps", "discriminator_steps", "turns")
         for name in sizes:
             require(self, name, getattr(self, name) >= 1, "at least 1")
-        for name in ("temperature", "likelihood_rate"):
+        for name in ("temperature", "likelihood_rate", "discriminator_rate", "generator_rate"):
             require(self, name, 0 < getattr(self, name) < float("inf"), "a positive number")
         require(self, "rollouts", self.rollouts >= 0, "at least 0")
         whole = self.critic == "convolutional" or self.method in RELAXED or not self.rollouts
@@ -101,8 +105,6 @@ class Config(Rate, TrainConfig):
 
 CONFIG = Config(
     steps=300,  # of the game
-    learning_rate=1e-3,
-    beta1=0.9,
     sample_every=100,
     checkpoint_every=100,
     chunk=20,
@@ -200,7 +202,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
         telemetry=telemetry_of(measures, truth),
     )
     falling = optax.linear_schedule(config.likelihood_rate, 0.0, config.likelihood_steps)
-    adam = optax.adam(config.learning_rate, b1=config.beta1)
+    adams = {DISCRIMINATOR: optax.adam(config.discriminator_rate), GENERATOR: optax.adam(config.generator_rate)}
     begun = {GENERATOR: From("likelihood", GENERATOR)}
     return {
         "likelihood": stage(
@@ -210,16 +212,14 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
         ),
         "discriminator": stage(
             game._replace(costs={DISCRIMINATOR: game.costs[DISCRIMINATOR]}),
-            simultaneous({DISCRIMINATOR: adam}, axis_name=axis_name),
+            simultaneous({DISCRIMINATOR: adams[DISCRIMINATOR]}, axis_name=axis_name),
             steps=config.discriminator_steps,
             start=begun,
             telemetry=None,
         ),
         "game": stage(
             game,
-            alternating(
-                {DISCRIMINATOR: adam, GENERATOR: adam}, turns={DISCRIMINATOR: config.turns}, axis_name=axis_name
-            ),
+            alternating(adams, turns={DISCRIMINATOR: config.turns}, axis_name=axis_name),
             start={**begun, DISCRIMINATOR: From("discriminator", DISCRIMINATOR)},
         ),
     }
@@ -344,8 +344,8 @@ def says_of(truth: Truth, order: int, count: int) -> "tuple[Callable[[np.ndarray
     from ganjax.games.sequences import FIRST
 
     unit = np.log(2) if truth.unit == "character" else 1.0
-    train, test = (x if x is None else x - FIRST for x in (truth.data.x_train, truth.data.x_test))
-    test = train[:count] if test is None else test[:count]
+    train = truth.data.x_train - FIRST
+    test = (train if truth.data.x_test is None else truth.data.x_test - FIRST)[:count]
     counted = ngrams.ngram(train, truth.size, order)
     of_counts = lambda x: float(ngrams.nll(counted, x).mean() / unit)  # noqa: E731
     oracle = oracle_of(truth.data)

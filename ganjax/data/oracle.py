@@ -105,7 +105,7 @@ def oracle_set(words: int) -> Dataset:
     if not 2 <= words <= MAX_WORDS:
         raise DataError(f"{PREFIX}{words} has {words:,} words, expected 2 to {MAX_WORDS:,}")
     weights = oracle(words)
-    splits = {
+    splits: dict[str, Any] = {
         f"x_{split}": draw(weights, count, LENGTH, np.random.default_rng((number, words))) + np.int32(UNKNOWN + 1)
         for number, (split, count) in enumerate(COUNTS.items())
     }

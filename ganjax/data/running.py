@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,10 +64,10 @@ def running_text(path: Path, name: str, found: Mapping[str, np.ndarray]) -> Data
     letters = vocabulary(texts.values(), "character")
     whole = {field: letters.encode([text]) for field, text in texts.items()}
     rows = _cut(whole, min(ROW, *(x.shape[1] for x in whole.values())))
-    return Dataset(**rows, name=str(path), x_kind=tokens(letters, ROW))  # type: ignore[arg-type]
+    return Dataset(**rows, name=str(path), x_kind=tokens(letters, ROW))
 
 
-def _cut(rows: Mapping[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
+def _cut(rows: Mapping[str, np.ndarray], length: int) -> dict[str, Any]:
     """Rows [N, L] as [N (L // length), length], those of a row in its order."""
     return {field: x[:, : x.shape[1] // length * length].reshape(-1, length) for field, x in rows.items()}
 

@@ -33,7 +33,7 @@ def small(**told):
 @pytest.mark.usefixtures("compiled_once")
 def test_a_game_that_is_stopped_in_its_middle_ends_where_it_would_have(text, tmp_path):
     """Bit for bit, with rollouts, on a text; the discriminator's turns see other examples each."""
-    setup = seqgan.build(small(data=text), load, None)["game"]._replace(start={}, telemetry=None)
+    setup = seqgan.build(small(data=text, rollouts=2), load, None)["game"]._replace(start={}, telemetry=None)
 
     def run(folder, steps):
         schedule = Schedule(steps=steps, chunk=1, checkpoint_every=2, sample_every=0, log_every=1)
@@ -43,7 +43,8 @@ def test_a_game_that_is_stopped_in_its_middle_ends_where_it_would_have(text, tmp
     assert digest(run("part", 4)) == digest(run("whole", 4)) != digest(part)
 
 
-def test_stages_hand_on_what_they_trained(text):
+def test_stages_hand_on_what_they_trained(text, monkeypatch):
+    monkeypatch.setattr(oracles, "COUNTS", {"train": 20, "test": 10})
     stages = seqgan.build(small(data=text, method="gumbel"), load, None)
     assert tuple(stages) == seqgan.STAGES
     began = {name: {player: own.run for player, own in setup.start.items()} for name, setup in stages.items()}
@@ -84,7 +85,7 @@ def test_what_is_out_of_range(told, said):
 
 
 def test_what_is_no_text_is_refused(text):
-    with pytest.raises(DataError, match=r"has images .* expected a text, or tokens"):
-        seqgan.build(small(data="digits"), load, None)
+    with pytest.raises(DataError, match=r"has points .* expected a text, or tokens"):
+        seqgan.build(small(data="ring"), load, None)
     with pytest.raises(DataError, match=r"x_train has texts of 199 symbols"):
         seqgan.build(small(data=text, length=500), load, None)

@@ -55,7 +55,7 @@ class Played(NamedTuple):
     drawn: Drawn
     real: Array  # [B, S], what the discriminator says of real sequences
     fake: Array  # [B, S]
-    completions: Callable[[], Array]  # what it says of completions of each drawn prefix, see `completed`: [B, T]
+    values: Callable[[], Array]  # the reward of each drawn symbol and of what follows it, held, [B, T]
 
 
 def symbols(x: Array, size: int) -> Array:
@@ -171,6 +171,57 @@ def sequence_likelihood(generator: nn.Module) -> Game:
     return Game(init, of_terms(look, {GENERATOR: {"nll": Term(lambda nats: nats)}}))
 
 
+def rewards_to_go(rewards: Array, length: int) -> Array:
+    """The sum of the rewards [B, S] of each of `length` symbols and of what follows it, over S: [B, length].
+
+    They are of the last S symbols, so that all before these have the sum of all.
+    """
+    found = jnp.flip(jnp.flip(rewards, 1).cumsum(1), 1) / rewards.shape[1]
+    return jnp.concatenate([jnp.broadcast_to(found[:, :1], (len(found), length - found.shape[1])), found], 1)
+
+
+def values_of_prefixes(
+    net: Network,
+    module: nn.Module,
+    weights: tuple[PyTree, PyTree],
+    x: Array,
+    rewards: Callable[[Array], Array],
+    moment: Moment,
+    rollouts: int,
+) -> Array:
+    """The mean reward of `completed` sequences that begin as x does, up to each of its symbols, [B, T].
+
+    Args:
+        net: of the generator.
+        module: the generator.
+        weights: of the generator.
+        x: [B, T, K] corners.
+        rewards: of whole sequences, [N, T, K] to [N, 1].
+        moment: of the look.
+        rollouts: completions of each prefix; the whole sequence is its own.
+
+    Raises:
+        ValueError: there is more than one reward of a sequence.
+    """
+    x, held = stop_gradient((x, weights))
+    count, length, _ = x.shape
+    if (last := rewards(x)).shape[1] != 1:
+        raise ValueError(
+            f"sequence_gan: with rollouts the discriminator says {last.shape[1]} things of a sequence, expected one; "
+            "take another one, or rollouts=0"
+        )
+
+    def after(_: None, t: Array) -> tuple[None, Array]:
+        own = substream(moment.key, Draw.OTHER, t)
+        uniform = noise(lambda k: jax.random.uniform(k, (rollouts, length)), own, moment.batch.position)
+        many = x.repeat(rollouts, 0)
+        whole = completed(net, module, held, many, t + 1, uniform.reshape(-1, length))
+        return None, rewards(whole).reshape(count, rollouts).mean(1)
+
+    found = jax.lax.scan(after, None, jnp.arange(length - 1))[1]
+    return jnp.concatenate([found.T, last], 1)
+
+
 def sequence_gan(
     generator: nn.Module,
     discriminator: nn.Module,
@@ -227,47 +278,27 @@ def sequence_gan(
         own = owned({DISCRIMINATOR: d.init(jax.random.fold_in(key, 1), symbols(batch.x, generator.symbols))})  # type: ignore[attr-defined]
         return {**own[0], **params}, {**own[1], **state}
 
-    def look(params: PerPlayer, moment: Moment) -> tuple[Played, PerPlayer]:
-        batch, state = moment.batch, moment.net_state
-        x = symbols(batch.x, generator.symbols)  # type: ignore[attr-defined]
-        uniform = uniforms(moment.key, batch.position, *x.shape[1:])
-        how: Relaxation = estimator if relaxed else "none"  # type: ignore[assignment]
-        drawn = draw(g, generator, (params[GENERATOR], state[GENERATOR]), uniform, how, temperature)
-        says = lambda s: d.apply(params[DISCRIMINATOR], state[DISCRIMINATOR], s, train=True)[0]  # noqa: E731
-        completions = lambda: of_prefixes(params, moment, drawn.x, says)  # noqa: E731
-        return Played(drawn, says(x), says(drawn.x), completions), state
-
-    def of_prefixes(params: PerPlayer, moment: Moment, x: Array, says: Callable[[Array], Array]) -> Array:
-        held = stop_gradient((params[GENERATOR], moment.net_state[GENERATOR]))
-        count, length, _ = x.shape
-
-        def after(_: None, t: Array) -> tuple[None, Array]:
-            own = substream(moment.key, Draw.OTHER, t)
-            uniform = noise(lambda k: jax.random.uniform(k, (rollouts, length)), own, moment.batch.position)
-            many = stop_gradient(x).repeat(rollouts, 0)
-            whole = completed(g, generator, held, many, t + 1, uniform.reshape(-1, length))
-            return None, rewarded(says(whole)).reshape(count, rollouts).mean(1)
-
-        found = jax.lax.scan(after, None, jnp.arange(length - 1))[1]
-        return jnp.concatenate([found.T, rewarded(says(x))], 1)
-
     def rewarded(u: Array) -> Array:
         own = global_index(len(u), axis_name)
-        return REWARDS[estimator](everyone(axis_name, u))[own]
+        return stop_gradient(REWARDS[estimator](everyone(axis_name, u))[own])
 
-    def to_go(seen: Played) -> Array:
-        rewards = rewarded(seen.fake)
-        found = jnp.flip(jnp.flip(rewards, 1).cumsum(1), 1) / rewards.shape[1]
-        before = jnp.broadcast_to(found[:, :1], (len(found), seen.drawn.log_q.shape[1] - found.shape[1]))
-        return jnp.concatenate([before, found], 1)
+    def look(params: PerPlayer, moment: Moment) -> tuple[Played, PerPlayer]:
+        batch, state = moment.batch, moment.net_state
+        own = params[GENERATOR], state[GENERATOR]
+        x = symbols(batch.x, generator.symbols)  # type: ignore[attr-defined]
+        how: Relaxation = estimator if relaxed else "none"  # type: ignore[assignment]
+        drawn = draw(g, generator, own, uniforms(moment.key, batch.position, *x.shape[1:]), how, temperature)
+        says = lambda s: d.apply(params[DISCRIMINATOR], state[DISCRIMINATOR], s, train=True)[0]  # noqa: E731
+        rewards = lambda s: rewarded(says(s))  # noqa: E731
+        values = lambda: (  # noqa: E731
+            values_of_prefixes(g, generator, own, drawn.x, rewards, moment, rollouts)
+            if rollouts
+            else rewards_to_go(rewards(drawn.x), x.shape[1])
+        )
+        return Played(drawn, says(x), says(drawn.x), values), state
 
     def score(seen: Played) -> Array:
-        if rollouts and (count := seen.fake.shape[1]) != 1:
-            raise ValueError(
-                f"sequence_gan: with rollouts the discriminator says {count} things of a sequence, expected one; "
-                "take another one, or rollouts=0"
-            )
-        values = stop_gradient(seen.completions() if rollouts else to_go(seen))
+        values = seen.values()
         advantages = leave_one_out(everyone(axis_name, values))[global_index(len(values), axis_name)]
         return -(advantages * seen.drawn.log_q).sum(1)
 

@@ -93,7 +93,8 @@ def draw(
         x = {"none": corner, "concrete": soft, "straight_through": corner + soft - stop_gradient(soft)}[relaxation]
         return (memory, x), (x, log_q)
 
-    begin = (module.begin(len(uniform)), jnp.zeros((len(uniform), module.symbols)))
+    count = uniform.shape[0]  # which `export` leaves open
+    begin = (module.begin(count), jnp.zeros((count, module.symbols)))
     _, (x, log_q) = jax.lax.scan(step, begin, uniform.swapaxes(0, 1))
     return Drawn(x.swapaxes(0, 1), log_q.swapaxes(0, 1))
 

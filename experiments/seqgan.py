@@ -239,13 +239,14 @@ class Curve:
     """Samples, and held-out sequences at most, of each point."""
     order: int = 5
     """Symbols of the longest run of the n-grams."""
-    temperatures: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.1, 1.2, 1.5)
+    temperatures: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.1, 1.2, 1.5)
     """Of the control."""
     seed: int = 0
     """Of the samples."""
 
     def __post_init__(self):
-        require(self, "workdirs", len(self.workdirs) > 0, "one at least")
+        names = [workdir.name for workdir in self.workdirs]
+        require(self, "workdirs", 0 < len(set(names)) == len(names), "one at least, each of another last name")
         require(self, "out", self.out.suffix == ".png", "a name that ends in .png")
         for name in ("count", "order"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
@@ -268,12 +269,17 @@ def curve(asked: Curve, experiment: launch.Experiment) -> list[str]:
     """The table, and the picture of two panels."""
     import numpy as np
 
+    from ganjax.errors import ConfigError
     from ganjax.report import Panel, Series, panels
 
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
     control = stage_of(asked, experiment, asked.workdirs[0], "likelihood")
     truth = control.truth
     sweep = [control.at(t) for t in asked.temperatures]
-    games = {str(w): stage_of(asked, experiment, w, "game") for w in asked.workdirs}
+    games = {w.name: stage_of(asked, experiment, w, "game") for w in asked.workdirs}
+    for name, game in games.items():
+        if game.truth.data.digest != truth.data.digest:
+            raise ConfigError(f"{name} was trained on other data than {asked.workdirs[0].name}; draw it by itself")
     told = {"maximum likelihood": control.at(1.0), **{name: game.at(1.0) for name, game in games.items()}}
     per = "bits of a character" if truth.unit == "character" else "nats of a word"
     lines = [f"{'':>24}{'NLL_oracle':>12}{'NLL_test':>12}{'at a temperature':>18}{'NLL_test there':>16}   {per}"]
@@ -294,11 +300,12 @@ def curve(asked: Curve, experiment: launch.Experiment) -> list[str]:
     ]
     both = [Series(np.array([one.oracle for one in sweep]), np.array([one.test for one in sweep]),
                    "maximum likelihood, all temperatures", "predicted")]  # fmt: skip
-    both += [Series(np.array([one.oracle]), np.array([one.test]), name, "star") for name, one in told.items()]
-    said = f"of samples under {'the n-grams' if truth.unit == 'character' else 'the truth'} ({per})"
+    kinds = {"maximum likelihood": "star"}
+    both += [Series([one.oracle], [one.test], name, kinds.get(name, "points")) for name, one in told.items()]
+    said = f"of samples under {next(iter(control.known))} ({per})"
     parts = [
         Panel(over, "steps of likelihood and game", per, "over training", lines=levels),
-        Panel(both, said, f"of held-out sequences ({per})", "quality and diversity"),
+        Panel(both, said, f"of held-out sequences ({per})", "quality and diversity", log="y"),
     ]
     panels(parts, asked.out, columns=2, size=(5.6, 4.4))
     return [*lines, str(asked.out)]

@@ -145,10 +145,7 @@ def written(x: np.ndarray, data: Dataset) -> list[str]:
 
 
 def _lines(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
-    """A picture of texts, which lie beside it too, .txt."""
-    lines = written(x, data)
-    write_atomically(path.with_suffix(".txt"), "\n".join(lines) + "\n")
-    return texts(lines, path)
+    return texts(written(x, data), path)
 
 
 # By the kind of data: how samples are drawn, and how many make a picture.
@@ -178,6 +175,8 @@ def _samples(setup: Setup, state: GameState, seed: int, path: Path) -> np.ndarra
     count = MANY.get(setup.imitated(draws).kind.name, COUNT)
     given = in_turn(setup, draws, count)
     x = draw(setup, state, Keys.of(seed).samples, count, given.values)
+    if lines := written(x, setup.imitated(draws)):
+        write_atomically(path.with_suffix(".txt"), "\n".join(lines) + "\n")  # for the page of the run
     return picture(setup, x, path, given=given)
 
 

@@ -84,7 +84,7 @@ class Config(TrainConfig):
     """Of the second stage."""
     discriminator_rate: float = 2e-3
     """Of Adam of the discriminator, in the game too."""
-    generator_rate: float = 1e-2
+    generator_rate: float = 1e-3
     """Of Adam of the generator in the game."""
     turns: int = 5
     """Of the discriminator in the game, to one of the generator."""

@@ -1,6 +1,7 @@
 """Running texts: one long text a split, as characters, and the sequences that it is cut into."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ganjax.data.text import UNKNOWN, tokens, vocabulary
 from ganjax.errors import DataError, reason
 
 SPLITS = ("train", "test")
+_TEXT = re.compile(r"[A-Za-z]\w{0,79}_train")
 ROW = 4096  # characters; training and held-out examples are of one shape
 
 
@@ -27,7 +29,7 @@ def running_name(names: list[str], header: Callable[[str], tuple[tuple[int, ...]
     """
     found = []
     for name in names if "x_train" not in names else ["x_train"]:
-        if name.endswith("_train"):
+        if _TEXT.fullmatch(name):
             shape, dtype = header(name)
             found += [name.removesuffix("_train")] if len(shape) == 1 and dtype == np.uint8 else []
     return found[0] if len(found) == 1 else ""

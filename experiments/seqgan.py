@@ -1,7 +1,7 @@
 """SeqGAN and its kin: games of sequences of words, begun where maximum likelihood ends, and their honest control.
 
-Claim: rewards of a discriminator lower what an oracle says of the samples, as the paper reports; so does a lower
-temperature of the model of maximum likelihood, at no more cost to held-out sequences (Caccia et al.).
+Claim: rewards of a discriminator lower what samples cost under an oracle, as the paper reports; so does a lower
+temperature of the model of maximum likelihood, which costs held-out sequences less (Caccia et al.).
 Paper: Yu, Zhang, Wang and Yu, SeqGAN, 2017 (--method seqgan: reward D, completions of each prefix); Che et al.,
 Maximum-Likelihood Augmented Discrete GANs, 2017 (maligan: D / (1 - D) normalised over the batch, which are the weights
 of Hjelm et al., Boundary-Seeking GANs, 2018, too where a generator has no z); Jang, Gu and Poole, Categorical
@@ -24,6 +24,14 @@ and NAME_test: characters in lower case, white space as one blank, so bits are n
 Figure: curves.png of a stage, NLL_oracle and NLL_test over its steps; curve.png, both over all steps, and one against
 the other: the model of maximum likelihood at all temperatures, and each game's end; of a text in bits of a character,
 NLL_oracle being what n-grams of the training text say. `sample` prints what it draws.
+What we measured with seed 0, 2,000 samples and held-out sequences, on 2 CPU cores that others used too, in nats of a
+word, where the oracle has 2.687: maximum likelihood 3.932 (samples) and 3.251 (held out), of which a temperature of .98
+makes 3.878 and 3.254; SeqGAN ends at 3.878 and 3.266, MaliGAN at 3.899 and 3.265, Gumbel-softmax, whose critic sees no
+corners, at 4.186 and 4.211. A generator at ten times the rate is driven off to 4.102 and 3.533. 3-grams have 3.35. The
+three stages of SeqGAN took 17 minutes, with a third of the machine, and 4.5 of one core. On tiny Shakespeare, --length 32
+--features 64 --method maligan --rollouts 0 --likelihood-steps 3000 --discriminator-steps 300 --steps 100, 4 minutes, in
+bits of a character held out: 2.544 by likelihood, 2.577 after the game, 2.357 by 5-grams, which a network of this size
+and so few steps does not reach.
 """
 
 from dataclasses import dataclass

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -68,6 +69,28 @@ def test_the_control_of_the_oracle_itself(monkeypatch):
     np.testing.assert_allclose(warm.test, known["the oracle"].test, rtol=1e-4)
     assert abs(warm.oracle - warm.test) < 0.1 and cold.oracle < warm.oracle - 0.1 and cold.test > warm.test + 0.1
     assert known["2-grams"].test > known["the oracle"].test
+
+
+def test_the_curve_says_which_temperature_does_what_a_game_did(monkeypatch, tmp_path):
+    """And refuses runs of other data, before anything is drawn."""
+    truth = seqgan.Truth(2, "word", SimpleNamespace(digest="a"))
+    path = {"nll_test": (np.array([1, 2]), np.array([2.0, 1.0]))}
+    control = seqgan.Stage(truth, lambda t: seqgan.Judged(2 * t, 4 - t), {"the oracle": seqgan.Judged(1, 1)}, path)
+    game = control._replace(at=lambda t: seqgan.Judged(1.5, 3.3))
+    monkeypatch.setattr(seqgan, "stage_of", lambda asked, experiment, w, stage: stages[stage])
+    stages = {"likelihood": control, "game": game}
+    asked = seqgan.Curve(workdirs=(tmp_path / "seqgan",), out=tmp_path / "a" / "c.png", temperatures=(1.0, 0.5))
+    lines = seqgan.curve(asked, None)
+    assert [line.split()[-4:] for line in lines[1:3]] == [
+        ["2.0000", "3.0000", "1.000", "3.0000"], ["1.5000", "3.3000", "0.750", "3.2500"],
+    ]  # fmt: skip
+    assert lines[-1] == str(asked.out) and asked.out.stat().st_size > 1000
+    stages["game"] = game._replace(truth=truth._replace(data=SimpleNamespace(digest="b")))
+    with pytest.raises(ConfigError, match="seqgan was trained on other data than seqgan"):
+        seqgan.curve(asked, None)
+    for workdirs in ((), (tmp_path / "a", tmp_path / "b" / "a")):
+        with pytest.raises(ConfigError, match="each of another last name"):
+            dataclasses.replace(asked, workdirs=workdirs)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from ganjax.core import GameState, Sampler
 from ganjax.data import Dataset, subsample
 from ganjax.data.wav import save_recordings
+from ganjax.files import write_atomically
 from ganjax.report import curves, grid, nearest_neighbours, panel, save_image, scatter
 from ganjax.report.alarms import write_alarms
 from ganjax.report.rows import stack
@@ -142,9 +143,16 @@ def _sounds(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
     return spectrograms(x, rate, path)
 
 
-def _lines(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
+def written(x: np.ndarray, data: Dataset) -> list[str]:
+    """Samples that are texts as such, one a line; nothing of other kinds."""
+    if data.kind.name != "tokens":
+        return []
     words = data.kind.facts.get("vocabulary")
-    return texts(words.decode(x) if words else [" ".join(map(str, one)) for one in x], path)
+    return words.decode(x) if words else [" ".join(map(str, one)) for one in x]
+
+
+def _lines(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
+    return texts(written(x, data), path)
 
 
 # By the kind of data: how samples are drawn, and how many make a picture.
@@ -174,6 +182,8 @@ def _samples(setup: Setup, state: GameState, seed: int, path: Path) -> np.ndarra
     count = MANY.get(setup.imitated(draws).kind.name, COUNT)
     given = in_turn(setup, draws, count)
     x = draw(setup, state, Keys.of(seed).samples, count, given.values)
+    if lines := written(x, setup.imitated(draws)):
+        write_atomically(path.with_suffix(".txt"), "\n".join(lines) + "\n")  # for the page of the run
     return picture(setup, x, path, given=given)
 
 

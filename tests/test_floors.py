@@ -23,6 +23,7 @@ FLOORS = {
     "alignment": 1,
     "chains": 1,
     "estimators": 1,
+    "ngrams": 1,
     "likelihoods": 1,
     "gaussians": 1,
     "losses": 1,

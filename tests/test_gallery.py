@@ -8,6 +8,7 @@ import pytest
 from ganjax import gallery
 from ganjax.core import Sampler
 from ganjax.data import Dataset
+from ganjax.data.text import Vocabulary, tokens
 from ganjax.data.wav import read_wav
 from ganjax.kinds import waveforms
 from ganjax.training import Setup, Stream
@@ -51,6 +52,16 @@ def test_points_of_any_width_are_drawn_in_a_plane(width, title, tmp_path, monkey
     np.testing.assert_array_equal(points, expected)
     np.testing.assert_array_equal(np.sort(options["reference"], 0), np.sort(expected, 0))
     assert options["title"] == title and (tmp_path / "a.png").exists()
+
+
+def test_samples_of_a_run_that_are_texts_are_kept_as_such(tmp_path, monkeypatch):
+    words = tokens(Vocabulary(("a", "b", " "), "character"))
+    setup = _setup(Dataset(np.array([[2, 4, 3]], np.int32), x_kind=words))
+    monkeypatch.setattr(gallery, "in_turn", lambda *args: SimpleNamespace(values=None))
+    monkeypatch.setattr(gallery, "draw", lambda *args: np.array([[2, 4, 3], [3, 3, 4]]))
+    monkeypatch.setattr(gallery, "texts", lambda lines, path: lines)
+    assert gallery._samples(setup, None, 0, tmp_path / "1.png") == ["a b", "bb "]
+    assert (tmp_path / "1.txt").read_text() == "a b\nbb \n"
 
 
 def test_neighbours_have_a_sample_of_held_out_images_as_control(shown, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ganjax.commands.base import Experiment, OfRun, opened
 from ganjax.config import require
+from ganjax.errors import printable
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,8 @@ class Sample(Picture):
         how: dict[str, Any] = {name: getattr(self, name) for name in ("sampler", "weights", "standing", "truncation")}
         x = draw(setup, state, key, self.count, given.values, **how)
         gallery.picture(setup, x, self.out, self.sampler, given)
+        for line in gallery.written(x, setup.imitated(draws)):
+            print(printable(line))
         print(self.out)
 
 

@@ -12,6 +12,7 @@ from ganjax.data.chirps import chirps
 from ganjax.data.dataset import Dataset
 from ganjax.data.folder import OnBad, load_folder
 from ganjax.data.npz import load_npz
+from ganjax.data.oracle import PREFIX, named_oracle
 from ganjax.data.stacked import stacked
 from ganjax.data.tfds import load_tfds
 from ganjax.data.wav import holds_recordings, load_recordings
@@ -33,9 +34,9 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
     """The data set of that name.
 
     Args:
-        name: one of `KNOWN`, `tfds:NAME`, `stacked:` or `bouncing:` and the name of grey images, or the path of an .npz
-            file or of a folder of images or of WAV files. A known name wins over a folder; write `./digits` for a
-            folder that is called so.
+        name: one of `KNOWN`, `tfds:NAME`, `stacked:` or `bouncing:` and the name of grey images, `oracle:` and a
+            number of words, or the path of an .npz file or of a folder of images or of WAV files. A known name wins
+            over a folder; write `./digits` for a folder that is called so.
         data_dir: where TFDS sets are prepared; used by `tfds:NAME` alone.
         on_bad: what a bad image of a folder does, `error` or `skip`; see `load_folder`.
         lazy: leave the images of a folder or of TFDS on disk and read them where they are asked for, which is done
@@ -55,6 +56,8 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
     for prefix, made in (("stacked:", stacked), ("bouncing:", bouncing)):
         if name.startswith(prefix):
             return made(load(name.removeprefix(prefix), data_dir, on_bad=on_bad, lazy=lazy))
+    if name.startswith(PREFIX):
+        return named_oracle(name)
     if name.startswith("tfds:"):
         return load_tfds(name.removeprefix("tfds:"), data_dir and os.path.expanduser(data_dir), lazy=lazy)
     try:
@@ -72,5 +75,5 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
     hint = did_you_mean(name, KNOWN)
     raise DataError(
         f'unknown data set "{name[:200]}"{hint or "."} Known: {", ".join(KNOWN)}, tfds:NAME, stacked:NAME, '
-        "bouncing:NAME, a path to an .npz file or a folder of images or WAV files"
+        "bouncing:NAME, oracle:WORDS, a path to an .npz file or a folder of images or WAV files"
     )

@@ -12,6 +12,7 @@ import numpy as np
 from ganjax.data.accompanied import FACTS, Accompanied, is_beside
 from ganjax.data.dataset import ARRAYS, Dataset, integer_labels
 from ganjax.data.memory import check_size
+from ganjax.data.running import SPLITS, running_name, running_text
 from ganjax.errors import DataError, reason
 
 MAX_HEADER = 10_000  # bytes of text that say dtype and shape; NumPy's own limit, which it checks after reading them
@@ -26,6 +27,9 @@ def load_npz(path: str | Path) -> Dataset:
     `NAME_names`; int32 [N, H, W] a map of labels; texts [N] tokens of the words of `vocabulary`, by default of those of
     the training texts; int32 [N, L] tokens of the words of `vocabulary`. Other arrays are left alone.
 
+    A file whose one array `NAME_train` of uint8 [N] holds bytes of UTF-8, and `NAME_test` where something is held out,
+    is a running text: tokens of its characters in long rows, which `running.sequences` cuts.
+
     Args:
         path: as `np.savez` or `np.savez_compressed` wrote it; x is uint8 [N, H, W, C] for images, uint8
             [N, T, H, W, C] for clips, float32 [N, D] for points, int16 [N, T] for waveforms, with `rate`, a whole
@@ -35,6 +39,9 @@ def load_npz(path: str | Path) -> Dataset:
         DataError: not such a file, damaged, larger than 8 GiB uncompressed, or arrays that `Dataset` refuses.
     """
     path = Path(path)
+    if text := _running(path):
+        fields = [f"{text}_{split}" for split in SPLITS]
+        return running_text(path, text, read_arrays(path, fields, required=fields[0]))
     found = read_arrays(path, (*ARRAYS, *FACTS), required="x_train", companions=True)
     what = Accompanied(path, found)
     y_train, y_test = (integer_labels(found[y]) if y in found else None for y in ("y_train", "y_test"))
@@ -47,6 +54,17 @@ def load_npz(path: str | Path) -> Dataset:
         companions={name: what.companion(name) for name in what.names()},
         x_kind=what.kind_of("x_train"),
     )
+
+
+def _running(path: Path) -> str:
+    """The name of the running text that a file holds, or ""; what is wrong with a file `read_arrays` says."""
+    try:
+        with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            names = [info.filename.removesuffix(".npy") for info in archive.infolist()]
+            return running_name(names, lambda field: _check_header(archive, field, path))
+    except Exception:
+        return ""
 
 
 def read_arrays(
@@ -81,8 +99,8 @@ def _array(archive: zipfile.ZipFile, field: str, path: Path) -> np.ndarray:
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def _check_header(archive: zipfile.ZipFile, field: str, path: Path) -> None:
-    """Refuse pickled objects, and a header whose shape disagrees with the size in the zip directory."""
+def _check_header(archive: zipfile.ZipFile, field: str, path: Path) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype; refuse pickled objects, and a header whose shape disagrees with the size in the directory."""
     with archive.open(f"{field}.npy") as member:
         stream = io.BytesIO(member.read(MAX_HEADER + 12))  # magic, version and length come before the text
     version = np.lib.format.read_magic(stream)
@@ -100,3 +118,4 @@ def _check_header(archive: zipfile.ZipFile, field: str, path: Path) -> None:
             f"{path}: {field} declares shape {shape} of {dtype}, {declared:,} bytes, but holds {stored:,}; "
             "write the file again with np.savez"
         )
+    return shape, dtype

@@ -45,6 +45,35 @@ class Recurrent(nn.Module):
         return carry, nn.Dense(self.symbols)(h_BxF)
 
 
+class Lstm(nn.Module):
+    """A long short-term memory over embedded symbols (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
+
+    `c = f c + i tanh(g)`, `h = o tanh(c)`, the gates i, f, g, o one product of the symbol's vector and h. It is the
+    generator and, with the weights of `ganjax.data.oracle`, the oracle of SeqGAN (Yu et al. 2017).
+    """
+
+    symbols: int
+    embedding: int = 32  # numbers of a symbol's vector
+    features: int = 32
+
+    def begin(self, count: int) -> tuple[Array, Array]:
+        return jnp.zeros((count, self.features)), jnp.zeros((count, self.features))
+
+    @nn.compact
+    def __call__(self, carry: tuple[Array, Array], x: Array) -> tuple[tuple[Array, Array], Array]:
+        c, h = carry
+        e_BxE = _embedded(x, self.embedding)
+        i, f, g, o = jnp.split(nn.Dense(4 * self.features, name="gates")(jnp.concatenate([e_BxE, h], -1)), 4, -1)
+        c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
+        h = nn.sigmoid(o) * jnp.tanh(c)
+        return (c, h), nn.Dense(self.symbols, name="out")(h)
+
+
+def _embedded(x: Array, size: int) -> Array:
+    """Corners [..., K] as vectors [..., size], points between them as the mean vectors."""
+    return nn.Dense(size, use_bias=False, kernel_init=nn.initializers.normal(size**-0.5), name="embedding")(x)
+
+
 class PairCritic(nn.Module):
     """`u_t = x_t^T W x_t+1`, a number for each pair of neighbours: with it D can be optimal of a Markov chain."""
 
@@ -65,3 +94,26 @@ class RecurrentCritic(nn.Module):
         """[B, T, K] to [B, T - 1]."""
         cell: Any = nn.GRUCell(self.features)
         return nn.Dense(1)(nn.RNN(cell)(x))[:, 1:, 0]
+
+
+class ConvolutionalCritic(nn.Module):
+    """One number of a whole sequence: the strongest answer of each feature to any window (Kim 2014), a highway layer.
+
+    The discriminator of SeqGAN (Yu et al. 2017) without its dropout. Windows longer than the sequence are left out.
+    """
+
+    features: int = 32  # of a width, and numbers of a symbol's vector
+    widths: tuple[int, ...] = (1, 2, 3, 4, 5)  # of windows, in symbols
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """[B, T, K] to [B, 1]."""
+        e_BxTxE, length = _embedded(x, self.features), x.shape[1]
+        found = []
+        for width in self.widths:
+            if width <= length:
+                windows = [e_BxTxE[:, k : length - width + 1 + k] for k in range(width)]
+                found.append(nn.relu(nn.Dense(self.features)(jnp.concatenate(windows, -1))).max(1))
+        h = jnp.concatenate(found, -1)
+        gate = nn.sigmoid(nn.Dense(h.shape[-1], bias_init=nn.initializers.constant(-2.0), name="gate")(h))
+        return nn.Dense(1)(gate * nn.relu(nn.Dense(h.shape[-1], name="highway")(h)) + (1 - gate) * h)

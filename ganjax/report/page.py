@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganjax import __version__
-from ganjax.errors import DataError, printable
+from ganjax.errors import DataError, printable, reason
 from ganjax.files import write_atomically
 from ganjax.report.findings import Finding, findings
 from ganjax.report.history import Records, to_columns
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 GRIDS = 8  # sample pictures shown
 HEARD = 16  # recordings of the last of them that can be played
 LABEL = 60  # characters of a metric's name in a chart
+TEXTS, LETTERS = 24, 10_000  # sampled texts shown as such, and characters of all of them
 SMALL = 480  # pixels of the longer side of all but the last
 # The page may load nothing and run nothing, whatever a file of the run holds.
 POLICY = (
@@ -229,11 +230,11 @@ def _grids(run: Run) -> list[Html]:
         return [_note("There is no sample picture in samples/.")]
     chosen = [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, GRIDS).round().astype(int))]
     small = [_grid(run.samples[step], step, SMALL) for step in chosen[:-1]]
+    last = run.samples[chosen[-1]]
     return [
-        tag(
-            "div", _grid(run.samples[chosen[-1]], chosen[-1], None), tag("div", *small, class_="small"), class_="grids"
-        ),
-        *_players(run.samples[chosen[-1]].with_suffix("")),
+        tag("div", _grid(last, chosen[-1], None), tag("div", *small, class_="small"), class_="grids"),
+        *_players(last.with_suffix("")),
+        *_texts(last.with_suffix(".txt")),
     ]
 
 
@@ -250,6 +251,16 @@ def _player(path: Path) -> Html:
         return tag("figure", player(path.read_bytes(), f"Sample {number}"), tag("figcaption", number))
     except (DataError, OSError) as error:
         return _note(f"{path.name} is {error}")
+
+
+def _texts(path: Path) -> Iterator[Html]:
+    """Samples that are texts, as such."""
+    if path.is_file():
+        try:
+            with path.open(encoding="utf-8", errors="replace") as file:
+                yield tag("pre", join(file.read(LETTERS).splitlines()[:TEXTS], "\n"))
+        except OSError as error:
+            yield _note(f"{path.name} cannot be read ({reason(error)})")
 
 
 def _grid(path: Path, step: int, longest: int | None) -> Html:

@@ -42,6 +42,30 @@ def test_what_a_reward_descends(name):
     np.testing.assert_allclose(slope, expected, atol=1e-12)
 
 
+@pytest.mark.fault("many: the gradient at a held discriminator is taken for all of it, whatever the cost")
+def test_a_held_critic_hides_nothing_of_a_zero_sum_cost_alone():
+    """The envelope theorem; of the non-saturating cost it hides `sum_x (1 - D(x)) grad q(x)` (Pfau and Vinyals)."""
+    p = jnp.asarray(np.random.default_rng(0).dirichlet(np.ones(7)))
+    theta = jnp.asarray(np.random.default_rng(1).normal(size=7))
+    costs = {
+        "zero-sum": lambda q, d: (p * jnp.log(d) + q * jnp.log(1 - d)).sum(),
+        "non-saturating": lambda q, d: -(q * jnp.log(d)).sum(),
+    }
+
+    @jax.jit
+    def hidden(theta):
+        best = lambda t: p / (p + jax.nn.softmax(t))  # noqa: E731
+        d = best(theta)
+        of = lambda cost, d: jax.grad(lambda t: cost(jax.nn.softmax(t), d(t)))(theta)  # noqa: E731
+        found = {name: of(cost, best) - of(cost, lambda t: d) for name, cost in costs.items()}
+        return found, jax.grad(lambda t: ((1 - d) * jax.nn.softmax(t)).sum())(theta)
+
+    found, expected = hidden(theta)
+    np.testing.assert_allclose(found["zero-sum"], 0, atol=1e-10)
+    np.testing.assert_allclose(found["non-saturating"], expected, atol=1e-10)
+    assert np.abs(expected).max() > 0.01
+
+
 def test_the_ratio_has_the_mean_one():
     logits = jnp.array([0.3, -1.0, 2.0])
     np.testing.assert_allclose(REWARDS["ratio"](logits), 3 * jnp.exp(logits) / jnp.exp(logits).sum(), rtol=1e-12)

@@ -4,15 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from jax.nn import log_softmax, softplus
 
 from ganjax.chains import Chain, marginals
 from ganjax.core import Batch, Moment, Owned
+from ganjax.data import oracle as oracles
 from ganjax.data.text import UNKNOWN
 from ganjax.dynamics import View
 from ganjax.games import sequences as games
 from ganjax.games.network import network
-from ganjax.models.sequences import PairCritic, Recurrent, RecurrentCritic, TabularChain
+from ganjax.models.sequences import ConvolutionalCritic, Lstm, PairCritic, Recurrent, RecurrentCritic, TabularChain
 
 K, T, B = 3, 4, 6
 RNG = np.random.default_rng(0)
@@ -149,3 +151,111 @@ def test_what_is_out_of_range():
         games.sequence_gan(TabularChain(K), PairCritic(), "concrete", temperature=0.0)
     with pytest.raises(ValueError, match="length"):
         games.sampler(TabularChain(K), 0)
+
+
+class Sum(nn.Module):
+    """A discriminator of whole sequences: a weight for each symbol at each place, added up."""
+
+    @nn.compact
+    def __call__(self, x):
+        return jnp.einsum("btk,tk->b", x, self.param("table", nn.initializers.normal(1.0), x.shape[1:]))[:, None]
+
+
+def test_completions_keep_the_beginning_and_go_on_as_the_generator_does():
+    module, n = TabularChain(K), 3000
+    net = network(module)
+    corners = jnp.asarray(games.symbols(TOKENS[:1], K)).repeat(n, 0)
+    uniform = jnp.asarray(np.random.default_rng(5).uniform(size=(n, T)), jnp.float32)
+    found = jax.jit(lambda kept: games.completed(net, module, (PARAMS, {}), corners, kept, uniform).argmax(-1))
+    for kept in (2, T):
+        x = np.asarray(found(kept))
+        np.testing.assert_array_equal(x[:, :kept], np.asarray(TOKENS[:1, :kept] - games.FIRST).repeat(n, 0))
+        if kept == T:
+            continue
+        law = CHAIN.transition[x[0, kept - 1]]
+        for t in range(kept, T):
+            shares = np.bincount(x[:, t], minlength=K) / n
+            assert (np.abs(shares - law) < 4.5 * np.sqrt(law / n)).all()
+            law = law @ CHAIN.transition
+
+
+@pytest.mark.fault("many: the value of a prefix is the reward of one sequence, whatever followed")
+def test_rollouts_estimate_the_value_of_each_prefix():
+    """Of a sum over places: what was drawn, and the expected rest, within the noise of so many completions."""
+    n, module = 2000, TabularChain(K)
+    game = games.sequence_gan(module, Sum(), "logit", rollouts=n)
+    table = jnp.asarray(RNG.normal(size=(T, K)), jnp.float32)
+    params = {"generator": PARAMS, "discriminator": {"table": table}}
+    moment = Moment({"generator": {}, "discriminator": {}}, BATCH, jax.random.key(3), jnp.int32(0))
+    slopes = jax.jit(lambda p: View(game, moment).field(p, ("generator",)).gradients["generator"])(params)
+    drawn = games.sampler(module, T)({"generator": Owned(PARAMS, {})}, moment.key, BATCH.position) - games.FIRST
+    x, w = np.asarray(drawn), np.asarray(table, np.float64)
+    value = np.zeros((B, T))
+    for t in range(T):
+        value[:, t] = w[np.arange(t + 1), x[:, : t + 1]].sum(1)
+        law = CHAIN.transition[x[:, t]]
+        for s in range(t + 1, T):
+            value[:, t] += law @ w[s]
+            law = law @ CHAIN.transition
+    advantage = np.stack([value[b] - np.delete(value, b, 0).mean(0) for b in range(B)])
+    expected = jax.grad(lambda p: -(advantage * _log_q(p, x)).sum(1).mean())(PARAMS)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=0.08), slopes, expected)
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected)) > 0.3
+
+
+def test_sequences_of_all_devices_are_one_anothers_baseline():
+    game = {
+        axis: games.sequence_gan(TabularChain(K), Sum(), "ratio", rollouts=2, axis_name=axis) for axis in (None, "d")
+    }
+    table = jnp.asarray(RNG.normal(size=(T, K)), jnp.float32)
+    params = {"generator": PARAMS, "discriminator": {"table": table}}
+    dealt = Batch(TOKENS.reshape(3, 2, T).swapaxes(0, 1), None, jnp.arange(B).reshape(3, 2).T)  # example j n + d
+
+    def cost(axis, batch):
+        moment = Moment({"generator": {}, "discriminator": {}}, batch, jax.random.key(3), jnp.int32(0))
+        return game[axis].costs["generator"](params, moment)[0]
+
+    one = jax.jit(lambda: (cost(None, BATCH), jax.vmap(lambda b: cost("d", b), axis_name="d")(dealt).mean()))()
+    np.testing.assert_allclose(one[1], one[0], rtol=1e-5)
+
+
+def test_the_network_of_the_oracle_says_what_the_oracle_does():
+    """And at a temperature what its logits say when they are divided by it."""
+    weights = oracles.oracle(K, features=4)
+    module, x = Lstm(K, 4, 4), np.asarray(TOKENS - games.FIRST)
+    fresh = jax.eval_shape(module.init, jax.random.key(0), module.begin(B), jnp.zeros((B, K)))["params"]
+    assert jax.tree.map(jnp.shape, fresh) == jax.tree.map(np.shape, weights.params)
+    measure = games.nll_of_samples(TabularChain(K), T, module, weights.params)
+
+    @jax.jit
+    def said():
+        cold = games.tempered(network(module), 0.5)
+        own = games.log_probs(cold, module, (weights.params, {}), games.symbols(TOKENS, K))
+        return own, measure.values({"generator": Owned(PARAMS, {})}, BATCH, jax.random.key(3))
+
+    cold, of_samples = said()
+    drawn = games.sampler(TabularChain(K), T)({"generator": Owned(PARAMS, {})}, jax.random.key(3), BATCH.position)
+    np.testing.assert_allclose(of_samples, oracles.nll(weights, np.asarray(drawn) - games.FIRST), rtol=1e-4, atol=1e-5)
+    halved = weights._replace(out=2 * weights.out, out_bias=2 * weights.out_bias)
+    np.testing.assert_allclose(cold, -oracles.nll(halved, x), rtol=1e-4, atol=1e-5)
+
+
+def test_the_convolutional_critic_sees_windows_wherever_they_are():
+    """Sequences with the same pairs, in another order, are told the same; windows that do not fit are left out."""
+    critic = ConvolutionalCritic(2, (1, 2, 9))
+    x = games.symbols(jnp.array([[2, 3, 3, 2, 2], [3, 3, 2, 2, 3], [2, 3, 2, 2, 2]]), K)
+    said, variables = jax.jit(lambda key: critic.init_with_output(key, x))(jax.random.key(1))
+    assert said.shape == (3, 1) and variables["params"]["Dense_1"]["kernel"].shape == (4, 2)
+    assert "Dense_3" not in variables["params"], "two widths, and what is said of both"
+    np.testing.assert_allclose(said[1], said[0], rtol=1e-6)
+    assert abs(float(said[2, 0] - said[0, 0])) > 1e-3, "the pair 3 3 is missing"
+
+
+def test_rollouts_ask_for_one_number_and_for_a_reward():
+    with pytest.raises(ValueError, match="rollouts is 2, but 'concrete' has no reward"):
+        games.sequence_gan(TabularChain(K), PairCritic(), "concrete", rollouts=2)
+    game = games.sequence_gan(TabularChain(K), PairCritic(), rollouts=2)
+    params, net_state = jax.eval_shape(game.init, jax.random.key(0), BATCH)
+    moment = Moment(net_state, BATCH, jax.random.key(0), jnp.int32(0))
+    with pytest.raises(ValueError, match="says 3 things of a sequence, expected one"):
+        jax.eval_shape(lambda p: game.costs["generator"](p, moment)[0], params)

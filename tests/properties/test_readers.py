@@ -60,6 +60,9 @@ ARCHIVES = [
     npz(np.savez, x_train=X, y_train=np.arange(3)),
     npz(np.savez_compressed, x_train=X, x_test=X),
     npz(np.savez, x_train=X, **BESIDE),
+    npz(
+        np.savez, book_train=np.frombuffer(b"to be, or not to be", np.uint8), book_test=np.frombuffer(b"that", np.uint8)
+    ),
     npz(np.savez, **SOUND, caption_train=np.ones((3, 2), np.int32), vocabulary=np.array(["a", "b"])),
 ]
 

@@ -120,6 +120,14 @@ def test_recordings_of_the_last_picture_can_be_played(run, no_charts):
     assert "media-src data:;" in policy and all("controls" in audio for audio in page.all("audio"))
 
 
+def test_samples_that_are_texts_stand_on_the_page(run, no_charts):
+    """As text, whatever they hold, and some of them."""
+    run.picture("samples/00000100.png", 8, 8)
+    (run.workdir / "samples" / "00000100.txt").write_text("<b>so\x1b am i\n" + "to be\n" * 100, encoding="utf-8")
+    page = written(run)
+    assert "<b>so\\x1b am i" in page.text and page.text.count("to be") == 23
+
+
 def test_what_was_changed_comes_first(run, no_charts):
     page = written(run, defaults={"steps": 6000, "seed": 3, "data": "digits", "hidden": (64, 32), "unheard": 1})
     assert re.search(r"Changed from the defaults\s+option value default steps 100 6000 All values", page.text)

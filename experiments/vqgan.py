@@ -188,7 +188,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
     prior = Setup(
         game=quantised.prior(quantised.vqvae(*seen, **kept), made.encoder, made.model, codes=config.codes),
         dynamics=play({quantised.MODEL: optax.adam(config.prior_rate)}),
-        streams={"data": labelled if made.classes else data},
+        streams={"data": labelled if config.conditional else data},
         samplers=quantised.prior_samplers(*said, made.model, shape=made.shape, encoder=made.encoder, **told),
         measures=quantised.prior_measures(made.encoder, made.model, **told),
         steps=config.prior_steps,

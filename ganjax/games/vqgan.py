@@ -133,7 +133,7 @@ def vqgan(
         keys = jax.random.split(key, 3)
         params, state = made.init(keys[0], batch)
         if path not in (known := flatten_dict(params[DECODER])):
-            names = [".".join(one) for one in known]
+            names = sorted(".".join(one) for one in known)
             raise ValueError(f"vqgan: the decoder has no parameter {'.'.join(path)}, expected one of {names}")
         both = {DISCRIMINATOR: judge, CLASSIFIER: seeing}
         more, memory = owned(
@@ -145,7 +145,7 @@ def vqgan(
         seen, after = made.look(params, moment)
         x, state = moment.batch.x, moment.net_state
 
-        def judged(x: Array) -> tuple[Array, PyTree]:
+        def judged(params: PerPlayer, x: Array) -> tuple[Array, PyTree]:
             return judge.apply(params[DISCRIMINATOR], state[DISCRIMINATOR], x, train=True)  # type: ignore[union-attr]
 
         def distance(outputs: Array) -> Array:
@@ -156,19 +156,20 @@ def vqgan(
 
         if judge is None:
             return Painted(*seen, distance(seen.outputs), None, None, None), after
+        (real, _), (fake, after[DISCRIMINATOR]) = (judged(params, one) for one in (x, observation.mean(seen.outputs)))
+        still, told = stop_gradient((params, seen.told))  # lambda is no function of them
 
         def copied(outputs: Array) -> Array:
             return (perceptual * distance(outputs) - observation.log_prob(outputs, x)).mean()
 
         def played(outputs: Array) -> Array:
-            return loss.generator(real, judged(observation.mean(outputs))[0]).mean()
+            return loss.generator(stop_gradient(real), judged(still, observation.mean(outputs))[0]).mean()
 
         def of_last(kernel: Array) -> Array:
-            own = unflatten_dict({**flatten_dict(params[DECODER]), path: kernel})
-            return painter.apply(own, state[DECODER], seen.told, train=True)[0]
+            own = unflatten_dict({**flatten_dict(still[DECODER]), path: kernel})
+            return painter.apply(own, state[DECODER], told, train=True)[0]
 
-        (real, _), (fake, after[DISCRIMINATOR]) = judged(x), judged(observation.mean(seen.outputs))
-        outputs, pull = jax.vjp(of_last, flatten_dict(params[DECODER])[path])
+        outputs, pull = jax.vjp(of_last, flatten_dict(still[DECODER])[path])
         slopes = [pull(jax.grad(cost)(outputs))[0] for cost in (copied, played)]
         adaptive = adaptive_weight(*average_over(axis_name, slopes))
         return Painted(*seen, distance(seen.outputs), real, fake, adaptive), after

@@ -260,6 +260,7 @@ class Enlarge(OfRun):
 def enlarged(made: Networks, weights: "Weights", key: Any, asked: Enlarge) -> Any:
     """The images [count, 4 rows, 4 columns, C] uint8."""
     import jax
+    import jax.numpy as jnp
     import numpy as np
 
     from ganjax.games import autoregressive, quantised
@@ -268,7 +269,7 @@ def enlarged(made: Networks, weights: "Weights", key: Any, asked: Enlarge) -> An
 
     codes = len(quantised.vectors_of(weights[quantised.ENCODER]))
     keys, size = jax.random.split(key, asked.count), (asked.rows, asked.columns)
-    labels = np.arange(asked.count, dtype=np.int32) % made.classes if made.classes else None
+    labels = jnp.arange(asked.count) % made.classes if made.classes else None
 
     @jax.jit
     def drawn(weights: Any, keys: Any) -> Any:

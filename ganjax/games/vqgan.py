@@ -142,8 +142,8 @@ def vqgan(
         return {**params, **more}, {**state, **memory}
 
     def look(params: PerPlayer, moment: Moment) -> tuple[Painted, PerPlayer]:
-        seen, after = made.look(params, moment)
-        x, state = moment.batch.x, moment.net_state
+        seen, quantised = made.look(params, moment)
+        x, state, after = moment.batch.x, moment.net_state, dict(quantised)
 
         def judged(params: PerPlayer, x: Array) -> tuple[Array, PyTree]:
             return judge.apply(params[DISCRIMINATOR], state[DISCRIMINATOR], x, train=True)  # type: ignore[union-attr]

@@ -92,6 +92,6 @@ class Transformer(Autoregressive):
             before, where = (lax.dynamic_slice_in_dim(one, i, 1, 1) for one in (before, where))
         h = nn.Embed(self.outputs + 1, self.width, embedding_init=init)(before) + where
         if self.num_classes:
-            h = h + OfClass(self.width, self.num_classes)(labels)[:, 0]
+            h = h + jnp.asarray(OfClass(self.width, self.num_classes)(labels))[:, 0]
         said = Blocks(self.outputs, self.blocks, self.heads)(h, i, rows * columns)
         return said.reshape(b, rows, columns, -1) if i is None else said[:, None]

@@ -10,6 +10,10 @@ Figure: `sample`, held-out clips and what is made of their first frames; with --
 where the clip moves to the right. `evaluate` measures the absolute error of clips that are made of their first frames
 beside that of first frames that stand still (l1_still), and by how many pixels keypoints miss the way of the digit
 (drift).
+What we measured, --steps 500 --decay-steps 500, seed 0, 297 s on 2 CPU cores beside much else: of 200 test clips an
+absolute error of .0088 of pixels from -1 to 1, where first frames that stand still have .230; keypoints miss the way of
+the digit by .13 pixels. The digits move without turning, so the frames of keypoints are told by equivariance alone, and
+hardly follow so soon: it is .80. Mirrored clips lead out of the image where the digit stands at the other wall.
 A small version: two networks of a few convolutions for 32x32 pixels, the distance of a pyramid of images in the place
 of VGG's features, no discriminator.
 """

@@ -70,10 +70,11 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
     from ganjax.training import Setup, Stream
 
     dataset = load(config.data)
-    if dataset.kind.name != "clip" or min(dataset.shape[1:3]) < 8 or any(n % 4 for n in dataset.shape[1:3]):
+    clips = dataset.kind.name == "clip" and dataset.shape[0] > 1
+    if not clips or min(dataset.shape[1:3]) < 8 or any(n % 4 for n in dataset.shape[1:3]):
         raise DataError(
             f"the data set {dataset.name} has {dataset.kind.plural} of {dataset.shape}, expected clips (frames, "
-            "height, width, channels) of sides divisible by 4, at least 8; see bouncing:NAME"
+            "height, width, channels) of two frames at least and sides divisible by 4, at least 8; see bouncing:NAME"
         )
     networks = Detector(config.points, config.width), Painter(config.width)
     players = (animation.DETECTOR, animation.GENERATOR)

@@ -18,6 +18,11 @@ is from its image, in the place of the VGG of the paper; "codes" the autoencoder
 model of the codes (--prior pixelcnn for the Gated PixelCNN of `vqvae`). The classifier that `evaluate` takes for a
 Frechet distance is twice as wide and trained by itself, but of the same data: --extractor pixels is a judge that shares
 nothing with what was minimised. Data without classes need --perceptual 0.
+What we measured, --steps 800 --decay-steps 800 --adversarial-start 200 --features-steps 200, seed 0, on 2 CPU cores
+beside much else (ten minutes), of 1,000 copies of held-out garments: a Frechet distance of 15.4 in the classifier's
+features and 7.51 in pixels, where the same networks with --adversarial 0 --perceptual 0 after as many steps have 20.6
+and 7.87 (held-out images 2.5 and 3.86); all 64 codes in use and perplexity 52.2, where those have 64 and 46.2; squared
+error 46.7, where those have 43.0, of pixels from -1 to 1. No run was made at full length.
 """
 
 from dataclasses import dataclass

@@ -1,5 +1,9 @@
 """The first-order model of motion: affine exactness, equivariance by hand, and what is made of clips."""
 
+import importlib.util
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +12,8 @@ from flax import linen as nn
 
 from ganjax.augment import warp
 from ganjax.core import Batch, Moment, Owned
+from ganjax.data import Dataset
+from ganjax.errors import DataError
 from ganjax.games.animation import (
     DETECTOR,
     GENERATOR,
@@ -178,3 +184,15 @@ def test_an_example_pays_by_its_position_alone():
     assert game.players == (DETECTOR, GENERATOR)
     with pytest.raises(ValueError, match=r"examples have shape \(8, 8, 1\), expected clips"):
         game.init(jax.random.key(0), batch._replace(x=batch.x[:, 0]))
+
+
+def test_data_that_are_no_clips_are_refused_by_the_experiment():
+    """Images, a single frame, and sides that no two halvings fit."""
+    file = Path(__file__).parents[2] / "experiments" / "animation.py"
+    spec = importlib.util.spec_from_file_location("animation_experiment", file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["animation_experiment"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    for shape in ((4, 8, 8, 1), (4, 1, 8, 8, 1), (4, 2, 8, 10, 1)):
+        with pytest.raises(DataError, match=r"expected clips .* of two frames at least"):
+            module.build(module.CONFIG, lambda _, shape=shape: Dataset(np.zeros(shape, np.uint8)), None)

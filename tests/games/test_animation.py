@@ -194,5 +194,6 @@ def test_data_that_are_no_clips_are_refused_by_the_experiment():
     sys.modules["animation_experiment"] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     for shape in ((4, 8, 8, 1), (4, 1, 8, 8, 1), (4, 2, 8, 10, 1)):
+        data = Dataset(RNG.integers(0, 256, shape, np.uint8))
         with pytest.raises(DataError, match=r"expected clips .* of two frames at least"):
-            module.build(module.CONFIG, lambda _, shape=shape: Dataset(np.zeros(shape, np.uint8)), None)
+            module.build(module.CONFIG, lambda _, data=data: data, None)

@@ -22,7 +22,9 @@ What we measured, --steps 800 --decay-steps 800 --adversarial-start 200 --featur
 beside much else (ten minutes), of 1,000 copies of held-out garments: a Frechet distance of 15.4 in the classifier's
 features and 7.51 in pixels, where the same networks with --adversarial 0 --perceptual 0 after as many steps have 20.6
 and 7.87 (held-out images 2.5 and 3.86); all 64 codes in use and perplexity 52.2, where those have 64 and 46.2; squared
-error 46.7, where those have 43.0, of pixels from -1 to 1. No run was made at full length.
+error 46.7, where those have 43.0, of pixels from -1 to 1. After --prior-steps 300 the transformer needs 2.94 bits for
+a code of 500 test images, so 144 for an image, and draws garments at 71.5; images of 14x28 codes are cloth with edges,
+of no garment, as every window has seen whole ones alone. No run was made at full length.
 """
 
 from dataclasses import dataclass

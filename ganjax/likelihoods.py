@@ -128,6 +128,14 @@ def gaussian(std: float) -> Observation:
     return Observation("gaussian", 1, lambda m, x: -(((x - m) / std) ** 2) / 2 - constant, lambda m: m, discrete=False)
 
 
+def laplace(scale: float) -> Observation:
+    """`x ~ exp(-|x - m| / b) / (2 b)`; mean absolute error in disguise, whose weight is the scale."""
+    check_range("laplace", 0, above=True, scale=scale)
+    return Observation(
+        "laplace", 1, lambda m, x: -jnp.abs(x - m) / scale - math.log(2 * scale), lambda m: m, discrete=False
+    )
+
+
 def _log_cell(x: Array, m: Array, log_t: Array, levels: int) -> Array:
     """`log(s((x + h - m) / t) - s((x - h - m) / t))`, s the sigmoid, h half a step of the levels, with open tails.
 

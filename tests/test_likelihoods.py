@@ -20,6 +20,7 @@ from ganjax.likelihoods import (
     discretised_logistic,
     gaussian,
     gaussian_kl,
+    laplace,
     log_normaliser,
     logistic_mixture,
     normal,
@@ -81,6 +82,11 @@ def test_gaussian():
     x = np.array([-0.7, 0.1, 0.9])
     expected = stats.norm.logpdf(x, 0.3, 0.25)
     np.testing.assert_allclose(_of_entry(gaussian(0.25), [0.3], x), expected, rtol=1e-10)
+
+
+def test_laplace():
+    x = np.array([-0.7, 0.1, 0.9])
+    np.testing.assert_allclose(_of_entry(laplace(0.25), [0.3], x), stats.laplace.logpdf(x, 0.3, 0.25), rtol=1e-10)
 
 
 @pytest.mark.parametrize("m", [-1.2, -0.3, 0.996, 4.0])

@@ -167,6 +167,47 @@ def remembering(
     return lax.fori_loop(0, h, of_row, start)[0]
 
 
+def sliding(
+    module: nn.Module,
+    observation: Observation,
+    own: Owned,
+    keys: Array,
+    window: tuple[int, int],
+    size: tuple[int, int],
+    labels: Array | None = None,
+) -> Array:
+    """Maps of any size, [B, *size, 1], by a network of a smaller one (Esser et al. 2021, section 3.3 and figure 3).
+
+    An entry is drawn of what the network says of it in a window of the map: the one with the entry in its middle, moved
+    no further than it must be to lie inside of the map. So the entries before it in the window are all that it depends
+    on, and a map as large as the window is that of `naively`.
+
+    Args:
+        module: as of `autoregression`, of maps [B, *window, 1].
+        observation: as of `autoregression`, one that can be drawn.
+        own: the network's weights.
+        keys: [B] keys; entry i of a map is drawn by `fold_in(key, i)`.
+        window: height and width that the network was trained with.
+        size: of the maps, at least those.
+        labels: [B] integers, or None.
+
+    Raises:
+        ValueError: the maps are smaller than the window.
+    """
+    if any(most < least for most, least in zip(size, window, strict=True)):
+        raise ValueError(f"sliding: size is {size}, expected at least the window {window} that the network sees")
+    net = network(module)
+
+    def draw(i: Array, x: Array) -> Array:
+        at = jnp.unravel_index(i, size)
+        corner = [jnp.clip(k - n // 2, 0, m - n) for k, n, m in zip(at, window, size, strict=True)]
+        seen = lax.dynamic_slice(x, (0, *corner, 0), (x.shape[0], *window, 1))
+        outputs = net.apply(*own, seen, labels, train=False)[0][:, at[0] - corner[0], at[1] - corner[1]]
+        return x.at[:, at[0], at[1], 0].set(_entry(observation, keys, outputs, i, 0).astype(x.dtype))
+
+    return lax.fori_loop(0, math.prod(size), draw, jnp.zeros((keys.shape[0], *size, 1)))
+
+
 def _kept(x: Array, known: int) -> Array:
     """The first so many entries in raster order, the others 0."""
     flat = jnp.arange(x[0].size).reshape(1, *x.shape[1:]) < known

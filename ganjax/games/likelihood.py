@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from ganjax.core import Array, Batch, Game, Key, Moment, Outcome, PerPlayer
+from ganjax.core import Array, Batch, Game, Key, Measure, Moment, Outcome, PerPlayer, Weights
 from ganjax.games.network import network
 from ganjax.layers.dropout import SHARED
 
@@ -49,3 +49,13 @@ def classification(module: nn.Module) -> Game:
         return value, Outcome(new_state, {"accuracy": accuracy})
 
     return Game(init, {CLASSIFIER: cost})
+
+
+def classification_measures(module: nn.Module) -> dict[str, Measure]:
+    """The share of held-out examples whose class has the largest logit."""
+    net = network(module)
+
+    def hit(weights: Weights, batch: Batch, key: Key) -> Array:
+        return net.apply(*weights[CLASSIFIER], batch.x, train=False)[0].argmax(-1) == batch.y
+
+    return {"accuracy": Measure(hit, (CLASSIFIER,), "data", "higher", y="class")}

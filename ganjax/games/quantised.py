@@ -1,7 +1,6 @@
 """Vector-quantised autoencoders: an encoder whose vectors are rounded to a codebook, and a decoder of them."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -14,6 +13,7 @@ from ganjax.checks import check_name, check_range
 from ganjax.core import (
     Array,
     Batch,
+    Begin,
     Draw,
     Game,
     Key,
@@ -30,9 +30,9 @@ from ganjax.core import (
     substream,
 )
 from ganjax.dynamics.field import average_over
+from ganjax.games import autoregressive
 from ganjax.games.autoencoding import squared_error
-from ganjax.games.autoregressive import MODEL, autoregression, remembering
-from ganjax.games.autoregressive import measures as autoregressive_measures
+from ganjax.games.autoregressive import MODEL, autoregression
 from ganjax.games.network import network
 from ganjax.games.terms import Term, of_terms
 from ganjax.likelihoods import Observation, categorical, scaled
@@ -47,6 +47,8 @@ class Quantised(NamedTuple):
 
     z: Array  # [B, ..., D], vectors of the encoder
     e: Array  # [B, ..., D], the nearest of the codebook
+    told: Array  # [B, ..., D], e with the slope of z, which the decoder is given
+    outputs: Array  # what it makes of that
     log_likelihood: Array  # [B], log p(x | e)
     used: Array  # [K], each code's share of the positions of the batch
 
@@ -106,7 +108,15 @@ def revived(book: Codebook, z: Array, key: Key, *, least: float = 0.1) -> Codebo
     return Codebook(jnp.where(rare[:, None], seeds, book.vectors), jnp.where(rare, 1 / count, book.share))
 
 
-def vqvae(
+class Quantisation(NamedTuple):
+    """What a game of a vector-quantised autoencoder is made of."""
+
+    init: Begin
+    look: Callable[[PerPlayer, Moment], tuple[Quantised, PerPlayer]]
+    terms: dict[str, dict[str, Term]]  # of scenes that have what `Quantised` has
+
+
+def quantisation(
     encoder: nn.Module,
     decoder: nn.Module,
     observation: Observation,
@@ -117,7 +127,7 @@ def vqvae(
     decay: float = 0.99,
     revival: int = 0,
     axis_name: str | None = None,
-) -> Game:
+) -> Quantisation:
     """`-log p(x | e) + |sg[z] - e|^2 + commitment |z - sg[e]|^2`, sums over an example (van den Oord et al. 2017).
 
     The decoder's slope goes to z past the rounding; none of it reaches the codebook, which follows the encoder by its
@@ -136,8 +146,9 @@ def vqvae(
         axis_name: the mapped axis that shares the batch, if any; running means and revival need it.
 
     Returns:
-        A game of the players "encoder", who owns the codebook, and "decoder", whose batch is a `Batch`. Metrics,
-        unweighted, are "reconstruction" (nats), "commitment", "codebook", "codes_used" and "perplexity" of the batch.
+        The parts of a game of the players "encoder", who owns the codebook, and "decoder", whose batch is a `Batch`.
+        Metrics, unweighted, are "reconstruction" (nats), "commitment", "codebook", and of the batch "codes_used" and
+        "perplexity".
 
     Raises:
         ValueError: an option is out of its range; from `init`, if the networks do not fit.
@@ -171,13 +182,12 @@ def vqvae(
         book = Codebook(vectors_of(own), own.net_state[CODEBOOK]["share"])
         index = nearest(book.vectors, z)
         e = book.vectors[index]
-        outputs, d_state = d_net.apply(
-            params[DECODER], moment.net_state[DECODER], straight_through(z, e), train=True
-        )  # fmt: skip
+        told = straight_through(z, e)
+        outputs, d_state = d_net.apply(params[DECODER], moment.net_state[DECODER], told, train=True)
         after, used = follow(book, z, index, moment)
         memory = {"share": after.share} | ({} if codebook == "gradient" else {"vectors": after.vectors})
         states = {ENCODER: stop_gradient({**state, CODEBOOK: memory}), DECODER: d_state}
-        return Quantised(z, e, observation.log_prob(outputs, x), used), states
+        return Quantised(z, e, told, outputs, observation.log_prob(outputs, x), used), states
 
     def follow(book: Codebook, z: Array, index: Array, moment: Moment) -> tuple[Codebook, Array]:
         """The codebook after this step, and the codes' shares in it."""
@@ -198,7 +208,13 @@ def vqvae(
     }
     if codebook == "gradient":
         terms[CODEBOOK] = Term(lambda seen: squared_error(stop_gradient(seen.z), seen.e))
-    return Game(init, of_terms(look, {ENCODER: terms, DECODER: {"reconstruction": terms["reconstruction"]}}))
+    return Quantisation(init, look, {ENCODER: terms, DECODER: {"reconstruction": terms["reconstruction"]}})
+
+
+def vqvae(encoder: nn.Module, decoder: nn.Module, observation: Observation, **options: Any) -> Game:
+    """The game of `quantisation` alone; arguments as there."""
+    made = quantisation(encoder, decoder, observation, **options)
+    return Game(made.init, of_terms(made.look, made.terms))
 
 
 def vectors_of(own: Owned) -> Array:
@@ -225,7 +241,8 @@ def prior(quantised: Game, encoder: nn.Module, module: nn.Module, *, codes: int)
     Args:
         quantised: the game of `vqvae`, whose players look on.
         encoder: as of `vqvae`.
-        module: as of `autoregression`, of maps [B, H, W, 1] under `categorical(codes)`.
+        module: as of `autoregression`, of maps [B, H, W, 1] under `categorical(codes)`; of classes where the batch has
+            any.
         codes: K, of the codebook.
 
     Returns:
@@ -234,7 +251,7 @@ def prior(quantised: Game, encoder: nn.Module, module: nn.Module, *, codes: int)
     told = autoregression(module, categorical(codes))
 
     def maps(weights: Weights, batch: Batch) -> Batch:
-        return batch._replace(x=scaled(encode(encoder, weights, batch.x)[..., None].astype(batch.x.dtype), codes))
+        return batch._replace(x=as_seen(encode(encoder, weights, batch.x), codes, batch.x.dtype))
 
     def init(key: Key, batch: Batch) -> tuple[dict, dict]:
         keys = jax.random.split(key)
@@ -249,30 +266,60 @@ def prior(quantised: Game, encoder: nn.Module, module: nn.Module, *, codes: int)
     return Game(init, {MODEL: cost})
 
 
+def as_seen(index: Array, codes: int, dtype: Any = jnp.float32) -> Array:
+    """Codes [B, H, W] as a prior sees them, [B, H, W, 1] from -1 to 1."""
+    return scaled(index[..., None].astype(dtype), codes)
+
+
+def from_seen(x: Array, codes: int) -> Array:
+    """The way back, int32."""
+    return jnp.round((x[..., 0] + 1) * ((codes - 1) / 2)).astype(jnp.int32)
+
+
 def prior_samplers(
-    decoder: nn.Module, observation: Observation, module: nn.Module, *, shape: Sequence[int], codes: int
+    decoder: nn.Module,
+    observation: Observation,
+    module: nn.Module,
+    *,
+    shape: Sequence[int],
+    codes: int,
+    classes: int = 0,
+    encoder: nn.Module | None = None,
 ) -> dict[str, Sampler]:
-    """Examples decoded of maps that the prior draws code after code; arguments as of `prior` and `samplers`."""
-    said = categorical(codes)
+    """Examples decoded of maps that the prior draws code after code; arguments as of `prior` and `samplers`.
+
+    With the encoder also images whose upper half is kept, as "completion": they are encoded with the lower half black,
+    so that nothing is told of it, the codes of the upper rows stay, and the prior draws the others. With classes the
+    one of a completion is drawn of `p(y | codes that stay)`.
+    """
+    drawn = autoregressive.samplers(module, categorical(codes), (*shape, 1), classes=classes)
+    everybody = (MODEL, ENCODER, DECODER)
 
     def draw(weights: Weights, key: Key, index: Array, given: PyTree) -> Array:
-        keys = jax.vmap(partial(jax.random.fold_in, key))(index)
-        blank = jnp.zeros((index.shape[0], *shape, 1))
-        x = remembering(module, said, weights[MODEL], keys, blank, 0, None).x[..., 0]
-        return decode(decoder, observation, weights, jnp.round((x + 1) * ((codes - 1) / 2)).astype(jnp.int32))
+        x = drawn["samples"](weights, key, index, given)
+        return decode(decoder, observation, weights, from_seen(x, codes))
 
-    return {"prior": Sampler((MODEL, ENCODER, DECODER), "data", draw, batch=64)}
+    def complete(weights: Weights, key: Key, index: Array, x: Array) -> Array:
+        upper = x.shape[1] // shape[0] * (shape[0] // 2)  # rows of pixels that belong to the rows of codes that stay
+        seen = jnp.where(jnp.arange(x.shape[1]).reshape(1, -1, 1, 1) < upper, x, -1.0)
+        maps = as_seen(encode(encoder, weights, seen), codes)  # type: ignore[arg-type]
+        return decode(decoder, observation, weights, from_seen(drawn["completion"](weights, key, index, maps), codes))
+
+    found = {"prior": Sampler(everybody, "data", draw, given=drawn["samples"].given, batch=64)}
+    if encoder is not None:
+        found["completion"] = Sampler(everybody, "data", complete, given=("data", "x"), batch=64)
+    return found
 
 
-def prior_measures(encoder: nn.Module, module: nn.Module, *, codes: int) -> dict[str, Measure]:
+def prior_measures(encoder: nn.Module, module: nn.Module, *, codes: int, classes: int = 0) -> dict[str, Measure]:
     """Bits that the prior needs for a code of held-out examples, at most log2 K if it has learned anything."""
-    told = autoregressive_measures(module, categorical(codes))["bits_per_dimension"]
+    told = autoregressive.measures(module, categorical(codes), classes=classes)["bits_per_dimension"]
 
     def bits(weights: Weights, batch: Batch, key: Key) -> Array:
-        x = scaled(encode(encoder, weights, batch.x)[..., None].astype(jnp.float32), codes)
+        x = as_seen(encode(encoder, weights, batch.x), codes)
         return told.values({MODEL: weights[MODEL]}, batch._replace(x=x), key)
 
-    return {"bits_per_code": Measure(bits, (MODEL, ENCODER), "data", "lower")}
+    return {"bits_per_code": Measure(bits, (MODEL, ENCODER), "data", "lower", y=told.y)}
 
 
 def samplers(

@@ -19,14 +19,18 @@ class _Convolutions(nn.Module):
     width: int
     features: int
 
-    @nn.compact
     def __call__(self, x: Array) -> Array:
+        return self.maps(x)[-1]
+
+    @nn.compact
+    def maps(self, x: Array) -> tuple[Array, ...]:
+        """What each layer makes of images: maps [B, H, W, C], and last the features."""
         conv = partial(Conv, kernel_size=(4, 4), strides=(2, 2), padding="SAME")
-        h_BxHxWxC, width = nn.relu(conv(self.width)(x)), self.width
-        while max(h_BxHxWxC.shape[1:3]) > 7:
+        width, maps = self.width, [nn.relu(conv(self.width)(x))]
+        while max(maps[-1].shape[1:3]) > 7:
             width = min(2 * width, 4 * self.width)
-            h_BxHxWxC = nn.relu(conv(width)(h_BxHxWxC))
-        return nn.relu(nn.Dense(self.features)(h_BxHxWxC.reshape(len(x), -1)))
+            maps.append(nn.relu(conv(width)(maps[-1])))
+        return (*maps, nn.relu(nn.Dense(self.features)(maps[-1].reshape(x.shape[0], -1))))
 
 
 class _Spectrogram(nn.Module):
@@ -70,6 +74,10 @@ class Classifier(nn.Module):
         """[B, ...] examples to features [B, F], not negative, and logits [B, K]."""
         features = self.trunk(x)
         return features, self.head(features)
+
+    def maps(self, x: Array) -> tuple[Array, ...]:
+        """[B, H, W, C] images to what each layer of the trunk makes of them, its features [B, F] last."""
+        return self.trunk.maps(x)  # type: ignore[attr-defined]
 
 
 def classifier(

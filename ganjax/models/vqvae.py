@@ -39,6 +39,7 @@ class MapDecoder(nn.Module):
     channels: int  # C
     outputs: int = 1  # numbers for each entry of an example
     width: int = 32
+    last = ("ConvTranspose_1", "kernel")  # where the kernel of the last layer lies among the parameters
 
     @nn.compact
     def __call__(self, z: Array) -> Array:

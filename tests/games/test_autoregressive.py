@@ -26,11 +26,13 @@ from ganjax.games.autoregressive import (
     prefix,
     remembering,
     samplers,
+    sliding,
 )
 from ganjax.layers.masked import mask
 from ganjax.likelihoods import bernoulli, binarised, categorical, gaussian, logistic_mixture
 from ganjax.models.pixelcnn import GatedPixelCNN, PixelCNN
 from ganjax.models.pixelrnn import PixelRNN
+from ganjax.models.transformer import Transformer
 from ganjax.training import draw
 from ganjax.training.setup import initial_state
 
@@ -59,8 +61,9 @@ def keys_of(count, seed=0):
         (PixelCNN, (3, 4, 3), categorical(3), 0),
         (GatedPixelCNN, (5, 1, 2), logistic_mixture(2, 5), 3),
         (PixelRNN, (4, 4, 1), bernoulli(), 5),
+        (partial(Transformer, heads=2), (3, 4, 1), categorical(5), 5),
     ],
-    ids=["gated", "colours", "column", "row_lstm"],
+    ids=["gated", "colours", "column", "row_lstm", "transformer"],
 )
 def test_layers_that_remember_draw_the_images_of_the_whole_network(network, shape, observation, known):
     """The same to the last bit; what was said of each entry is what a pass over the finished image says."""
@@ -76,6 +79,26 @@ def test_layers_that_remember_draw_the_images_of_the_whole_network(network, shap
     np.testing.assert_allclose(fast.outputs, whole, atol=1e-12)
     np.testing.assert_allclose(slow.outputs, whole, atol=1e-12)
     assert len(np.unique(fast.x)) > 1 and (fast.x[0] != fast.x[2]).any()
+
+
+def test_a_larger_map_is_drawn_of_windows():
+    """Each entry of the window around it, held inside of the map; of the window's size it is the map of `naively`."""
+    module, seen, window, size, keys = Transformer(3, 4, 1, heads=2), categorical(3), (2, 3), (3, 4), keys_of(2)
+    own = drawn(module, (*window, 1))
+    slide = jax.jit(partial(sliding, module, seen), static_argnums=(2, 3))
+    say = jax.jit(lambda x: module.apply({"params": own.params}, x))
+    x = np.zeros((2, *size, 1))
+    for i in range(12):
+        row, column = divmod(i, 4)
+        top, left = min(max(row - 1, 0), 1), min(max(column - 1, 0), 1)
+        logits = say(jnp.asarray(x[:, top : top + 2, left : left + 3]))[:, row - top, column - left]
+        x[:, row, column] = [seen.sample(jax.random.fold_in(k, i), o) for k, o in zip(keys, logits, strict=True)]
+    np.testing.assert_array_equal(slide(own, keys, window, size), x)
+    assert len(np.unique(x)) > 1 and (x[0] != x[1]).any()
+    whole = jax.jit(partial(naively, module, seen, known=0, labels=None))(own, keys, jnp.zeros((2, *window, 1)))
+    np.testing.assert_array_equal(slide(own, keys, window, window), whole.x)
+    with pytest.raises(ValueError, match=r"size is \(1, 5\), expected at least the window \(2, 3\)"):
+        sliding(module, seen, own, keys, window, (1, 5))
 
 
 SHAPE = (2, 2, 1)

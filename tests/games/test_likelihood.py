@@ -7,9 +7,10 @@ import optax
 import pytest
 from flax import linen as nn
 
-from ganjax.core import Batch, Moment
+from ganjax.core import Batch, Moment, Owned
 from ganjax.dynamics import simultaneous, vector_field
 from ganjax.games import classification
+from ganjax.games.likelihood import classification_measures
 from ganjax.training import simulate
 
 KEY = jax.random.key(1)
@@ -35,6 +36,9 @@ def test_the_field_of_a_linear_classifier_by_hand(float64):
     value, outcome = game.costs["classifier"](params, Moment(net_state, batch, jax.random.key(1)))
     np.testing.assert_allclose(value, -np.log(p[np.arange(4), batch.y]).mean(), rtol=1e-6)
     np.testing.assert_allclose(outcome.metrics["accuracy"], (p.argmax(1) == np.asarray(batch.y)).mean())
+    measure = classification_measures(nn.Dense(3))["accuracy"]
+    hits = measure.values({"classifier": Owned(params["classifier"], net_state["classifier"])}, batch, KEY)
+    np.testing.assert_array_equal(hits, p.argmax(1) == np.asarray(batch.y))
 
 
 class Normed(nn.Module):

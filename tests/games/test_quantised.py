@@ -38,6 +38,7 @@ from ganjax.games.quantised import (
 )
 from ganjax.likelihoods import gaussian
 from ganjax.models.pixelcnn import GatedPixelCNN
+from ganjax.models.vqvae import MapDecoder, MapEncoder
 from ganjax.training import init_state, train_step
 
 K, D = 5, 3
@@ -303,6 +304,28 @@ def test_bits_of_a_code_are_those_of_the_softmax_at_it():
     got = measure.values(state.weights, batch, jax.random.key(0))
     np.testing.assert_allclose(got, -log_p.sum((1, 2, 3)) / 2 / np.log(2), rtol=1e-5)
     assert np.std(got) > 0.01
+
+
+def test_a_completion_keeps_the_upper_codes_and_is_told_nothing_of_the_lower_half():
+    """Of 8x8 images and maps of 2x2 the codes of the first row stay, and are those of an image black below."""
+    encoder, decoder, model = MapEncoder(D, 2), MapDecoder(1, 1, 2), GatedPixelCNN(K, 4, 0, 2)
+    seen = gaussian(0.7)
+    game = prior(vqvae(encoder, decoder, seen, codes=K), encoder, model, codes=K)
+    x = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (6, 8, 8, 1)), jnp.float32)
+    params, state = jax.jit(game.init)(jax.random.key(0), Batch(x, jnp.arange(6) % 2, jnp.arange(6)))
+    weights = {player: Owned(params[player], state[player]) for player in params}
+    draws = prior_samplers(decoder, seen, model, shape=(2, 2), codes=K, classes=2, encoder=encoder)
+    assert draws["prior"].given == ("data", "class") and "completion" not in prior_samplers(
+        decoder, seen, model, shape=(2, 2), codes=K
+    )
+    done = jax.jit(draws["completion"].draw)(weights, jax.random.key(1), jnp.arange(6), x)
+    other = jax.jit(draws["completion"].draw)(weights, jax.random.key(1), jnp.arange(6), x.at[:, 4:].set(0.5))
+    np.testing.assert_array_equal(done, other)
+    index = encode(encoder, weights, x.at[:, 4:].set(-1.0))
+    of = jnp.stack(jnp.meshgrid(*[jnp.arange(K)] * 2, indexing="ij"), -1).reshape(1, -1, 2)  # all lower rows
+    maps = jnp.stack([jnp.broadcast_to(index[:, None, 0], (6, K**2, 2)), jnp.broadcast_to(of, (6, K**2, 2))], 2)
+    made = jax.jit(lambda maps: decode(decoder, seen, weights, maps))(maps.reshape(-1, 2, 2)).reshape(6, -1, 8, 8, 1)
+    assert np.abs(np.asarray(made) - np.asarray(done)[:, None]).max((2, 3, 4)).min(1).max() < 1e-5
 
 
 def test_what_the_prior_draws_is_decoded_of_codes():

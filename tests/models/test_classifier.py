@@ -18,8 +18,11 @@ def _variables(shape, **options):
 @pytest.mark.parametrize("shape", [(8, 8, 1), (5, 33, 3), (1, 1, 4), (2,)])
 def test_logits_are_an_affine_map_of_features(shape):
     model, variables, x = _variables(shape, width=4, features=6)
-    both = jax.jit(lambda v, x: (*model.apply(v, x, method="judge"), model.apply(v, x)))
-    features, logits, called = both(variables, x)
+    of_images = len(shape) == 3
+    maps = lambda v, x: model.apply(v, x, method="maps") if of_images else ()  # noqa: E731
+    both = jax.jit(lambda v, x: (*model.apply(v, x, method="judge"), model.apply(v, x), maps(v, x)))
+    features, logits, called, layers = both(variables, x)
+    assert not of_images or (len(layers) > 1 and layers[0].ndim == 4 and (layers[-1] == features).all())
     assert features.shape == (2, 6) and logits.shape == (2, 3) and float(features.min()) >= 0
     head = variables["params"]["head"]
     np.testing.assert_allclose(logits, features @ head["kernel"] + head["bias"][None], rtol=1e-4, atol=1e-5)

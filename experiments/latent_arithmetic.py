@@ -88,21 +88,21 @@ class Config:
     """Steps of each classifier."""
     judge_width: int = 32
     """Channels of its first convolution."""
-    samples: int = 4096
+    samples: int = 2048
     """Latents that the classifiers sort, from which means are taken."""
     exemplars: int = 3
     """Latents of a mean."""
     trials: int = 200
     """Sums of each pair of attributes, and edits of each attribute."""
-    strengths: tuple[float, ...] = (0.5, 1.0, 2.0)
+    strengths: tuple[float, ...] = (1.0, 2.0)
     """Of an edit, in differences of means."""
-    ways: int = 64
+    ways: int = 48
     """Pairs of latents that are joined."""
-    inverted: int = 24
+    inverted: int = 16
     """Images of each kind that are inverted."""
-    starts: int = 3
+    starts: int = 2
     """Of each inversion; the best is kept."""
-    inversion: int = 200
+    inversion: int = 150
     """Its steps of Adam."""
     seed: int = 0
     """Of everything random."""

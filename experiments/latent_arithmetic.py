@@ -43,9 +43,10 @@ from ganjax.core import Array, GameState
 from ganjax.data import Dataset, load, subsample
 from ganjax.errors import ConfigError, DataError
 from ganjax.evaluation import Extractor, Recipe, accuracy, extract, trained_classifier
+from ganjax.explore import diversity
 from ganjax.files import write_atomically
 from ganjax.games import latents, styles
-from ganjax.metrics import nearest
+from ganjax.metrics import frechet_distance, moments, nearest
 from ganjax.report import Row, rows
 from ganjax.rundir import read_run
 from ganjax.training import Keys, Setup, check, fit, weights_of
@@ -55,6 +56,7 @@ from ganjax.training.setup import load_state
 FEW = 50  # values of an attribute at most
 COLUMNS = 9  # images of a way
 BATCH = 64  # images that are rendered at once
+PICTURES, DIVERSE = 2000, 500  # images of a Frechet distance, and of distances between all of them
 SHOWN = 8  # trials, ways or images in a picture
 NOISE = 0.2  # deviation of what an inversion leaves unexplained, of pixels from -1 to 1, as in the command `latent`
 SUM, TARGET = "a - b + c", "mean of the target"
@@ -131,11 +133,13 @@ def compute(config: Config, workdir: Path) -> list[str]:
     lines = [f"{data.name}, seed {config.seed}; the classifiers name, of held-out images,", *told(known, judges, data)]
     kept: dict[str, Any] = {}
     for space in spaces:
-        sums, steps = sums_of(config, space, known, judges, data, workdir)
+        worth = quality(space.images(space.codes(0, config.samples)), judges[known[0].name], data)
+        sums, steps = sums_of(config, space, known, judges, workdir)
         turns = ways(config, space, known[0], judges, workdir)
         found = inversions(config, space, known, judges, data, workdir)
-        kept[space.name] = {"arithmetic": sums, "editing": steps, "ways": turns, "inversion": found}
-        lines += [f"-- {space.name} --", *table(config, sums, steps), *told_of_ways(turns), *told_of_inversion(found)]
+        kept[space.name] = {"samples": worth, "arithmetic": sums, "editing": steps, "ways": turns, "inversion": found}
+        lines += [f"-- {space.name} --", told_of_quality(worth), *table(config, sums, steps), *told_of_ways(turns)]
+        lines += told_of_inversion(found)
         write_atomically(workdir / "results.json", json.dumps(kept) + "\n")
     views = ("arithmetic", "interpolation", "inversion")
     out = [workdir / f"{view}_{space.name}.png" for space in spaces for view in views]
@@ -214,6 +218,19 @@ def told(known: Sequence[Attribute], judges: Mapping[str, Extractor], data: Data
         f"of whom the most frequent value is {np.bincount(one.test).max() / len(one.test):.1%}"
         for one in known
     ]
+
+
+def quality(x: NDArray, judge: Extractor, data: Dataset) -> dict[str, list[float]]:
+    """{samples, held-out images: Frechet distance to the training images in the classifier's features, and diversity}.
+
+    A classifier names a class of anything: a hit rate is worth what the pictures are.
+    """
+    train = moments(extract(judge, data.x_train[subsample(len(data.x_train), PICTURES)])[0])
+    sets = {"samples": x[:PICTURES], "held-out images": data.x_test[subsample(len(data.x_test), PICTURES)]}  # type: ignore[index, arg-type]
+    return {
+        name: [float(frechet_distance(moments(extract(judge, own)[0]), train)), diversity(own[:DIVERSE])]
+        for name, own in sets.items()
+    }
 
 
 # -- generators and their latents -------------------------------------------------------------------------------------
@@ -350,9 +367,8 @@ class Sorted(NamedTuple):
 
 
 def sums_of(
-    config: Config, space: Space, known: Sequence[Attribute], judges: Mapping[str, Extractor], data: Dataset,
-    workdir: Path,
-) -> tuple[dict[str, Any], dict[str, Any]]:  # fmt: skip
+    config: Config, space: Space, known: Sequence[Attribute], judges: Mapping[str, Extractor], workdir: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Hit rates of sums of every two attributes, and of edits of each."""
     codes = space.codes(0, config.samples)
     sorted_ = Sorted(np.asarray(codes), readings(judges, space.images(codes)))
@@ -413,7 +429,7 @@ def arms_of(
         for cells in (wanted[:, [1, 2]], wanted[:, [0, 2]], wanted[:, [0, 3]], wanted[:, [1, 3]])
     )
     shuffled = np.stack([any_mean() - any_mean() for _ in wanted])
-    codes = {"a": a, "b": b, "c": c, SUM: latents.arithmetic(a, b, c), "c alone": c}
+    codes: dict[str, Any] = {"a": a, "b": b, "c": c, SUM: a - b + c, "c alone": c}
     codes |= {"random direction": c + random_like(a - b, rng), "shuffled labels": c + shuffled, TARGET: target}
     return {name: np.asarray(space.settled(one)) for name, one in codes.items()}
 
@@ -591,6 +607,15 @@ def table(config: Config, sums: Mapping[str, Any], steps: Mapping[str, Any]) -> 
             said = [f"{100 * hit:.1f} ({100 * stays:.0f})" for hit, stays in (found[f"{arm} {h}"] for h in heads)]
             lines.append(f"{name:26}{arm:18}" + "".join(f"{one:>18}" for one in said))
     return lines
+
+
+def told_of_quality(worth: Mapping[str, Sequence[float]]) -> str:
+    """What the hit rates below are worth."""
+    said = [
+        f"{name}: Frechet distance {frechet:.1f}, mean distance of two {apart:.2f}"
+        for name, (frechet, apart) in worth.items()
+    ]
+    return "; ".join(said)
 
 
 def told_of_ways(turns: Mapping[str, Sequence[float]]) -> list[str]:

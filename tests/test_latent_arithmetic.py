@@ -158,6 +158,10 @@ def test_attributes_of_characters_fonts_and_faces():
         assert letter.values[letter.train[k]] == name.lower()
         assert upper.values[upper.train[k]] == ("neither" if name.isdigit() else "upper" if name.isupper() else "lower")
         assert bold.values[bold.train[k]] == ("yes" if "bold" in font or "black" in font else "no")
+    assert EXPERIMENT.chosen([letter, bold], ()) == [letter, bold]
+    assert EXPERIMENT.chosen([letter, bold], ("bold",)) == [bold]
+    with pytest.raises(ConfigError, match=r"--attributes: 'blod' is none, expected some of .*did you mean"):
+        EXPERIMENT.chosen([letter, bold], ("blod",))
     y, x = np.array([0, 1, 2, 0], np.int32), np.arange(16, dtype=np.uint8).reshape(4, 2, 2, 1)
     skin = Companion(y, y, kinds.classes(["light", "dark", "other"]))
     always = Companion(0 * y, 0 * y, kinds.classes(["no", "yes"]))

@@ -119,8 +119,8 @@ class Config:
     """Of an edit, in differences of means."""
     ways: int = 48
     """Pairs of latents that are joined."""
-    inverted: int = 16
-    """Images of each kind that are inverted."""
+    inverted: int = 32
+    """Images of each kind that are inverted; those that are held out are edited then."""
     starts: int = 2
     """Of each inversion; the best is kept."""
     inversion: int = 150
@@ -153,14 +153,21 @@ def compute(config: Config, workdir: Path) -> list[str]:
     kept: dict[str, Any] = {}
     for space in spaces:
         worth = quality(space.images(space.codes(0, config.samples)), judges[known[0].name], data)
-        sums, steps = sums_of(config, space, known, judges, workdir)
+        codes = space.codes(0, config.samples)
+        sorted_ = Sorted(np.asarray(codes), readings(judges, space.images(codes)))
+        sums = sums_of(config, space, sorted_, known, judges, workdir)
+        fresh, rng = np.asarray(space.codes(config.samples, config.trials)), np.random.default_rng(config.seed)
+        steps = {one.name: edits(config, space, sorted_, one, judges, fresh, rng) for one in known}
         turns = ways(config, space, known[0], judges, workdir)
         found = inversions(config, space, known, judges, data, workdir)
-        kept[space.name] = {"samples": worth, "arithmetic": sums, "editing": steps, "ways": turns, "inversion": found}
-        lines += [f"-- {space.name} --", told_of_quality(worth), *table(config, sums, steps), *told_of_ways(turns)]
-        lines += told_of_inversion(found)
+        real = edited_images(config, space, sorted_, known, judges, data, workdir)
+        kept[space.name] = {"samples": worth, "arithmetic": sums, "editing": steps, "ways": turns, "inversion": found,
+                            "editing held-out images": real}  # fmt: skip
+        lines += [f"-- {space.name} --", told_of_quality(worth), *table(config, sums), *told_of_edits(config, steps)]
+        lines += [*told_of_ways(turns), *told_of_inversion(found)]
+        lines += told_of_edits(config, real, f"{config.inverted} held-out images, as they were found")
         write_atomically(workdir / "results.json", json.dumps(kept) + "\n")
-    views = ("arithmetic", "interpolation", "inversion")
+    views = ("arithmetic", "interpolation", "inversion", "editing")
     out = [workdir / f"{view}_{space.name}.png" for space in spaces for view in views]
     return [*lines, *(str(one) for one in out if one.exists())]
 
@@ -394,11 +401,10 @@ class Sorted(NamedTuple):
 
 
 def sums_of(
-    config: Config, space: Space, known: Sequence[Attribute], judges: Mapping[str, Extractor], workdir: Path
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Hit rates of sums of every two attributes, and of edits of each."""
-    codes = space.codes(0, config.samples)
-    sorted_ = Sorted(np.asarray(codes), readings(judges, space.images(codes)))
+    config: Config, space: Space, sorted_: Sorted, known: Sequence[Attribute], judges: Mapping[str, Extractor],
+    workdir: Path,
+) -> dict[str, dict[str, list[float]]]:  # fmt: skip
+    """Hit rates of sums of every two attributes, and a picture of some."""
     rng = np.random.default_rng(config.seed)
     sums, pictures = {}, []
     for i, a in enumerate(known):
@@ -414,8 +420,7 @@ def sums_of(
         order = rng.permutation(len(pictures))[:SHOWN]
         heads = ["a", "b", "c", "a - b + c", "c alone", "random", "shuffled", "target"]
         rows([pictures[k] for k in order], workdir / f"arithmetic_{space.name}.png", heads=heads, title=TITLE)
-    fresh = space.codes(config.samples, config.trials)
-    return sums, {one.name: edits(config, space, sorted_, one, judges, fresh, rng) for one in known}
+    return sums
 
 
 TITLE = "Means of latents, their sum, and the same without it"
@@ -493,38 +498,76 @@ def shown(
     return found
 
 
-def edits(
-    config: Config, space: Space, sorted_: Sorted, one: Attribute, judges: Mapping[str, Extractor], codes: Array,
-    rng: Any,
-) -> dict[str, list[float]]:  # fmt: skip
-    """{"arm at strength": shares seen as the value that was asked for, and of the other attributes that stay}.
+class Edit(NamedTuple):
+    """Where codes are to be moved."""
 
-    The step is the difference of the mean codes of two values, of all sorted samples; that of shuffled labels is made
-    as long.
+    known: NDArray  # [N] bool, which of them can be
+    goal: NDArray  # [n] the value that is asked for, of those that can be
+    arms: Mapping[str, NDArray]  # {arm: [n, D]}, the step
+
+
+def planned(config: Config, sorted_: Sorted, one: Attribute, start: NDArray, rng: Any) -> Edit:
+    """From what is seen to another value that is drawn often enough, any of them.
+
+    The step is the difference of the mean codes of the two values, of all sorted samples; that of shuffled labels and
+    the random one are made as long.
     """
-    seen, before = sorted_.seen[one.name], readings(judges, space.images(codes))
+    seen = sorted_.seen[one.name]
     often = np.flatnonzero(np.bincount(seen, minlength=len(one.values)) >= config.exemplars)
-    start = before[one.name]
     goal = np.array([rng.choice(others) if len(others := often[often != s]) else s for s in start])
     known = np.isin(start, often) & (goal != start)
     if not known.any():
-        return {}
-    kept, start, goal = np.asarray(codes)[known], start[known], goal[known]
+        return Edit(known, goal[known], {})
+    start, goal = start[known], goal[known]
 
     def step(labels: NDArray) -> NDArray:
-        """[N, D]; means of values that nothing has are not asked for."""
+        """[n, D]; means of values that nothing has are not asked for."""
         means = np.asarray(latents.group_means(jnp.asarray(sorted_.codes), jnp.asarray(labels), groups=len(one.values)))
         return means[goal] - means[start]
 
     way, shuffled = step(seen), step(rng.permutation(seen))
     length = [np.linalg.norm(x, axis=1, keepdims=True) for x in (way, shuffled)]
     arms = {STEP: way, "random direction": random_like(way, rng), "shuffled labels": shuffled * length[0] / length[1]}
-    found = {"no edit": [0.0, 1.0]}
+    return Edit(known, goal, arms)
+
+
+def edits(
+    config: Config, space: Space, sorted_: Sorted, one: Attribute, judges: Mapping[str, Extractor], codes: NDArray,
+    rng: Any,
+) -> dict[str, list[float]]:  # fmt: skip
+    """{"arm at strength": shares seen as the value that was asked for, and of the other attributes that stay}."""
+    before = readings(judges, space.images(codes))
+    known, goal, arms = planned(config, sorted_, one, before[one.name], rng)
+    found = {}
     for strength in config.strengths:
-        for arm, by in arms.items():
-            now = readings(judges, space.images(space.settled(kept + strength * by)))
-            stays = [(now[name] == before[name][known]).mean() for name in judges if name != one.name]
+        for arm, step in arms.items():
+            now = readings(judges, space.images(space.settled(codes[known] + strength * step)))
+            stays = [(now[name] == before[name][known]).mean() for name in judges if name != one.name] or [1.0]
             found[f"{arm} x {strength:g}"] = [float((now[one.name] == goal).mean()), float(np.mean(stays))]
+    return found
+
+
+def edited_images(
+    config: Config, space: Space, sorted_: Sorted, known: Sequence[Attribute], judges: Mapping[str, Extractor],
+    data: Dataset, workdir: Path,
+) -> dict[str, dict[str, list[float]]]:  # fmt: skip
+    """As of `edits`, of what is found for held-out images; and a picture of steps of full length."""
+    x = data.x_test[subsample(len(data.x_test), config.inverted)]  # type: ignore[arg-type, index]
+    way, invert = next(iter(space.inverters.items()))
+    codes = np.asarray(invert(data.kind.encode(jnp.asarray(x)), Keys.of(config.seed).steps))
+    plain = space.images(codes)
+    before, content = readings(judges, plain), [Row(x[:SHOWN], "held-out images"), Row(plain[:SHOWN], f"by {way}")]
+    found = {}
+    for one in known:
+        found[one.name] = edits(config, space, sorted_, one, judges, codes, np.random.default_rng(config.seed))
+        plan = planned(config, sorted_, one, before[one.name], np.random.default_rng(config.seed))
+        moved = codes.copy()
+        if plan.arms:
+            moved[plan.known] = space.settled(codes[plan.known] + plan.arms[STEP])
+            hit = found[one.name].get(f"{STEP} x 1")
+            images = space.images(moved)[:SHOWN]
+            content.append(Row(images, f"another {one.name}", f"{hit[0]:.0%} of all hit" if hit else ""))
+    rows(content, workdir / f"editing_{space.name}.png", title="Held-out images, what is found for them, and edits")
     return found
 
 
@@ -611,11 +654,11 @@ def inversions(
 # -- what is printed --------------------------------------------------------------------------------------------------
 
 
-def table(config: Config, sums: Mapping[str, Any], steps: Mapping[str, Any]) -> list[str]:
-    """Sums, an arm a column; edits, a strength a column."""
+def table(config: Config, sums: Mapping[str, Any]) -> list[str]:
+    """Sums, an arm a column."""
     lines = [
         f"means of {config.exemplars} latents, {config.trials} trials: seen as both that were asked for, in percent "
-        "(the edited attribute, the one that is to stay)",
+        f"(the edited attribute, the one that is to stay), +- {50 / np.sqrt(config.trials):.1f} at most",
         f"{'':26}" + "".join(f"{arm:>22}" for arm in ARMS),
     ]
     for pair, arms in sums.items():
@@ -623,10 +666,14 @@ def table(config: Config, sums: Mapping[str, Any], steps: Mapping[str, Any]) -> 
         lines.append(f"{pair:26}" + "".join(f"{one:>22}" for one in said))
     if not sums:
         lines.append("no four kinds of samples are frequent enough for a sum; draw more --samples, or train on")
-    lines.append(
-        f"binomial error at most {50 / np.sqrt(config.trials):.1f} points; edits of {config.trials} fresh samples, "
-        "seen as what was asked for (the other attributes stay), in percent"
-    )
+    return lines
+
+
+def told_of_edits(config: Config, steps: Mapping[str, Any], of: str = "") -> list[str]:
+    """Edits, a strength a column."""
+    lines = [
+        f"edits of {of or f'{config.trials} fresh samples'}: seen as what was asked for (the others stay), in percent"
+    ]
     heads = [f"x {strength:g}" for strength in config.strengths]
     lines.append(f"{'':44}" + "".join(f"{head:>18}" for head in heads))
     for name, found in steps.items():

@@ -2,7 +2,7 @@
 
 from ganjax.options import Schedule
 from ganjax.rundir import latest_step
-from ganjax.training.fit import fit
+from ganjax.training.fit import beginning, fit
 from ganjax.training.loop import train
 from ganjax.training.sampling import Given, draw, in_turn, name_of_weights, weights_of
 from ganjax.training.setup import Keys, Setup, check, check_classes, load_state
@@ -20,6 +20,7 @@ __all__ = [
     "Schedule",
     "Setup",
     "Stream",
+    "beginning",
     "check",
     "check_classes",
     "digest",

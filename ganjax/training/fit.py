@@ -1,6 +1,6 @@
 """Training without files: for notebooks, for several seeds, for what is trained on the way to something else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from ganjax.checks import check_range
+from ganjax.checks import check_name, check_range
 from ganjax.core import GameState, Key, PyTree
+from ganjax.training.sampling import weights_of
 from ganjax.training.setup import Keys, Setup, arrays, collate, initial_state, order
+from ganjax.training.start import Taken, started
+from ganjax.training.state import by_path
 from ganjax.training.step import train_step
 
 CHUNK = 50  # steps per compiled call
@@ -66,6 +69,29 @@ def fit(
             if watch is not None and watch(start + count, state):
                 break
     return jax.tree.map(np.asarray, state)
+
+
+def beginning(setup: Setup, earlier: Mapping[str, tuple[Setup, GameState]]) -> Setup:
+    """The setup of a stage whose players begin with those of earlier stages in memory, where `train` reads their files.
+
+    Args:
+        setup: of the stage; what its `start` says is done, and none is left.
+        earlier: what earlier stages were and came to, keyed by the names that `start` has for them.
+
+    Raises:
+        ConfigError: an earlier stage keeps no such average.
+        CheckpointError: weights that are taken do not fit.
+        ValueError: it begins with a stage that is not there, or a player that it has not.
+    """
+    taken = {}
+    for player, source in setup.start.items():
+        check_name("beginning", "run", str(source.run), list(earlier))
+        other, state = earlier[str(source.run)]
+        own = weights_of(other, state, (source.player,), source.weights)[source.player]
+        leaves = by_path({"params": own.params, "net_state": own.net_state})
+        taken[player] = Taken(leaves, int(state.step), source)
+    game = setup.game._replace(init=started(setup.game.init, taken)) if taken else setup.game
+    return setup._replace(start={}, game=game)
 
 
 def stretch(setup: Setup) -> Callable[[GameState, Any, Any, Key], GameState]:

@@ -63,6 +63,8 @@ class Config:
     """Where a model ends in any case, or one of its stages."""
     chunk: int = 10
     """Steps between two looks at the clock."""
+    fade: int = 25
+    """Steps in which the new layers of growing fade in; a stage that ends before draws enlarged smaller images."""
     count: int = 2000
     """Samples of each score."""
     columns: int = 12
@@ -72,7 +74,7 @@ class Config:
 
     def __post_init__(self):
         require(self, "seconds", self.seconds > 0, "a positive number")
-        for name in ("most_steps", "chunk", "columns"):
+        for name in ("most_steps", "chunk", "columns", "fade"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         require(self, "count", self.count >= 20, "at least 20")
         require(self, "models", len(self.models) > 0, f"some of {', '.join(YEARS)}")
@@ -96,7 +98,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
     data = load(config.data)
     if data.kind.name != "image":
         raise DataError(f"{data.name} has {data.kind.plural}, expected images, which these networks are made for")
-    plans = {name: stages_of(plan(name, data)) for name in config.models}
+    plans = {name: stages_of(plan(name, data, config.fade)) for name in config.models}
     for stages in plans.values():
         for setup in stages.values():
             check(setup)
@@ -120,13 +122,13 @@ def labelled(data: Dataset) -> bool:
     return data.y_train is not None and len(np.unique(data.y_train)) > 1
 
 
-def plan(name: Name, data: Dataset) -> Any:
+def plan(name: Name, data: Dataset, fade: int) -> Any:
     """The recipe of a model, at a size for a CPU: a `Setup`, or stages of them."""
-    module, told = recipe(name, data)
+    module, told = recipe(name, data, fade)
     return module.build(replace(module.CONFIG, ema_decay=DECAY, **told), lambda _: data, None)
 
 
-def recipe(name: Name, data: Dataset) -> tuple[ModuleType, dict[str, Any]]:
+def recipe(name: Name, data: Dataset, fade: int) -> tuple[ModuleType, dict[str, Any]]:
     """The experiment whose networks they are, and what it is told but its own defaults."""
     small = max(data.shape[:2]) <= 32
     if name == "perceptrons":
@@ -144,7 +146,7 @@ def recipe(name: Name, data: Dataset) -> tuple[ModuleType, dict[str, Any]]:
     if name == "growing":
         import progressive
 
-        return progressive, {} if small else {"base": 2048}
+        return progressive, {"fade_steps": fade} | ({} if small else {"base": 2048})
     if name == "styles":
         import stylegan
 

@@ -90,12 +90,13 @@ def test_every_model_is_built_for_the_images(side, monkeypatch):
     x = np.random.default_rng(0).integers(0, 256, (4, side, side, 1 if side == 28 else 3), np.uint8)
     data = Dataset(x, np.arange(4, dtype=np.int32) % 2, x, name="few")
     for name in EXPERIMENT.YEARS:
-        stages = stages_of(EXPERIMENT.plan(name, data))
+        stages = stages_of(EXPERIMENT.plan(name, data, 7))
         last = list(stages.values())[-1]
         assert last.imitated(last.sampler()).shape == x.shape[1:], name
         assert len(stages) == {"lapgan": {28: 3, 64: 5}, "growing": {28: 3, 64: 5}}.get(name, {}).get(side, 1)
-    alone = EXPERIMENT.recipe("biggan", Dataset(x))[1]
-    assert not alone["conditional"] and EXPERIMENT.recipe("biggan", data)[1]["conditional"]
+    assert EXPERIMENT.recipe("growing", data, 7)[1]["fade_steps"] == 7
+    alone = EXPERIMENT.recipe("biggan", Dataset(x), 7)[1]
+    assert not alone["conditional"] and EXPERIMENT.recipe("biggan", data, 7)[1]["conditional"]
 
 
 def test_the_table_and_what_is_refused(tmp_path):

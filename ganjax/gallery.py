@@ -11,6 +11,7 @@ from ganjax.core import GameState, Sampler
 from ganjax.data import Dataset, subsample
 from ganjax.report import curves, grid, nearest_neighbours, panel, save_image, scatter
 from ganjax.report.alarms import write_alarms
+from ganjax.report.animation import animated_grid, save_animation
 from ganjax.report.rows import stack
 from ganjax.report.signals import texts, waveforms
 from ganjax.report.style import to_array
@@ -20,6 +21,12 @@ from ganjax.training.writers import Writers
 
 COUNT = 64  # samples of a picture; 16 times as many points
 STRIP = 8  # images side by side, where others stand under them
+MOVING = 16  # clips of an animation
+
+
+def animation_of(path: Path) -> Path:
+    """Where the animation of a picture of clips lies."""
+    return path.with_suffix(".gif")
 
 
 def picture(setup: Setup, x: np.ndarray, path: Path, sampler: str = "", given: Given | None = None) -> np.ndarray:
@@ -107,8 +114,9 @@ def _grid(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
 
 
 def _frames(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
-    """A clip a row, at most 12 frames of it."""
+    """A clip a row, at most 12 frames of it; beside it the first clips animated, as .gif."""
     del data
+    save_animation(animation_of(path), animated_grid(x[:MOVING]))
     few = x[:, np.unique(np.linspace(0, x.shape[1] - 1, 12).astype(int))][:STRIP]
     image = grid(few.reshape(-1, *few.shape[2:]), columns=few.shape[1])
     save_image(path, image)

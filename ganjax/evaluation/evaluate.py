@@ -17,7 +17,7 @@ from ganjax.data import Dataset, subsample
 from ganjax.data.dataset import CLASS
 from ganjax.data.order import SUBSAMPLE_SEED
 from ganjax.errors import ConfigError, DataError, reason
-from ganjax.evaluation.classifier import stacked_classifier, trained_classifier
+from ganjax.evaluation.classifier import clip_classifier, stacked_classifier, trained_classifier
 from ganjax.evaluation.extractor import Extractor, classes, pairs_of_tokens, pixels
 from ganjax.evaluation.held_out import split_of
 from ganjax.evaluation.measures import METRICS, Comparison, Examples, names_of
@@ -28,7 +28,7 @@ from ganjax.training import Given, Keys, Setup, in_turn, name_of_weights
 from ganjax.training.sampling import Drawing, drawing, given_of, in_batches
 
 PUBLISHED_NETWORKS = ("fid", "efficientnet_lite0")  # extractors that are read from a file
-DEFAULT_EXTRACTOR = {"image": "classifier"}  # by the kind of data; of others the coordinates
+DEFAULT_EXTRACTOR = {"image": "classifier", "clip": "classifier"}  # by the kind of data; of others the coordinates
 LEAST = 20  # training examples and samples, below which neighbours are no statistics
 
 
@@ -161,7 +161,7 @@ def _joined(parts: Sequence[Examples]) -> Examples:
 
 
 def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = None, *, progress: bool) -> Extractor:
-    """The extractor of that name; by default a classifier of the data for images, the coordinates for points.
+    """The extractor of that name; by default a classifier of the data for images and clips, the coordinates for points.
 
     Raises:
         ConfigError: no file is given for an extractor that needs one, or one that takes none.
@@ -175,6 +175,8 @@ def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = Non
         return pairs_of_tokens() if dataset.kind.name == "tokens" else pixels()
     if name == "classifier" and dataset.channel_classes:
         return stacked_classifier(dataset, progress=progress)
+    if name == "classifier" and dataset.kind.name == "clip":
+        return clip_classifier(dataset, progress=progress)
     if name == "classifier":
         return trained_classifier(dataset, progress=progress)
     if file is None:

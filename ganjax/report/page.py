@@ -16,7 +16,7 @@ from ganjax.errors import DataError, printable
 from ganjax.files import write_atomically
 from ganjax.report.findings import Finding, findings
 from ganjax.report.history import Records, to_columns
-from ganjax.report.html import Html, details, join, png, table, tag
+from ganjax.report.html import Html, details, gif, join, png, table, tag
 from ganjax.report.learning import group_figures
 from ganjax.report.run import Run, read
 from ganjax.report.scores import number, score_tables, spelled
@@ -96,6 +96,7 @@ def _page(run: Run, defaults: Mapping[str, Any]) -> str:
         "Curves": [*_curves("", run.metrics), *_curves("Light judge", run.judge, hidden=("count", "floor"))],
         "Samples": [
             *_grids(run),
+            *_moving(run),
             _picture(run, "panel.png", "Samples of the same latents by training step.", "wide"),
             *([_picture(run, "made.png", MADE, "beside")] if (run.workdir / "made.png").exists() else []),
         ],
@@ -229,6 +230,19 @@ def _grids(run: Run) -> list[Html]:
     return [
         tag("div", _grid(run.samples[chosen[-1]], chosen[-1], None), tag("div", *small, class_="small"), class_="grids")
     ]
+
+
+def _moving(run: Run) -> list[Html]:
+    """The last sample picture of clips, animated."""
+    step = max(run.samples, default=0)
+    path = run.samples[step].with_suffix(".gif") if run.samples else None
+    if path is None or not path.is_file():
+        return []
+    try:
+        picture = gif(path.read_bytes(), f"Samples at step {step:,}, animated")
+    except (DataError, OSError) as error:
+        return [_note(f"{path.name} is {error}")]
+    return [tag("figure", tag("div", picture), tag("figcaption", f"step {step:,}, animated"), class_="beside")]
 
 
 def _grid(path: Path, step: int, longest: int | None) -> Html:

@@ -51,7 +51,7 @@ class Config(Averaging, Rate, Latent, TrainConfig):
     """Frames of each clip that the discriminator of frames sees."""
     motion: int = 10
     """Size of the motion codes of mocogan; --latent is of its content."""
-    width: int = 32
+    width: int = 16
     """Channels of the last hidden map of the generator."""
     critic_width: int = 16
     """Channels of the first map of the discriminators."""
@@ -68,7 +68,7 @@ class Config(Averaging, Rate, Latent, TrainConfig):
 
 
 CONFIG = Config(
-    steps=6000,
+    steps=8000,
     data="bouncing:digits",  # 16 frames of 32x32
     batch_size=16,  # clips; 3 and 10 frames in the authors' code
     latent=50,  # of the paper, as are 10 of motion

@@ -102,7 +102,12 @@ def stacked_classifier(
 
 
 def clip_classifier(
-    dataset: Dataset, cache: Path | None = None, *, recipe: Recipe = OF_CLIPS, progress: bool = False
+    dataset: Dataset,
+    cache: Path | None = None,
+    *,
+    recipe: Recipe = OF_CLIPS,
+    of_stills: Recipe | None = None,
+    progress: bool = False,
 ) -> Extractor:
     """What is seen in clips of classes, and by the classifier of their frames in these, both trained once and kept.
 
@@ -113,14 +118,15 @@ def clip_classifier(
     Args:
         dataset: clips with labels of at least two classes.
         cache: as of `trained_classifier`.
-        recipe: of the network of clips; that of frames has the one of images.
+        recipe: of the network of clips.
+        of_stills: of that of frames, by default the one of images.
         progress: show progress bars on standard error.
 
     Raises:
         DataError: there are no labels, a single class, or clips of one frame.
     """
     check_clip_shape(dataset.shape)
-    frames = trained_classifier(of_frames(dataset), cache, progress=progress)
+    frames = trained_classifier(of_frames(dataset), cache, recipe=of_stills, progress=progress)
     told, heads = _questions(dataset.in_memory())
     model = ClipReader(heads, width=recipe.width, features=recipe.features)
     setup = _setup(told, model, recipe, tuple(heads))

@@ -208,6 +208,7 @@ class _Halved(nn.Module):
     """[B, T, H, W, C] to the last map: convolutions that halve rows, columns and mostly time."""
 
     width: int
+    kernel_init: Any = kernel_init
     dtype: Any = None
 
     @nn.compact
@@ -219,7 +220,7 @@ class _Halved(nn.Module):
                 kernel_of(stride),
                 (stride, 2, 2),
                 padding=((1, 1), (1, 1), (1, 1)),
-                kernel_init=kernel_init,
+                kernel_init=self.kernel_init,
                 dtype=self.dtype,
             )
             x = leaky_relu(conv(x))
@@ -253,7 +254,7 @@ class ClipCritic(nn.Module):
     def __call__(self, x: Array) -> Array:
         """[B, T, H, W, C] to [B]."""
         check_clip_shape(x.shape[1:])
-        h = _Halved(self.width, self.dtype)(x)
+        h = _Halved(self.width, dtype=self.dtype)(x)
         rest = (h.shape[1], h.shape[2], h.shape[3])
         return VolumeConv(1, rest, kernel_init=kernel_init, dtype=self.dtype)(h).reshape(-1)
 
@@ -266,7 +267,8 @@ class ClipReader(nn.Module):
     features: int = 128
 
     def setup(self) -> None:
-        self.trunk, self.last = _Halved(self.width), nn.Dense(self.features)
+        self.trunk = _Halved(self.width, nn.initializers.lecun_normal())  # nothing but these keeps the scale
+        self.last = nn.Dense(self.features)
         self.answers = {name: nn.Dense(size, name=f"head_{name}") for name, size in self.heads.items()}
 
     def __call__(self, x: Array) -> dict[str, Array]:

@@ -57,12 +57,13 @@ class MotionContent(nn.Module):
 
     `x_t = G(c, m_t)`, `m_t = R(e_t, m_{t-1})` with one content code c of a clip, noise e_t of each frame, m_0 ~ N(0, I)
     and a gated recurrent unit R; G is DCGAN's generator of one frame. Here `z = (c, m_0, e_1, ..., e_T)`: a longer z
-    makes a longer clip of the same weights.
+    makes a longer clip of the same weights. R is given `noise e_t`: with none of it m_0 decides the whole motion.
     """
 
     shape: tuple[int, ...]  # (height, width, channels) of a frame
     content: int = 50  # numbers of c
     motion: int = 10  # numbers of m_t and of e_t
+    noise: float = 1.0  # deviation of what R is given of e_t
     width: int = 64  # channels of the last hidden map of a frame
     axis_name: str | None = None  # of the devices that share BatchNorm statistics
     dtype: Any = None
@@ -83,7 +84,7 @@ class MotionContent(nn.Module):
         content, start = z[:, : self.content], z[:, self.content : self.content + self.motion]
         noise_BxTxM = z[:, self.content + self.motion :].reshape(-1, frames, self.motion)
         cell = nn.GRUCell(self.motion, dtype=self.dtype, name="recurrent")
-        path_BxTxM = jnp.asarray(nn.RNN(cell)(noise_BxTxM, initial_carry=start))
+        path_BxTxM = jnp.asarray(nn.RNN(cell)(self.noise * noise_BxTxM, initial_carry=start))
         held_BxTxD = jnp.broadcast_to(content[:, None], (len(z), frames, self.content))
         codes = jnp.concatenate([held_BxTxD, path_BxTxM], -1).reshape(len(z) * frames, -1)
         images = Generator(self.shape, self.width, axis_name=self.axis_name, dtype=self.dtype, name="frame")(

@@ -85,12 +85,12 @@ class MotionContent(nn.Module):
         noise_BxTxM = z[:, self.content + self.motion :].reshape(-1, frames, self.motion)
         cell = nn.GRUCell(self.motion, dtype=self.dtype, name="recurrent")
         path_BxTxM = jnp.asarray(nn.RNN(cell)(self.noise * noise_BxTxM, initial_carry=start))
-        held_BxTxD = jnp.broadcast_to(content[:, None], (len(z), frames, self.content))
-        codes = jnp.concatenate([held_BxTxD, path_BxTxM], -1).reshape(len(z) * frames, -1)
+        held_BxTxD = jnp.broadcast_to(content[:, None], (z.shape[0], frames, self.content))
+        codes = jnp.concatenate([held_BxTxD, path_BxTxM], -1).reshape(z.shape[0] * frames, -1)
         images = Generator(self.shape, self.width, axis_name=self.axis_name, dtype=self.dtype, name="frame")(
             codes, train=train
         )
-        return images.reshape(len(z), frames, *self.shape)
+        return images.reshape(z.shape[0], frames, *self.shape)
 
 
 class Stills(nn.Module):
@@ -115,7 +115,7 @@ class Stills(nn.Module):
         images = Generator(self.shape, self.width, axis_name=self.axis_name, dtype=self.dtype, name="frame")(
             z.reshape(-1, self.latent), train=train
         )
-        return images.reshape(len(z), frames, *self.shape)
+        return images.reshape(z.shape[0], frames, *self.shape)
 
 
 class _Trunk(nn.Module):
@@ -278,5 +278,5 @@ class ClipReader(nn.Module):
 
     def judge(self, x: Array) -> tuple[Array, dict[str, Array]]:
         """[B, T, H, W, C] to features [B, F], not negative, and logits."""
-        h = nn.relu(self.last(self.trunk(x).reshape(len(x), -1)))
+        h = nn.relu(self.last(self.trunk(x).reshape(x.shape[0], -1)))
         return h, {name: answer(h) for name, answer in self.answers.items()}

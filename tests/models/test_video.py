@@ -107,3 +107,15 @@ def test_clips_of_many_lengths(frames):
 def test_what_is_no_clip_is_refused(shape, sentence):
     with pytest.raises(DataError, match=sentence):
         check_clip_shape(shape)
+
+
+@pytest.mark.parametrize(
+    "module", [MotionContent(FRAME, 3, 2, width=2), TwoStream((4, *FRAME), 2), Stills(FRAME, 3, 2)]
+)
+def test_the_number_of_clips_can_be_left_open(module):
+    """As `export` does it."""
+    size = module.latents(4) if hasattr(module, "latents") else 3
+    z = jax.ShapeDtypeStruct(jax.export.symbolic_shape(f"b, {size}"), jnp.float32)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((1, size)), train=True))
+    x = jax.eval_shape(lambda v, z: module.apply(v, z, train=False), shapes, z)
+    assert str(x.shape[0]) == "b" and x.shape[1:] == (4, *FRAME)

@@ -1,6 +1,6 @@
 """One generator against several discriminators: what each pays, what it sees, and what moves in whose turn."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ class Clips(nn.Module):
     """T frames of 4 numbers, with statistics that training moves."""
 
     frames: int = T
+    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, z, *, train):
@@ -33,7 +34,9 @@ class Clips(nn.Module):
 
     @nn.compact
     def both(self, z, *, train):
-        h = nn.Dense(4 * self.frames, name="up")(BatchNorm(use_running_average=not train, name="norm")(z))
+        h = nn.Dense(4 * self.frames, name="up")(
+            BatchNorm(use_running_average=not train, axis_name=self.axis_name, name="norm")(z)
+        )
         return h.reshape(len(z), self.frames, 4), {"mask": nn.sigmoid(h)}
 
 
@@ -110,6 +113,35 @@ def test_with_one_discriminator_of_all_it_is_the_game_of_two_networks():
 
     d_one, g_one, d_two, g_two = jax.device_get(both(jax.random.key(1)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), (d_one, g_one), (d_two, g_two))
+
+
+def test_two_devices_pay_what_one_does():
+    """Frames and noise belong to places in the whole batch, which is dealt like cards."""
+    x = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, (4, T, 4)), jnp.float32)
+    whole = Batch(x, None, jnp.arange(4, dtype=jnp.int32))
+    dealt = jax.tree.map(lambda leaf: jnp.stack([leaf[::2], leaf[1::2]]), whole)
+    alone, shared = (
+        views(Clips(axis_name=axis), JUDGES, LOSS, prior=normal_prior(3), axis_name=axis) for axis in (None, "devices")
+    )
+
+    @jax.jit
+    def both(key):
+        params, state = alone.init(key, whole)
+
+        def look(game, batch):
+            return {
+                name: jax.value_and_grad(lambda p, cost=cost: cost(p, Moment(state, batch, key))[0])(params)
+                for name, cost in game.costs.items()
+            }
+
+        return look(alone, whole), jax.vmap(partial(look, shared), axis_name="devices")(dealt)
+
+    one, two = jax.device_get(both(jax.random.key(2)))
+    for name, (value, gradient) in one.items():
+        np.testing.assert_allclose(two[name][0].mean(), value, rtol=1e-5)
+        if name != GENERATOR:  # whose gradient passes through the statistics that devices share
+            for a, b in zip(jax.tree.leaves(two[name][1][name]), jax.tree.leaves(gradient[name]), strict=True):
+                np.testing.assert_allclose(a.mean(0), b, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.fault("MoCoGAN: the first two indices show one frame, and none shows the last")

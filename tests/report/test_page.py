@@ -12,6 +12,7 @@ import pytest
 
 from ganjax.errors import ConfigError, printable
 from ganjax.report import write_page
+from ganjax.report.animation import save_animation
 from ganjax.report.html import tag
 from ganjax.report.scores import hint, number
 from ganjax.rundir import config_digest
@@ -102,6 +103,15 @@ def test_pictures_are_the_files_and_earlier_grids_an_even_small_selection(run, n
     assert size(pictures["Samples at step 100"]) == (530, 530) and size(pictures["Samples at step 15"]) == (480, 480)
     held = list(pictures.values())
     assert all((run.workdir / name).read_bytes() in held for name in ("panel.png", "neighbours.png"))
+
+
+def test_clips_move_in_the_page(run, no_charts):
+    path = run.workdir / "samples" / "00000100.gif"
+    save_animation(path, np.arange(3 * 8 * 8 * 3, dtype=np.uint8).reshape(3, 8, 8, 3))
+    moving = [image for image in written(run).all("img") if image["src"].startswith("data:image/gif;base64,")]
+    assert [image["alt"] for image in moving] == ["Samples at step 100, animated"]
+    path.write_bytes(path.read_bytes()[:9])
+    assert "00000100.gif is not a readable GIF" in written(run).text
 
 
 def test_what_was_changed_comes_first(run, no_charts):

@@ -17,6 +17,8 @@ from ganjax.layers.volume import VolumeConv, VolumeConvTranspose
 from ganjax.models.dcgan import Discriminator, Generator, batch_norm, check_image_shape, doublings, kernel_init
 from ganjax.models.mlp import leaky_relu
 
+HOLD = 2.0  # of gates, where they begin: at each frame 12 % of a code are new
+
 
 def check_clip_shape(shape: tuple[int, ...]) -> None:
     """Raises `DataError` for a shape that these networks cannot make.
@@ -52,6 +54,11 @@ def kernel_of(stride: int) -> tuple[int, int, int]:
     return (4 if stride == 2 else 3, 4, 4)
 
 
+def _held(x: Array) -> Array:
+    """Gates that begin open: a path that nothing has taught yet keeps what it has, and is smooth."""
+    return nn.sigmoid(x + HOLD)
+
+
 class MotionContent(nn.Module):
     """MoCoGAN: what a clip shows is one code, how it moves is a path of codes (Tulyakov et al. 2018, section 3.1).
 
@@ -83,7 +90,7 @@ class MotionContent(nn.Module):
             )
         content, start = z[:, : self.content], z[:, self.content : self.content + self.motion]
         noise_BxTxM = z[:, self.content + self.motion :].reshape(-1, frames, self.motion)
-        cell = nn.GRUCell(self.motion, dtype=self.dtype, name="recurrent")
+        cell = nn.GRUCell(self.motion, gate_fn=_held, dtype=self.dtype, name="recurrent")
         path_BxTxM = jnp.asarray(nn.RNN(cell)(self.noise * noise_BxTxM, initial_carry=start))
         held_BxTxD = jnp.broadcast_to(content[:, None], (z.shape[0], frames, self.content))
         codes = jnp.concatenate([held_BxTxD, path_BxTxM], -1).reshape(z.shape[0] * frames, -1)

@@ -16,7 +16,8 @@ import numpy as np
 import optax
 
 from ganjax import __version__
-from ganjax.core import Array, PyTree
+from ganjax.augment import jitter
+from ganjax.core import Array, Batch, Key, PyTree
 from ganjax.data import Companion, Dataset
 from ganjax.data.npz import read_arrays
 from ganjax.dynamics import simultaneous
@@ -43,6 +44,8 @@ class Recipe:
     width: int = 32  # channels of the first convolution
     features: int = 128  # units of the last hidden layer, which are the features
 
+
+Prepare = Callable[[Key, Batch], Batch]
 
 OF_CLIPS = Recipe(steps=800, batch_size=64, width=16)
 
@@ -113,7 +116,7 @@ def clip_classifier(
 
     Features are the last hidden layer of convolutions over time, rows and columns that name the class of a clip and,
     where the data say how clips move (`data.bouncing`), the velocity at its first frame along each axis: so that they
-    see what no frame shows.
+    see what no frame shows. In training a clip is shifted a little each time that it is seen.
 
     Args:
         dataset: clips with labels of at least two classes.
@@ -129,7 +132,7 @@ def clip_classifier(
     frames = trained_classifier(of_frames(dataset), cache, recipe=of_stills, progress=progress)
     told, heads = _questions(dataset.in_memory())
     model = ClipReader(heads, width=recipe.width, features=recipe.features)
-    setup = _setup(told, model, recipe, tuple(heads))
+    setup = _setup(told, model, recipe, tuple(heads), _shifted(min(dataset.shape[1:3]) // 8))
     params = _trained(setup, f"clips-{_key(dataset, recipe)}", recipe, dataset.name, cache, progress)
 
     def apply(weights: PyTree, x: Array) -> Features:
@@ -203,10 +206,27 @@ def _trained(setup: Setup, key: str, recipe: Recipe, name: str, cache: Path | No
     return params
 
 
-def _setup(dataset: Dataset, model: nn.Module, recipe: Recipe, y: str | tuple[str, ...]) -> Setup:
+def _shifted(pixels: int) -> Prepare:
+    """A shift of up to so many pixels, the same for all frames of a clip: neither its class nor its speed changes."""
+    move = jitter(pixels, flip=False)
+
+    def moved(key: Key, one: Batch) -> Batch:
+        found = move(key, one._replace(x=jnp.moveaxis(one.x, 0, 2)))
+        return found._replace(x=jnp.moveaxis(found.x, 2, 0))
+
+    return moved
+
+
+def _setup(
+    dataset: Dataset, model: nn.Module, recipe: Recipe, y: str | tuple[str, ...], prepare: Prepare | None = None
+) -> Setup:
     adam = optax.adam(optax.cosine_decay_schedule(recipe.learning_rate, recipe.steps))
     batch_size = min(recipe.batch_size, len(dataset.x_train))
-    return Setup(classification(model), simultaneous({"classifier": adam}), {"data": Stream(dataset, batch_size, y=y)})
+    return Setup(
+        classification(model),
+        simultaneous({"classifier": adam}),
+        {"data": Stream(dataset, batch_size, y=y, prepare=prepare)},
+    )
 
 
 def _key(dataset: Dataset, recipe: Recipe) -> str:

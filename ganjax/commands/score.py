@@ -28,8 +28,9 @@ class Evaluate(OfRun):
     reference_count: int | None = None
     """How many training examples they are compared with; by default as many, at most all."""
     extractor: Literal["classifier", "pixels", "fid", "efficientnet_lite0"] | None = None
-    """What looks at images: a classifier trained on the data themselves (default for images and clips), the pixels or
-    coordinates (default for points), the Inception network of published distances, or a smaller network of ImageNet."""
+    """What looks at images: a classifier trained on the data themselves (default for images, and for clips with labels),
+    the pixels or coordinates (default for points), the Inception network of published distances, or a smaller network
+    of ImageNet."""
     extractor_file: Path | None = None
     """The weights of fid or efficientnet_lite0, as scripts/convert_weights.py wrote them."""
     sampler: str = ""

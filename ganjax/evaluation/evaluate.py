@@ -161,7 +161,7 @@ def _joined(parts: Sequence[Examples]) -> Examples:
 
 
 def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = None, *, progress: bool) -> Extractor:
-    """The extractor of that name; by default a classifier of the data for images and clips, the coordinates for points.
+    """The extractor of that name; by default a classifier of images and of labelled clips, coordinates of all else.
 
     Raises:
         ConfigError: no file is given for an extractor that needs one, or one that takes none.
@@ -170,7 +170,8 @@ def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = Non
     if file is not None and name not in PUBLISHED_NETWORKS:
         raise ConfigError(f"--extractor-file {file} is of no use without --extractor {' or '.join(PUBLISHED_NETWORKS)}")
     if name is None:
-        name = DEFAULT_EXTRACTOR.get(dataset.kind.name, "pixels")
+        unlabelled = dataset.kind.name == "clip" and dataset.y_train is None
+        name = "pixels" if unlabelled else DEFAULT_EXTRACTOR.get(dataset.kind.name, "pixels")
     if name == "pixels":
         return pairs_of_tokens() if dataset.kind.name == "tokens" else pixels()
     if name == "classifier" and dataset.channel_classes:

@@ -28,7 +28,7 @@ class Evaluate(OfRun):
     reference_count: int | None = None
     """How many training examples they are compared with; by default as many, at most all."""
     extractor: Literal["classifier", "pixels", "fid", "efficientnet_lite0"] | None = None
-    """What looks at images: a classifier trained on the data themselves (default for images, and for clips with labels),
+    """What looks at images: a classifier trained on the data themselves (default for images and labelled clips),
     the pixels or coordinates (default for points), the Inception network of published distances, or a smaller network
     of ImageNet."""
     extractor_file: Path | None = None

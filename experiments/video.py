@@ -15,9 +15,12 @@ a content a row and a motion a column; tracks.png, the paths of what is bright i
 The frames of an image generator that knows no clips are the control of the distance of frames:
     python experiments/video.py train --workdir runs/stills --generator stills --judges frame --judged 16
 The gates of the recurrent unit begin open, other than in the paper: its paths are smooth before they are learned.
-Time: about .1 s a step on 2 CPU cores, so 12 minutes. Measured so far: at step 650 of a run on a busy machine (seed 0,
-one frame judged, noise 1), motion_consistency .143 where real clips have 1, shuffled ones .121 and frozen ones .133;
-nobody has seen the default to its end.
+What judges, on bouncing:digits: the classifier of frames is right on 97.6 % of held-out ones, that of clips on 63 % of
+held-out clips. Real clips that are held out have motion_consistency 1 and identity .983; shuffled real ones .126 and 1,
+frozen ones .133 and 1. The distance of clips puts shuffled ones at 5.6 times its floor, that of frames at its floor.
+Time: about .2 s of processor a step, so some 12 minutes on 2 free cores. Measured of samples: motion_consistency .143
+at step 650 of a run on a busy machine (seed 0, with one frame judged, noise 1 and gates as in the paper), which is
+nothing; nobody has seen the defaults to their end.
 Data are clips: bouncing:NAME of any grey images, or an .npz file with x_train [N, T, H, W, C] of at least 2 frames.
 """
 
@@ -129,7 +132,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
         ),
         streams={"data": Stream(data, config.batch_size)},
         averages={} if kept is None else {config.average: Averaged(GENERATOR, kept)},
-        samplers={"prior": sampler(generator, prior)._replace(batch=64)},
+        samplers={"prior": sampler(generator, prior)._replace(batch=16)},
     )
 
 

@@ -19,7 +19,7 @@ from ganjax.training import Given, Keys, Setup, draw, in_turn
 from ganjax.training.sampling import given_kind, given_of, of_split
 from ganjax.training.writers import Writers
 
-COUNT = 64  # samples of a picture; 16 times as many points
+COUNT = 64  # samples of a picture; 16 times as many points, fewer clips
 STRIP = 8  # images side by side, where others stand under them
 MOVING = 16  # clips of an animation
 
@@ -158,7 +158,7 @@ PICTURES: dict[str, Callable[[np.ndarray, Dataset, Path], np.ndarray]] = {
     "waveform": _curves,
     "tokens": _lines,
 }
-MANY = {"point": 16 * COUNT, "vector": 16 * COUNT}
+MANY = {"point": 16 * COUNT, "vector": 16 * COUNT, "clip": MOVING}
 
 
 def observe(setup: Setup, seed: int, workdir: Path, step: int, state: GameState, writers: Writers) -> None:

@@ -18,8 +18,8 @@ The gates of the recurrent unit begin open, other than in the paper: its paths a
 What judges, on bouncing:digits: the classifier of frames is right on 97.6 % of held-out ones, that of clips on 63 % of
 held-out clips. Real clips that are held out have motion_consistency 1 and identity .983; shuffled real ones .126 and 1,
 frozen ones .133 and 1. The distance of clips puts shuffled ones at 5.6 times its floor, that of frames at its floor.
-Time: about .2 s of processor a step, so some 12 minutes on 2 free cores. Measured of samples: motion_consistency .143
-at step 650 of a run on a busy machine (seed 0, with one frame judged, noise 1 and gates as in the paper), which is
+Time: .19 s of processor a step, so 8 to 15 minutes on 2 free cores. Measured of samples: motion_consistency .143 at
+step 650 of a run on a busy machine (seed 0, with one frame judged, noise 1 and gates as in the paper), which is
 nothing; nobody has seen the defaults to their end.
 Data are clips: bouncing:NAME of any grey images, or an .npz file with x_train [N, T, H, W, C] of at least 2 frames.
 """
@@ -78,7 +78,7 @@ class Config(Averaging, Rate, Latent, TrainConfig):
 
 
 CONFIG = Config(
-    steps=6000,
+    steps=5000,
     data="bouncing:digits",  # 16 frames of 32x32
     batch_size=16,  # clips; 3 and 10 frames in the authors' code
     latent=50,  # of the paper, as are 10 of motion

@@ -13,6 +13,7 @@ from ganjax.data.wav import save_recordings
 from ganjax.files import write_atomically
 from ganjax.report import curves, grid, nearest_neighbours, panel, save_image, scatter
 from ganjax.report.alarms import write_alarms
+from ganjax.report.animation import animated_grid, save_animation
 from ganjax.report.rows import stack
 from ganjax.report.signals import COLUMNS, ROWS, spectrograms, texts, waveforms
 from ganjax.report.style import to_array
@@ -20,9 +21,15 @@ from ganjax.training import Given, Keys, Setup, draw, in_turn
 from ganjax.training.sampling import given_kind, given_of, of_split
 from ganjax.training.writers import Writers
 
-COUNT = 64  # samples of a picture; 16 times as many points
+COUNT = 64  # samples of a picture; 16 times as many points, fewer clips
 STRIP = 8  # images side by side, where others stand under them
 SHORTEST = 64  # samples of a waveform that is heard, and has a spectrogram
+MOVING = 16  # clips of an animation
+
+
+def animation_of(path: Path) -> Path:
+    """Where the animation of a picture of clips lies."""
+    return path.with_suffix(".gif")
 
 
 def picture(setup: Setup, x: np.ndarray, path: Path, sampler: str = "", given: Given | None = None) -> np.ndarray:
@@ -111,8 +118,9 @@ def _grid(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
 
 
 def _frames(x: np.ndarray, data: Dataset, path: Path) -> np.ndarray:
-    """A clip a row, at most 12 frames of it."""
+    """A clip a row, at most 12 frames of it; beside it the first clips animated, as .gif."""
     del data
+    save_animation(animation_of(path), animated_grid(x[:MOVING]))
     few = x[:, np.unique(np.linspace(0, x.shape[1] - 1, 12).astype(int))][:STRIP]
     image = grid(few.reshape(-1, *few.shape[2:]), columns=few.shape[1])
     save_image(path, image)
@@ -166,6 +174,7 @@ PICTURES: dict[str, Callable[[np.ndarray, Dataset, Path], np.ndarray]] = {
     "tokens": _lines,
 }
 MANY = {"point": 16 * COUNT, "vector": 16 * COUNT, "waveform": COLUMNS * ROWS}
+MANY = {"point": 16 * COUNT, "vector": 16 * COUNT, "clip": MOVING}
 
 
 def observe(setup: Setup, seed: int, workdir: Path, step: int, state: GameState, writers: Writers) -> None:

@@ -236,7 +236,7 @@ def _shows_data(setup: "Setup", sampler: str) -> bool:
     if not setup.samplers:
         return False
     draws = setup.sampler(sampler)
-    return setup.imitated(draws).kind.name != "image" or (draws.given or ("", "class"))[1] != "class"
+    return setup.imitated(draws).kind.name not in ("image", "clip") or (draws.given or ("", "class"))[1] != "class"
 
 
 def _of_stage(stages: "Mapping[str, Setup]", command: OfRun) -> "tuple[Setup, Path]":

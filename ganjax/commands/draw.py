@@ -3,11 +3,14 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ganjax.commands.base import Experiment, OfRun, opened
 from ganjax.config import require
 from ganjax.errors import printable
+
+if TYPE_CHECKING:
+    from ganjax.training import Setup
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ class Sample(Picture):
         from ganjax.training import Keys, draw, in_turn, load_state
         from ganjax.training.sampling import told, unknown_words
 
-        setup, key = run.setup, Keys.of(self.seed).samples
+        setup, key = self.of_setup(experiment, run.setup), Keys.of(self.seed).samples
         draws = setup.sampler(self.sampler)
         if self.text and (unknown := unknown_words(setup, draws, self.text)):
             print(f"unknown words, which are left out: {', '.join(unknown)[:200]}", file=sys.stderr)
@@ -75,6 +78,13 @@ class Sample(Picture):
         for line in gallery.written(x, setup.imitated(draws)):
             print(printable(line))
         print(self.out)
+        if setup.imitated(draws).kind.name == "clip":
+            print(gallery.animation_of(self.out))
+
+    def of_setup(self, experiment: Experiment, setup: "Setup") -> "Setup":
+        """What is drawn from; an experiment's own command may change its samplers."""
+        del experiment
+        return setup
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -21,15 +21,16 @@ class Evaluate(OfRun):
     """The newest checkpoint, or the best one by the judge of a run with --judge-every; the receipt says which."""
     metrics: tuple[str, ...] = ()
     """Some of the experiment's own measures of held-out examples, and of frechet, kernel, classifier_score, agreement,
-    precision_recall, density_coverage, modes, sliced_wasserstein, duplicates, memorisation; by default, all that fit
-    the data and the extractor."""
+    precision_recall, density_coverage, modes, sliced_wasserstein, duplicates, memorisation, and of clips frame_frechet,
+    motion, identity; by default, all that fit the data and the extractor."""
     count: int = 10_000
     """How many samples; scores of different counts cannot be compared."""
     reference_count: int | None = None
     """How many training examples they are compared with; by default as many, at most all."""
     extractor: Literal["classifier", "pixels", "fid", "efficientnet_lite0"] | None = None
-    """What looks at images: a classifier trained on the data themselves (default for images), the pixels or coordinates
-    (default for points), the Inception network of published distances, or a smaller network of ImageNet."""
+    """What looks at images: a classifier trained on the data themselves (default for images and labelled clips),
+    the pixels or coordinates (default for points), the Inception network of published distances, or a smaller network
+    of ImageNet."""
     extractor_file: Path | None = None
     """The weights of fid or efficientnet_lite0, as scripts/convert_weights.py wrote them."""
     sampler: str = ""

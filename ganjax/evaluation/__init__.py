@@ -1,6 +1,6 @@
 """How good a generator is: scores that come with their protocol, or not at all."""
 
-from ganjax.evaluation.classifier import Recipe, accuracy, trained_classifier
+from ganjax.evaluation.classifier import Recipe, accuracy, clip_classifier, trained_classifier
 from ganjax.evaluation.evaluate import chosen_extractor, evaluate, receipt_of
 from ganjax.evaluation.extractor import NOTHING, Extractor, Features, extract, extract_moments, pixels
 from ganjax.evaluation.held_out import measured, score_of
@@ -21,6 +21,7 @@ __all__ = [
     "Score",
     "accuracy",
     "chosen_extractor",
+    "clip_classifier",
     "compare",
     "efficientnet_lite0",
     "evaluate",

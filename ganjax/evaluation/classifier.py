@@ -5,25 +5,30 @@ import hashlib
 import io
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import flax
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from ganjax import __version__
-from ganjax.core import Array, PyTree
-from ganjax.data import Dataset
+from ganjax.augment import jitter
+from ganjax.core import Array, Batch, Key, PyTree
+from ganjax.data import Companion, Dataset
 from ganjax.data.npz import read_arrays
 from ganjax.dynamics import simultaneous
 from ganjax.errors import DataError, reason
 from ganjax.evaluation.extractor import Extractor, Features, extract
 from ganjax.files import cache_folder, write_atomically
 from ganjax.games import classification
+from ganjax.kinds import CLASS as CLASS_KIND
 from ganjax.kinds import Kind
 from ganjax.models.classifier import Classifier, classifier
+from ganjax.models.video import ClipReader, check_clip_shape
 from ganjax.training import Setup, Stream, digest, fit
 from ganjax.training.setup import state_shapes
 from ganjax.training.state import by_path
@@ -39,6 +44,11 @@ class Recipe:
     learning_rate: float = 1e-3  # of Adam, falling to zero along a cosine
     width: int = 32  # channels of the first convolution
     features: int = 128  # units of the last hidden layer, which are the features
+
+
+Prepare = Callable[[Key, Batch], Batch]
+
+OF_CLIPS = Recipe(steps=800, batch_size=64, width=16)
 
 
 def trained_classifier(
@@ -67,13 +77,8 @@ def trained_classifier(
     recipe = recipe or Recipe()
     sizes = {"width": recipe.width, "features": recipe.features}
     model = classifier(dataset.shape, dataset.classes or 0, rate=dataset.kind.facts.get("rate"), **sizes)
-    setup, key = _setup(dataset.in_memory(), model, recipe), _key(dataset, recipe)
-    path = (cache or default_cache()) / f"{key}.npz"
-    params = _read(path, setup)
-    if params is None:
-        label = f"classifier of {dataset.name}"
-        params = fit(setup, recipe.seed, recipe.steps, label=label, progress=progress).params["classifier"]
-        _keep(path, params)
+    setup, key = _setup(dataset.in_memory(), model, recipe, "class"), _key(dataset, recipe)
+    params = _trained(setup, key, recipe, dataset.name, cache, progress)
     return _extractor(model, params, dataset.kind)
 
 
@@ -99,6 +104,71 @@ def stacked_classifier(
 
     digest = hashlib.sha256(f"channel by channel {base.digest}".encode()).hexdigest()
     return Extractor("classifier", digest, apply, base.weights, base.resize)
+
+
+def clip_classifier(
+    dataset: Dataset,
+    cache: Path | None = None,
+    *,
+    recipe: Recipe = OF_CLIPS,
+    of_stills: Recipe | None = None,
+    progress: bool = False,
+) -> Extractor:
+    """What is seen in clips of classes, and by the classifier of their frames in these, both trained once and kept.
+
+    Features are the last hidden layer of convolutions over time, rows and columns that name the class of a clip and,
+    where the data say how clips move (`data.bouncing`), the velocity at its first frame along each axis: so that they
+    see what no frame shows. In training a clip is shifted a little each time that it is seen.
+
+    Args:
+        dataset: clips with labels of at least two classes.
+        cache: as of `trained_classifier`.
+        recipe: of the network of clips.
+        of_stills: of that of frames, by default the one of images.
+        progress: show progress bars on standard error.
+
+    Raises:
+        DataError: there are no labels, a single class, or clips of one frame.
+    """
+    check_clip_shape(dataset.shape)
+    frames = trained_classifier(of_frames(dataset), cache, recipe=of_stills, progress=progress)
+    told, heads = _questions(dataset.in_memory())
+    model = ClipReader(heads, width=recipe.width, features=recipe.features)
+    setup = _setup(told, model, recipe, tuple(heads), _shifted(min(dataset.shape[1:3]) // 8))
+    params = _trained(setup, f"clips-{_key(dataset, recipe)}", recipe, dataset.name, cache, progress)
+
+    def apply(weights: PyTree, x: Array) -> Features:
+        features, logits = model.apply({"params": weights}, dataset.kind.encode(x), method="judge")
+        return Features(features, logits["class"])
+
+    sha = hashlib.sha256(f"clips as x / 127.5 - 1 {digest(params)} frames {frames.digest}".encode()).hexdigest()
+    return Extractor("classifier", sha, apply, params, "none", frames)
+
+
+def of_frames(dataset: Dataset) -> Dataset:
+    """All frames of clips as images, each with the class of its clip."""
+    data = dataset.in_memory()
+    count = data.shape[0]
+
+    def split(x: np.ndarray | None, y: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+        still = None if x is None else x.reshape(-1, *x.shape[2:])
+        return still, None if y is None else np.repeat(y, count)
+
+    (x_train, y_train), (x_test, y_test) = split(data.x_train, data.y_train), split(data.x_test, data.y_test)
+    name = f"frames of {data.name}"
+    return Dataset(x_train, y_train, x_test, y_test, name, data.licence, data.class_names)  # type: ignore[arg-type]
+
+
+def _questions(data: Dataset) -> tuple[Dataset, dict[str, int]]:
+    """The training clips with what is asked of them: their class and, where it is known, how fast they move."""
+    heads = {"class": data.classes or 0}
+    beside: dict[str, Companion] = {}
+    if "motion" in data.companions:
+        motion = data.companions["motion"].train
+        for name, speed in (("down", motion[:, 1]), ("right", motion[:, 3])):
+            kinds, number = np.unique(speed, return_inverse=True)
+            beside[name], heads[name] = Companion(number.astype(np.int32), None, CLASS_KIND), len(kinds)
+    return dataclasses.replace(data, x_test=None, y_test=None, companions=beside), heads
 
 
 def accuracy(extractor: Extractor, x: np.ndarray, y: np.ndarray) -> float:
@@ -129,11 +199,37 @@ def _extractor(model: Classifier, params: PyTree, kind: Kind) -> Extractor:
     return Extractor("classifier", sha, apply, params, "none")
 
 
-def _setup(dataset: Dataset, model: Classifier, recipe: Recipe) -> Setup:
+def _trained(setup: Setup, key: str, recipe: Recipe, name: str, cache: Path | None, progress: bool) -> PyTree:
+    """The parameters that the cache keeps under the key, trained and kept if there are none."""
+    path = (cache or default_cache()) / f"{key}.npz"
+    params = _read(path, setup)
+    if params is None:
+        label = f"classifier of {name}"
+        params = fit(setup, recipe.seed, recipe.steps, label=label, progress=progress).params["classifier"]
+        _keep(path, params)
+    return params
+
+
+def _shifted(pixels: int) -> Prepare:
+    """A shift of up to so many pixels, the same for all frames of a clip: neither its class nor its speed changes."""
+    move = jitter(pixels, flip=False)
+
+    def moved(key: Key, one: Batch) -> Batch:
+        found = move(key, one._replace(x=jnp.moveaxis(one.x, 0, 2)))
+        return found._replace(x=jnp.moveaxis(found.x, 2, 0))
+
+    return moved
+
+
+def _setup(
+    dataset: Dataset, model: nn.Module, recipe: Recipe, y: str | tuple[str, ...], prepare: Prepare | None = None
+) -> Setup:
     adam = optax.adam(optax.cosine_decay_schedule(recipe.learning_rate, recipe.steps))
     batch_size = min(recipe.batch_size, len(dataset.x_train))
     return Setup(
-        classification(model), simultaneous({"classifier": adam}), {"data": Stream(dataset, batch_size, y="class")}
+        classification(model),
+        simultaneous({"classifier": adam}),
+        {"data": Stream(dataset, batch_size, y=y, prepare=prepare)},
     )
 
 

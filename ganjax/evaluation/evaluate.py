@@ -17,7 +17,7 @@ from ganjax.data import Dataset, subsample
 from ganjax.data.dataset import CLASS
 from ganjax.data.order import SUBSAMPLE_SEED
 from ganjax.errors import ConfigError, DataError, reason
-from ganjax.evaluation.classifier import stacked_classifier, trained_classifier
+from ganjax.evaluation.classifier import clip_classifier, stacked_classifier, trained_classifier
 from ganjax.evaluation.extractor import Extractor, classes, pairs_of_tokens, pixels
 from ganjax.evaluation.held_out import split_of
 from ganjax.evaluation.measures import METRICS, Comparison, Examples, names_of
@@ -29,7 +29,7 @@ from ganjax.training.sampling import Drawing, drawing, given_of, in_batches
 
 PUBLISHED_NETWORKS = ("fid", "efficientnet_lite0")  # extractors that are read from a file
 DEFAULT_EXTRACTOR = {"image": "classifier"}  # by the kind of data; of others the coordinates
-OF_CLASSES = {"waveform": "classifier"}  # the same of data with classes
+OF_CLASSES = {"clip": "classifier", "waveform": "classifier"}  # the same of data with classes
 LEAST = 20  # training examples and samples, below which neighbours are no statistics
 
 
@@ -162,7 +162,7 @@ def _joined(parts: Sequence[Examples]) -> Examples:
 
 
 def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = None, *, progress: bool) -> Extractor:
-    """The extractor of that name; by default a classifier for images and waveforms with classes, else the coordinates.
+    """The extractor of that name; by default a classifier of images, or of what has classes, else coordinates.
 
     Raises:
         ConfigError: no file is given for an extractor that needs one, or one that takes none.
@@ -177,6 +177,8 @@ def chosen_extractor(name: str | None, dataset: Dataset, file: Path | None = Non
         return pairs_of_tokens() if dataset.kind.name == "tokens" else pixels()
     if name == "classifier" and dataset.channel_classes:
         return stacked_classifier(dataset, progress=progress)
+    if name == "classifier" and dataset.kind.name == "clip":
+        return clip_classifier(dataset, progress=progress)
     if name == "classifier":
         return trained_classifier(dataset, progress=progress)
     if file is None:

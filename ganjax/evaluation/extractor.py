@@ -33,6 +33,7 @@ class Extractor(NamedTuple):
     apply: Callable[[PyTree, Array], Features]  # (weights, images [B, H, W, C] uint8 or float32 in 0..255), pure
     weights: PyTree
     resize: str  # what becomes of an image before the weights, in words
+    frames: "Extractor | None" = None  # what looks at the frames of clips, where that is something else
 
 
 # In the receipt of measures, of which none looks at samples.
@@ -94,7 +95,7 @@ def _batches(extractor: Extractor, x: np.ndarray, batch: int) -> Iterator[Featur
     kind = kind_of(x)
     if kind is None or not len(x):
         raise ValueError(f"extract: x has shape {x.shape}, expected images [N, H, W, C] or points [N, D]")
-    if kind.name == "image" and x.dtype != np.uint8:
+    if kind.name in ("image", "clip") and x.dtype != np.uint8:
         raise TypeError(f"extract: x holds images of {x.dtype}, expected uint8; convert those in 0..255")
     if batch < 1:
         raise ValueError(f"extract: batch is {batch}, expected at least 1")

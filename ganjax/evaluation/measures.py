@@ -12,9 +12,11 @@ from scipy.special import softmax
 
 from ganjax import metrics
 from ganjax.data import Dataset
+from ganjax.data.bouncing import FASTEST
 from ganjax.errors import ConfigError, did_you_mean, reason
 from ganjax.evaluation.extractor import Extractor, extract, extract_moments
 from ganjax.evaluation.receipt import Score
+from ganjax.metrics.motion import centres, frozen, identity, motion_consistency, shuffled
 
 # The metrics whose published names belong to the Inception network with its published weights.
 INCEPTION = "fid_inception_v3"
@@ -59,6 +61,14 @@ class Examples:
         if "_extracted" in vars(self):
             return metrics.moments(self.features)
         return extract_moments(self.extractor, self.x)
+
+    @cached_property
+    def frames(self) -> "Examples":
+        """The frames of clips, [N T, H, W, C], as the extractor's network of frames sees them."""
+        if self.parts:
+            parts = tuple(part.frames for part in self.parts)
+            return Examples(np.concatenate([part.x for part in parts]), parts[0].extractor, parts)
+        return Examples(self.x.reshape(-1, *self.x.shape[2:]), self.extractor.frames or self.extractor)
 
     @cached_property
     def labels(self) -> jax.Array:
@@ -207,6 +217,52 @@ def _mode_kl(sets: Comparison, real: Examples, fake: Examples) -> Values:
     return {"mode_kl": float(_found_modes(sets, fake).reverse_kl)}
 
 
+def _frame_frechet(sets: Comparison, real: Examples, fake: Examples) -> Values:
+    """Of all frames, whatever their order."""
+    del sets
+    name = f"frame_frechet_{real.frames.extractor.name}"
+    return {name: metrics.frechet_distance(fake.frames.moments, real.frames.moments)}
+
+
+def _motion(sets: Comparison, real: Examples, fake: Examples) -> Values:
+    """The walls are as far apart as the things of training clips come."""
+    del real
+    places = sets.dataset.companions["motion"].train
+    free = int(places[:, 0].max()), int(places[:, 2].max())
+    return {"motion_consistency": float(motion_consistency(centres(fake.x), free, fastest=FASTEST).mean())}
+
+
+def _identity(sets: Comparison, real: Examples, fake: Examples) -> Values:
+    del sets, real
+    return {"identity": float(identity(np.asarray(fake.frames.labels).reshape(len(fake), -1)).mean())}
+
+
+def _controls(values: Callable[..., Values], sets: Comparison) -> dict[str, Score]:
+    """The scores, and in their notes those of real clips whose frames are shuffled, or all the first."""
+    scores = _paired("higher", values, sets)
+    real, stand_in = sets.floor
+    said = dict.fromkeys(scores, "")
+    for name, change in (("shuffled", shuffled), ("frozen", frozen)):
+        for metric, value in values(sets, real, Examples(change(stand_in.x), stand_in.extractor)).items():
+            said[metric] += f"{', ' if said[metric] else 'real clips '}{name} {value:.3f}"
+    return _noted(scores, said)
+
+
+def _lacks_clips(dataset: Dataset, classes: int | None) -> str:
+    del classes
+    return "" if dataset.kind.name == "clip" else "clips"
+
+
+def _lacks_motion(dataset: Dataset, classes: int | None) -> str:
+    return _lacks_clips(dataset, classes) or (
+        "" if "motion" in dataset.companions else "clips whose law is known, such as the data bouncing:digits"
+    )
+
+
+def _lacks_named_clips(dataset: Dataset, classes: int | None) -> str:
+    return _lacks_clips(dataset, classes) or _lacks_classes(dataset, classes)
+
+
 def _modes(sets: Comparison) -> dict[str, Score]:
     scores = _paired("higher", _captured, sets) | _paired("lower", _mode_kl, sets)
     total = len(_found_modes(sets, sets.reference).histogram)
@@ -287,6 +343,9 @@ METRICS: dict[str, Metric] = {
     "sliced_wasserstein": Metric("features", _nothing, partial(_paired, "lower", _sliced_wasserstein)),
     "duplicates": Metric("features", _nothing, partial(_paired, "lower", _duplicates)),
     "memorisation": Metric("features", _lacks_held_out, _memorisation),
+    "frame_frechet": Metric("moments", _lacks_clips, partial(_paired, "lower", _frame_frechet)),
+    "motion": Metric("features", _lacks_motion, partial(_controls, _motion)),
+    "identity": Metric("features", _lacks_named_clips, partial(_controls, _identity)),
 }
 
 

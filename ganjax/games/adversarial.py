@@ -168,7 +168,7 @@ class _Play:
 
     def init(self, key: Key, batch: Batch) -> tuple[dict, dict]:
         """The first params and net_state of both."""
-        _check_batch(batch)
+        check_batch(batch)
         g, d, sight = self.generator, self.discriminator, self.sight
         if batch.y is not None and sight.joins:
             raise ValueError("gan: packs and kept fakes have no single label; expected data without labels")
@@ -182,7 +182,7 @@ class _Play:
                 "penalty on each example by itself; leave BatchNorm out (norm=False) or use spectral_norm"
             )
         g_params, g_state, x_fake = g.init(g_key, z, batch.y)
-        _check_fakes(x_fake, batch.x)
+        check_fakes(x_fake, batch.x)
 
         def fakes(index: Array) -> Array:
             first = noise(self.prior, jax.random.fold_in(z_key, 1), index)
@@ -194,7 +194,7 @@ class _Play:
     def look(self, player: str, params: PerPlayer, moment: Moment) -> tuple[Scene, PerPlayer]:
         """The scene of a player's turn, in training mode, and the net_state that it leaves."""
         batch, key, sight = moment.batch, moment.key, self.sight
-        _check_batch(batch)
+        check_batch(batch)
         g, d, g_state, d_state = self._advanced(player, params, moment.net_state)
         g_keys, real_keys, fake_keys = pass_keys(batch.position, key, self.axis_name, 3)
         z = noise(self.prior, key, batch.position)
@@ -257,7 +257,7 @@ def _check_options(
         raise ValueError("gan: the pool of fakes_kept moves with the whole batch; expected accumulate of 1")
 
 
-def _check_fakes(x_fake: Any, x_real: Array) -> None:
+def check_fakes(x_fake: Any, x_real: Array) -> None:
     """Raise unless the generator makes an array of the data's shape."""
     if not _is_array(x_fake):
         raise TypeError(f"gan: the generator returns a {type(x_fake).__name__}, expected one array of examples")
@@ -268,7 +268,7 @@ def _check_fakes(x_fake: Any, x_real: Array) -> None:
         )
 
 
-def _check_batch(batch: Batch) -> None:
+def check_batch(batch: Batch) -> None:
     """Raise `TypeError` unless examples are floating, as the fakes that take their dtype, and y classes or vectors."""
     if not jnp.issubdtype(batch.x.dtype, jnp.floating):
         raise TypeError(

@@ -16,10 +16,12 @@ def classification(module: nn.Module) -> Game:
     """The game whose only player names the classes of its batch.
 
     Its cost is the mean cross-entropy `-log softmax(f(x))_y`, the negative log-likelihood of the labels; the share of
-    labels that have the largest logit is the metric "accuracy".
+    labels that have the largest logit is the metric "accuracy". Of several questions, each with labels of its own, the
+    cost is the sum and the metric the mean.
 
     Args:
-        module: a Flax module, `x [B, ...] -> logits [B, K]`; its BatchNorm statistics move with each batch.
+        module: a Flax module, `x [B, ...] -> logits [B, K]`, or a dictionary of such, with the names of the batch's y;
+            its BatchNorm statistics move with each batch.
 
     Returns:
         A game of the player "classifier", whose batch is a `Batch` with labels.
@@ -33,10 +35,11 @@ def classification(module: nn.Module) -> Game:
         if batch.y is None:
             raise ValueError("classification: the batch has no labels, expected int32 [B]; use labelled data")
         params, net_state, logits = net.init(key, batch.x)
-        if jnp.ndim(logits) != 2:
-            raise ValueError(
-                f"classification: the module makes logits {jnp.shape(logits)}, expected [B, K], one per class"
-            )
+        for one in jax.tree.leaves(logits):
+            if jnp.ndim(one) != 2:
+                raise ValueError(
+                    f"classification: the module makes logits {jnp.shape(one)}, expected [B, K], one per class"
+                )
         return {CLASSIFIER: params}, {CLASSIFIER: net_state}
 
     def cost(params: PerPlayer, moment: Moment) -> tuple[Array, Outcome]:
@@ -44,9 +47,10 @@ def classification(module: nn.Module) -> Game:
         keys = {"dropout": jax.random.fold_in(key, batch.position[0]), SHARED: key}  # the first differs between devices
         own = params[CLASSIFIER], moment.net_state[CLASSIFIER]
         logits, new_state = net.apply(*own, batch.x, train=True, keys=keys)
-        value = optax.softmax_cross_entropy_with_integer_labels(logits, batch.y).mean()
-        accuracy = jnp.mean(logits.argmax(-1) == batch.y, dtype=jnp.float32)
-        return value, Outcome(new_state, {"accuracy": accuracy})
+        pairs = [(logits, batch.y)] if not isinstance(logits, dict) else [(logits[k], batch.y[k]) for k in logits]
+        values = [optax.softmax_cross_entropy_with_integer_labels(*pair).mean() for pair in pairs]
+        right = [jnp.mean(said.argmax(-1) == y, dtype=jnp.float32) for said, y in pairs]
+        return sum(values[1:], values[0]), Outcome(new_state, {"accuracy": sum(right[1:], right[0]) / len(right)})
 
     return Game(init, {CLASSIFIER: cost})
 

@@ -23,7 +23,7 @@ from ganjax.layers.heads import check_labels, critique, projection
 from ganjax.layers.normalisation import BatchNorm, ConditionalBatchNorm
 from ganjax.models.mlp import leaky_relu
 
-_kernel_init = nn.initializers.normal(0.02)
+kernel_init = nn.initializers.normal(0.02)
 
 
 def _scale_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
@@ -31,9 +31,9 @@ def _scale_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) ->
 
 
 # 4x4 kernels of stride 2 halve or double a side exactly; before BatchNorm a bias has no effect.
-_down = partial(Conv, kernel_size=(4, 4), strides=(2, 2), padding=1, kernel_init=_kernel_init)
-_up = partial(ConvTranspose, kernel_size=(4, 4), strides=(2, 2), padding="SAME", kernel_init=_kernel_init)
-_batch_norm = partial(BatchNorm, scale_init=_scale_init)
+_down = partial(Conv, kernel_size=(4, 4), strides=(2, 2), padding=1, kernel_init=kernel_init)
+_up = partial(ConvTranspose, kernel_size=(4, 4), strides=(2, 2), padding="SAME", kernel_init=kernel_init)
+batch_norm = partial(BatchNorm, scale_init=_scale_init)
 
 
 def check_image_shape(shape: tuple[int, ...]) -> None:
@@ -87,7 +87,7 @@ class Generator(nn.Module):
         def norm(x: Array) -> Array:
             if is_condition(labels, self.num_classes) and self.conditioning == "batch_norm":
                 return ConditionalBatchNorm(self.num_classes, **shared)(x, labels, train=train)
-            return _batch_norm(use_running_average=not train, **shared)(x)
+            return batch_norm(use_running_average=not train, **shared)(x)
 
         height, width, channels = self.shape
         n = doublings(height, width)
@@ -96,7 +96,7 @@ class Generator(nn.Module):
             kernel_size=(height // 2**n, width // 2**n),
             padding="VALID",
             use_bias=False,
-            kernel_init=_kernel_init,
+            kernel_init=kernel_init,
             dtype=self.dtype,
         )(z[:, None, None])
         x_BxHxWxC = nn.relu(norm(x_BxHxWxC))
@@ -132,7 +132,7 @@ class Discriminator(nn.Module):
         """[B, H, W, C] images and labels, [B] int32 or vectors [B, E], to logits [B], with heads to a `Critique`."""
         check_image_shape(x.shape[1:])
         check_labels(labels, self.num_classes)
-        norm = partial(_batch_norm, use_running_average=not train, axis_name=self.axis_name, dtype=self.dtype)
+        norm = partial(batch_norm, use_running_average=not train, axis_name=self.axis_name, dtype=self.dtype)
         h_BxHxWxC = leaky_relu(_down(self.width, dtype=self.dtype)(x))
         self.sow("intermediates", "maps", h_BxHxWxC)
         for i in range(1, doublings(*x.shape[1:3])):
@@ -142,8 +142,8 @@ class Discriminator(nn.Module):
                 h_BxHxWxC = Dropout(self.dropout, self.axis_name)(h_BxHxWxC, deterministic=not train)
             self.sow("intermediates", "maps", h_BxHxWxC)
         logits_B = Conv(
-            1, kernel_size=h_BxHxWxC.shape[1:3], padding="VALID", kernel_init=_kernel_init, dtype=self.dtype
+            1, kernel_size=h_BxHxWxC.shape[1:3], padding="VALID", kernel_init=kernel_init, dtype=self.dtype
         )(h_BxHxWxC).reshape(-1)
         h_BxF = h_BxHxWxC.reshape(len(x), -1)
-        logits_B += projection(h_BxF, labels, self.num_classes, embedding_init=_kernel_init, dtype=self.dtype)
+        logits_B += projection(h_BxF, labels, self.num_classes, embedding_init=kernel_init, dtype=self.dtype)
         return critique(logits_B, h_BxF, self.heads, self.dtype)

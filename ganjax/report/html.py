@@ -84,6 +84,29 @@ def player(content: bytes, label: str) -> Html:
     return tag("audio", controls="", src=source, title=label)
 
 
+def gif(content: bytes, alt: str) -> Html:
+    """An <img> that holds an animation.
+
+    Args:
+      content: a GIF file's bytes.
+      alt: what it shows, for those who don't see it.
+
+    Raises:
+      DataError: it is no readable GIF, or its frames have more than LARGEST pixels together.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content), formats=("GIF",)) as picture:
+            width, height = picture.size
+            if width * height * picture.n_frames > LARGEST:  # type: ignore[attr-defined]
+                raise ValueError(f"frames of {width}x{height} pixels, more than {LARGEST:,} together")
+    except Exception as error:  # Pillow's decoder raises a dozen kinds on damaged bytes
+        raise DataError(f"not a readable GIF: {reason(error)}") from error
+    source = "data:image/gif;base64," + base64.b64encode(content).decode()
+    return tag("img", src=source, alt=alt, width=width, height=height)
+
+
 def _checked(content: bytes, longest: int | None) -> tuple[bytes, tuple[int, int]]:
     """The bytes and the size of a PNG that a browser can show."""
     from PIL import Image

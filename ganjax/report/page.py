@@ -16,7 +16,7 @@ from ganjax.errors import DataError, printable, reason
 from ganjax.files import write_atomically
 from ganjax.report.findings import Finding, findings
 from ganjax.report.history import Records, to_columns
-from ganjax.report.html import Html, details, join, player, png, table, tag
+from ganjax.report.html import Html, details, gif, join, player, png, table, tag
 from ganjax.report.learning import group_figures
 from ganjax.report.run import Run, read
 from ganjax.report.scores import number, score_tables, spelled
@@ -100,6 +100,7 @@ def _page(run: Run, defaults: Mapping[str, Any]) -> str:
         "Curves": [*_curves("", run.metrics), *_curves("Light judge", run.judge, hidden=("count", "floor"))],
         "Samples": [
             *_grids(run),
+            *_moving(run),
             _picture(run, "panel.png", "Samples of the same latents by training step.", "wide"),
             *([_picture(run, "made.png", MADE, "beside")] if (run.workdir / "made.png").exists() else []),
         ],
@@ -261,6 +262,19 @@ def _texts(path: Path) -> Iterator[Html]:
                 yield tag("pre", join(file.read(LETTERS).splitlines()[:TEXTS], "\n"))
         except OSError as error:
             yield _note(f"{path.name} cannot be read ({reason(error)})")
+
+
+def _moving(run: Run) -> list[Html]:
+    """The last sample picture of clips, animated."""
+    step = max(run.samples, default=0)
+    path = run.samples[step].with_suffix(".gif") if run.samples else None
+    if path is None or not path.is_file():
+        return []
+    try:
+        picture = gif(path.read_bytes(), f"Samples at step {step:,}, animated")
+    except (DataError, OSError) as error:
+        return [_note(f"{path.name} is {error}")]
+    return [tag("figure", tag("div", picture), tag("figcaption", f"step {step:,}, animated"), class_="beside")]
 
 
 def _grid(path: Path, step: int, longest: int | None) -> Html:

@@ -16,6 +16,7 @@ HINTS = {
     "fid": "Fréchet distance of Gaussians fitted to features of samples and of real images; falls with n, so compare "
     "at one n only.",
     "kid": "Squared kernel distance (MMD) of features; unbiased, so a perfect generator scatters around 0.",
+    "frame_frechet": "Fréchet distance of all frames of clips, in features of frames; blind to their order.",
     "frechet": "Fréchet distance of Gaussians fitted to these features; not comparable with FID, nor at another n.",
     "kernel": "Squared kernel distance (MMD) of these features; unbiased, so a perfect generator scatters around 0.",
     "inception_score": "How sure the network is of each sample's class, and how many classes it sees.",
@@ -30,6 +31,8 @@ HINTS = {
     "memorised": "Share of samples that lie suspiciously near to a training image; the floor is that of real images.",
     "duplicates": "Share of samples as near to another one as hardly any two real images are.",
     "time_per_sample": "Milliseconds of wall time for a sample, in full calls on the device that the receipt names.",
+    "motion_consistency": "Share of the steps of what is bright that are those of one thing bouncing between walls.",
+    "identity": "Share of a clip's frames whose class, for the classifier, is that of most of them.",
     "accuracy": "Share of examples that a classifier gets right.",
 }
 CIRCUMSTANCES = {"created", "ganjax", "jax", "device", "config_digest"}  # of a receipt, as opposed to the protocol

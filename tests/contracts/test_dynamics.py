@@ -52,6 +52,7 @@ from ganjax.games.autoencoding import autoencoder
 from ganjax.games.dirac import DIRAC_PENALTIES
 from ganjax.games.energy import contrastive_divergence
 from ganjax.games.flow import flow
+from ganjax.games.views import Judge, some_frames, views
 from ganjax.losses import LOSSES
 from ganjax.models.autoencoder import Autoencoder
 from ganjax.models.binary import RBM
@@ -95,6 +96,16 @@ MORE_GAMES = {
     STATEFUL: lambda: (
         gan(
             Net(2), Net(1), LOSSES["non_saturating"], prior=normal_prior(3), spectral={"discriminator": spectral_norm()}
+        ),
+        _batch(),
+    ),
+    "views": lambda: (
+        views(
+            Net(2),
+            {"whole": Judge(Net(1)), "part": Judge(Net(1), some_frames(1))},
+            LOSSES["non_saturating"],
+            prior=normal_prior(3),
+            spectral=spectral_norm(),
         ),
         _batch(),
     ),

@@ -13,6 +13,7 @@ import pytest
 from ganjax.data.wav import save_recordings
 from ganjax.errors import ConfigError, printable
 from ganjax.report import write_page
+from ganjax.report.animation import save_animation
 from ganjax.report.html import tag
 from ganjax.report.scores import hint, number
 from ganjax.rundir import config_digest
@@ -126,6 +127,15 @@ def test_samples_that_are_texts_stand_on_the_page(run, no_charts):
     (run.workdir / "samples" / "00000100.txt").write_text("<b>so\x1b am i\n" + "to be\n" * 100, encoding="utf-8")
     page = written(run)
     assert "<b>so\\x1b am i" in page.text and page.text.count("to be") == 23
+
+
+def test_clips_move_in_the_page(run, no_charts):
+    path = run.workdir / "samples" / "00000100.gif"
+    save_animation(path, np.arange(3 * 8 * 8 * 3, dtype=np.uint8).reshape(3, 8, 8, 3))
+    moving = [image for image in written(run).all("img") if image["src"].startswith("data:image/gif;base64,")]
+    assert [image["alt"] for image in moving] == ["Samples at step 100, animated"]
+    path.write_bytes(path.read_bytes()[:9])
+    assert "00000100.gif is not a readable GIF" in written(run).text
 
 
 def test_what_was_changed_comes_first(run, no_charts):

@@ -124,6 +124,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
     x, y = _held_out(data, config)
     extractor = chosen_extractor(None, data, progress=True)
     real = real_examples(data, extractor, len(x), len(x))
+    metrics = [name for name, metric in METRICS.items() if not metric.lacks(data, data.classes)]
     strengths = np.linspace(0, 1, config.levels + 1)
     found, shown = {}, []
     with tqdm(total=len(FAULTS) * len(strengths), unit="set", dynamic_ncols=True) as bar:
@@ -131,7 +132,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
             bar.set_description(name)
             sets = [fault(x, y, data.x_train, s, np.random.default_rng(config.seed)) for s in strengths]
             found[name] = [
-                score(Comparison(Examples(fake, extractor), *real, data, extractor), list(METRICS)) for fake in sets
+                score(Comparison(Examples(fake, extractor), *real, data, extractor), metrics) for fake in sets
             ]
             shown.append(np.concatenate([fake[:4] for fake in sets]))
             bar.update(len(strengths))

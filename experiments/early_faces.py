@@ -16,12 +16,12 @@ of stages shares its seconds out equally among them. --clock processor counts wh
 machine that others use. The Frechet distance is in the features of a classifier of the data, or of pixels where there
 are no labels; its floor is what real images score in the place of samples.
 What we measured: --seconds 60 --clock processor, all else by default, seed 0, 8 minutes of 2 CPU cores that others used
-too, where a step costs more than it does alone. Frechet distances (floor 1.6, held-out images 1.2) and steps: DCGAN 23.7
-(1,230), perceptrons 28.3 (2,520), LAPGAN 45.1 (8,210, of which 7,500 of 7x7 pixels), BigGAN of 8 channels 152 (110, of
-four turns each), styles 196 (340), growing 233 (710, of which 60 at full size). With half the time, in four runs: 58.7,
-68.1, 67.6, 131, 218 and 324. So a minute says how cheap a step is and little else: what is small is ahead, in the order
-of neither years nor ends, and BigGAN has got worse meanwhile. It is one seed; more time, other data and faces have not
-been tried.
+too, where a step costs more than it does alone. Frechet distances (floor 1.6, held-out images 1.2) and steps: DCGAN
+23.7 (1,230), perceptrons 28.3 (2,520), LAPGAN 45.1 (8,210, of which 7,500 of 7x7 pixels), BigGAN of 8 channels 152
+(110, of four turns each), styles 196 (340), growing 233 (710, of which 60 at full size). With half the time, in four
+runs: 58.7, 68.1, 67.6, 131, 218 and 324. So a minute says how cheap a step is and little else: what is small is ahead,
+whatever its year, and BigGAN has got worse meanwhile. It is one seed; more time, other data and faces have not been
+tried.
 """
 
 import json

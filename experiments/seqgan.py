@@ -66,8 +66,6 @@ STAGES = "likelihood", "discriminator", "game"
 class Config(TrainConfig):
     """The networks, and how long each stage is."""
 
-    data: str = "oracle:100"
-    """oracle:WORDS, or the path of an .npz file with a text, or with tokens of a vocabulary."""
     length: int = 20
     """Symbols of a sequence, into which longer ones are cut."""
     method: Literal["seqgan", "maligan", "reverse", "gumbel", "straight_through"] = "seqgan"
@@ -92,7 +90,7 @@ class Config(TrainConfig):
     """Of the second stage."""
     discriminator_rate: float = 2e-3
     """Of Adam of the discriminator, in the game too."""
-    generator_rate: float = 1e-3
+    learning_rate: float = 1e-3
     """Of Adam of the generator in the game."""
     turns: int = 5
     """Of the discriminator in the game, to one of the generator."""
@@ -104,7 +102,7 @@ class Config(TrainConfig):
         sizes = ("embedding", "features", "critic_features", "likelihood_steps", "discriminator_steps", "turns")
         for name in sizes:
             require(self, name, getattr(self, name) >= 1, "at least 1")
-        for name in ("temperature", "likelihood_rate", "discriminator_rate", "generator_rate"):
+        for name in ("temperature", "likelihood_rate", "discriminator_rate", "learning_rate"):
             require(self, name, 0 < getattr(self, name) < float("inf"), "a positive number")
         require(self, "rollouts", self.rollouts >= 0, "at least 0")
         whole = self.critic == "convolutional" or self.method in RELAXED or not self.rollouts
@@ -112,6 +110,7 @@ class Config(TrainConfig):
 
 
 CONFIG = Config(
+    data="oracle:100",  # or the path of an .npz file with a text, or with tokens of a vocabulary
     steps=300,  # of the game
     sample_every=100,
     checkpoint_every=100,
@@ -210,7 +209,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
         telemetry=telemetry_of(measures, truth),
     )
     falling = optax.linear_schedule(config.likelihood_rate, 0.0, config.likelihood_steps)
-    adams = {DISCRIMINATOR: optax.adam(config.discriminator_rate), GENERATOR: optax.adam(config.generator_rate)}
+    adams = {DISCRIMINATOR: optax.adam(config.discriminator_rate), GENERATOR: optax.adam(config.learning_rate)}
     begun = {GENERATOR: From("likelihood", GENERATOR)}
     return {
         "likelihood": stage(

@@ -26,12 +26,12 @@ Published: inception scores of spoken digits (SC09), 4.12 +- .03, with phase shu
 the checkpoint was chosen by the same score.
 What we measured, seed 0, the last step: with notes that are asked for (the second command; 764 s of processor time on
 2 CPU cores that others used too), every one of 1,000 samples has a pitch, 1.2 cents from its note in the median, and
-all eight notes are drawn as often. They are not the data for all that: faint noise lies under the tone, which logarithms
-do not forgive, so that the Frechet distance in the features of log-mel spectrograms is 7,800 (floor 4) and precision 0.
-Chirps of 256 samples, likewise: 6 cents after 900 steps, a minute and a half. That was at a constant step size, at which
-averaged weights come and go, 5 to 14 cents; hence the falling one below. With step size 2e-4, batches of 64 and 5 turns
-samples of 1,024 were still noise of the data's spectrum after 475 steps. Without classes, and on recordings, nothing
-has been trained in full.
+all eight notes are drawn as often. They are not the data for all that: faint noise lies under the tone, which a
+logarithm does not forgive, so that the Frechet distance in the features of log-mel spectrograms is 7,800 (floor 4) and
+precision 0. Chirps of 256 samples, likewise: 6 cents after 900 steps, a minute and a half. That was at a constant step
+size, at which averaged weights come and go, 5 to 14 cents; hence the falling one below. With step size 2e-4, batches of
+64 and 5 turns samples of 1,024 were still noise of the data's spectrum after 475 steps. Without classes, and on
+recordings, nothing has been trained in full.
 """
 
 from dataclasses import dataclass

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from multiprocessing import forkserver
 from pathlib import Path
@@ -64,6 +65,7 @@ class Forked:
         self._out = [tempfile.NamedTemporaryFile("r") for _ in range(2)]  # noqa: SIM115
         work = (str(script), [str(arg) for arg in args], dict(env), largest_file, *(file.name for file in self._out))
         self._process = _SERVER.Process(target=_run, args=work, daemon=True)
+        _begin_server()
         self._process.start()
         self.pid = self._process.pid
 
@@ -91,17 +93,20 @@ class Forked:
 
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(
-    [
-        "ganjax.launch",
-        "ganjax.models",
-        "ganjax.games",
-        "flax.linen",
-        "orbax.checkpoint",
-        "matplotlib.pyplot",
-        "sklearn.datasets",
-    ]
-)
+_SERVER.set_forkserver_preload(["preloaded"])
+
+
+@cache
+def _begin_server() -> None:
+    """Let it find tests/preloaded.py: it is told the modules, and not where they are."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *filter(None, [before])])
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 def forked_seconds() -> float:

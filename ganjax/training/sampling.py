@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypedDict, Unpack
 
 import jax
@@ -149,7 +150,7 @@ def drawing(
     values = in_turn(setup, draws, count).values if given is None else checked(setup, draws, given, count)
     if standing:
         chosen = _standing(setup, draws, chosen, key, standing, truncation)
-    program = jax.jit(lambda *told: draws(*told), static_argnums=4)  # for no weak reference to a tuple can be kept
+    program = _program(draws)
     decode = setup.imitated(draws).kind.decode
 
     def of(index: np.ndarray) -> Array:
@@ -157,6 +158,12 @@ def drawing(
         return decode(program(chosen, key, index, asked, truncation))
 
     return Calls(of, draws.batch)
+
+
+@lru_cache(maxsize=8)
+def _program(draws: Sampler) -> Callable[..., Array]:
+    """The compiled sampler, which a run draws of again and again."""
+    return jax.jit(lambda *told: draws(*told), static_argnums=4)  # for no weak reference to a tuple can be kept
 
 
 def _standing(

@@ -11,8 +11,11 @@ from setups import EXPERIMENTS
 
 from ganjax import launch
 
+NO_PICTURES = ["--sample-every", "0"]  # what is compared is where they end
+
 if __name__ == "__main__":
     folder, *options = sys.argv[1:6]
     for name in sys.argv[6:]:
         with contextlib.redirect_stdout(io.StringIO()):
-            launch.main(EXPERIMENTS[name], ["train", "--workdir", f"{folder}/{name}", "--quiet", *options])
+            words = ["train", "--workdir", f"{folder}/{name}", "--quiet", *options, *NO_PICTURES]
+            launch.main(EXPERIMENTS[name], words)

@@ -14,12 +14,12 @@ from faults import FULL, STOPPED, Row, Run, contents, number
 
 from ganjax.training import parallel
 
-STEPS = 300 if FULL else 120  # of the runs that are killed: every fault of a tenth has shorter ones
+STEPS = 300 if FULL else 80  # of the runs that are killed: every fault of a tenth has shorter ones
 
 
 @pytest.fixture(scope="module")
-def killed_later(tmp_path_factory):
-    """The last line of an uninterrupted run of so many steps, and the seconds that it took."""
+def killed_later(tmp_path_factory, reference):
+    """The last line of an uninterrupted run of so many steps, and the seconds that it took: the first one compiled."""
     began = time.perf_counter()
     return Run(tmp_path_factory.mktemp("whole") / "run", steps=STEPS).digest(), time.perf_counter() - began
 
@@ -167,7 +167,7 @@ def test_a_dead_process_ends_the_others(tmp_path):
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         more = ["--coordinator", address, "--process-count", 2, "--process-id"]
-        return [Run(workdir, *more, i, steps=100, every=20).start() for i in range(2)]
+        return [Run(workdir, *more, i, steps=60, every=20).start() for i in range(2)]
 
     def end(processes):
         outs = [process.communicate(timeout=300) for process in processes]

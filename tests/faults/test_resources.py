@@ -37,9 +37,14 @@ def _fails_to_write(run, **options):
     return err
 
 
-def test_a_file_that_cannot_grow(tmp_path):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The last line of an uninterrupted run of 80 steps."""
+    return Run(tmp_path_factory.mktemp("whole") / "run", *LARGE, steps=80, every=40).digest()
+
+
+def test_a_file_that_cannot_grow(whole, tmp_path):
     """The system refuses to write more than 200 kB into any file: EFBIG in the thread that writes checkpoints."""
-    whole = Run(tmp_path / "whole", *LARGE, steps=80).digest()
     with Row("R5", "no room for a checkpoint: a limit of file sizes") as row:
         for trial in range(number(10)):
             workdir = tmp_path / str(trial)
@@ -52,8 +57,8 @@ def test_a_file_that_cannot_grow(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="only root can mount a small disk")
-def test_a_full_disk(tmp_path):
-    disk, whole = tmp_path / "disk", Run(tmp_path / "whole", *LARGE, steps=200).digest()
+def test_a_full_disk(whole, tmp_path):
+    disk = tmp_path / "disk"
     with Row("R5 disk", "no room for a checkpoint: a disk of 8 MB") as row:
         for trial in range(number(5)):
             disk.mkdir(exist_ok=True)
@@ -66,9 +71,9 @@ def test_a_full_disk(tmp_path):
                 free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
                 (disk / "filler").write_bytes(bytes(free - 300_000))
                 with row.case(trial):
-                    assert "No space left on device" in _fails_to_write(Run(disk / "run", *LARGE, steps=200))
+                    assert "No space left on device" in _fails_to_write(Run(disk / "run", *LARGE, steps=80))
                     (disk / "filler").unlink()
-                    assert Run(disk / "run", *LARGE, steps=200).digest() == whole
+                    assert Run(disk / "run", *LARGE, steps=80).digest() == whole
             finally:
                 subprocess.run(["umount", disk], check=True)
 

@@ -127,16 +127,26 @@ def test_two_devices_see_the_groups_and_the_share_of_one(float64):
 
 
 @pytest.fixture(scope="module")
-def phases(tmp_path_factory):
-    """The directory of a run whose second stage is trained, 4 steps."""
-    workdir = tmp_path_factory.mktemp("run")
-    _train(workdir / "side_8", FADING)
-    return workdir
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture
+def phases(folder, compiled_once):
+    """The directory of a run whose second stage is trained, 4 steps, once."""
+    if not (folder / "side_8").exists():
+        _train(folder / "side_8", FADING)
+    return folder
+
+
+@lru_cache
+def _fresh():
+    """One object, which is compiled once."""
+    return _stages()[1]["side_8"]._replace(start={})
 
 
 def _train(folder, steps):
-    config, stages = _stages()
-    setup = stages["side_8"]._replace(start={})
+    config, setup = _stages()[0], _fresh()
     schedule = replace(schedule_of(config, setup), steps=steps)
     return train(setup, folder, seed=seed_of(config.seed, "side_8"), schedule=schedule, progress=False)[0]
 

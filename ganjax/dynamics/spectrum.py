@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
 from ganjax.checks import check_name, check_range
-from ganjax.core import Array, Dynamics, Game, GameState, Key, PerPlayer, PyTree
+from ganjax.core import Array, Dynamics, Game, GameState, Key, Moment, PerPlayer, PyTree
 from ganjax.dynamics.adjustments import Adjustment, adjusted
 from ganjax.dynamics.field import View, add, dot
 
@@ -182,16 +182,20 @@ def path_angle(view: View, start: PerPlayer, end: PerPlayer, alphas: Array) -> P
         end: parameters, those after training.
         alphas: [T], from below 0 to above 1.
     """
-    way = add(dict(end), dict(start), -1.0)
-    length = jnp.sqrt(dot(way, way))
 
-    def at(alpha: Array) -> tuple[Array, Array]:
-        v = view.field(add(dict(start), way, alpha)).gradients
-        norm = jnp.sqrt(dot(v, v))
-        return -dot(v, way) / (norm * length), norm
+    @jax.jit
+    def along(start: PerPlayer, end: PerPlayer, moment: Moment, alphas: Array) -> PathAngle:
+        here, way = view._replace(moment=moment), add(end, start, -1.0)
+        length = jnp.sqrt(dot(way, way))
 
-    cosine, norm = jax.lax.map(at, jnp.asarray(alphas))
-    return PathAngle(jnp.asarray(alphas), cosine, norm)
+        def at(alpha: Array) -> tuple[Array, Array]:
+            v = here.field(add(start, way, alpha)).gradients
+            norm = jnp.sqrt(dot(v, v))
+            return -dot(v, way) / (norm * length), norm
+
+        return PathAngle(alphas, *jax.lax.map(at, alphas))
+
+    return along(dict(start), dict(end), view.moment, jnp.asarray(alphas))
 
 
 def _split(tree: PyTree) -> tuple[PyTree, PyTree]:

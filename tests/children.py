@@ -114,8 +114,6 @@ def forked_seconds() -> float:
 
 
 def _run(script: str, args: list[str], env: dict[str, str], largest_file: int, out: str, err: str) -> None:
-    from ganjax.training import setup
-
     for number, name in ((1, out), (2, err)):
         file = os.open(name, os.O_WRONLY)
         os.dup2(file, number)
@@ -126,6 +124,8 @@ def _run(script: str, args: list[str], env: dict[str, str], largest_file: int, o
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file,) * 2)
     sys.argv, sys.path[0] = [script, *args], str(Path(script).parent)
     if CHEAPLY in env.get("XLA_FLAGS", ""):  # and so the initialisation too, as in the process of the tests
+        from ganjax.training import setup
+
         setup._QUICK_COMPILE.clear()
     try:
         runpy.run_path(script, run_name="__main__")

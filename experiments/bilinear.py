@@ -14,9 +14,9 @@ The first table has a line for each rule: the measured factor is the spectral ra
 the orbit's error is the largest |z - closed form| over the run; all in float64.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 
 import jax
@@ -149,11 +149,12 @@ def compute(config: Config, workdir: Path) -> list[str]:
         config = replace(config, start=(float(start[0]), float(start[1])))
     etas = np.linspace(0.05, 1.2, config.rate_points)
     with jax.enable_x64(True):
-        played = {name: _play(config, rule(config.eta), config.steps) for name, rule in RULES.items()}
-        closed, _ = _play(config, alternating(_sgd(closing_step(config.closes_after))), config.closes_after)
-        factors = {name: _factors(rule, np.append(etas, config.eta)) for name, rule in RULES.items()}
-    paths = {name: path for name, (path, _) in played.items()}
-    skipped = {name: count for name, (_, count) in played.items()}
+        plays = [(rule(config.eta), config.steps) for rule in RULES.values()]
+        closing = alternating(_sgd(closing_step(config.closes_after))), config.closes_after
+        *played, (closed, _) = _play(config, [*plays, closing])
+        factors = _factors(np.append(etas, config.eta))
+    paths = {name: path for name, (path, _) in zip(RULES, played, strict=True)}
+    skipped = {name: count for name, (_, count) in zip(RULES, played, strict=True)}
     said = {name: rejected(count, config.steps) for name, count in skipped.items()}
     orbits = {name: np.array(config.saddle) + orbit for name in RULES if (orbit := _orbit(name, config)) is not None}
     saddle = np.array(config.saddle)
@@ -177,21 +178,21 @@ def compute(config: Config, workdir: Path) -> list[str]:
     ]
 
 
-def _play(config: Config, dynamics: Dynamics, steps: int) -> tuple[np.ndarray, int]:
-    """The orbit, [steps + 1, 2] float64, and how many of its steps were rejected."""
+def _play(config: Config, plays: Sequence[tuple[Dynamics, int]]) -> list[tuple[np.ndarray, int]]:
+    """Of each rule and number of steps the orbit, [steps + 1, 2] float64, and how many of its steps were rejected."""
     game = bilinear(saddle=config.saddle, start=config.start)
-    state, path = jax.jit(lambda: simulate(game, dynamics, steps))()
-    return np.stack([path["a"], path["b"]], axis=1), int(state.skipped)
+    ends = jax.jit(lambda: [simulate(game, dynamics, steps) for dynamics, steps in plays])()
+    return [(np.stack([path["a"], path["b"]], axis=1), int(state.skipped)) for state, path in ends]
 
 
-def _factors(rule: Callable[..., Dynamics], etas: np.ndarray) -> np.ndarray:
-    """The spectral radius of the rule's update at each step size, per step: [len(etas)].
+def _factors(etas: np.ndarray) -> dict[str, np.ndarray]:
+    """The spectral radius of each rule's update at each step size, per step: [len(etas)].
 
     Over five steps, since lookahead synchronises every fifth; the update is linear, so any state will do.
     """
     game, key, steps = bilinear(), jax.random.key(0), 5
 
-    def jacobian(eta):
+    def jacobian(rule, eta):
         dynamics = rule(eta)
         state = init_state(game, dynamics, key, None)
         state, _ = dynamics.step(game, state, None, key)  # the first step of the optimistic rule is special
@@ -201,8 +202,9 @@ def _factors(rule: Callable[..., Dynamics], etas: np.ndarray) -> np.ndarray:
 
         return reduce(jnp.matmul, jax.lax.scan(advance, state, length=steps)[1][::-1])
 
-    matrices = jax.jit(jax.vmap(jacobian))(jnp.asarray(etas))
-    return np.abs(np.linalg.eigvals(np.asarray(matrices))).max(-1) ** (1 / steps)
+    matrices = jax.jit(lambda etas: {name: jax.vmap(partial(jacobian, rule))(etas) for name, rule in RULES.items()})
+    found = matrices(jnp.asarray(etas))
+    return {name: np.abs(np.linalg.eigvals(np.asarray(found[name]))).max(-1) ** (1 / steps) for name in RULES}
 
 
 @np.errstate(invalid="ignore")

@@ -14,6 +14,7 @@ spectral radius of a step at the origin with what is predicted, in float64.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -276,8 +277,8 @@ def compute(config: Config, workdir: Path) -> list[str]:
     with jax.enable_x64(True):
         found = variants(config)
         orbits, steps, notes = {}, {}, []
-        for one in found:
-            orbits[one.name], steps[one.name], skipped = _play(one, config)
+        for one, played in zip(found, _play(found, config), strict=True):
+            orbits[one.name], steps[one.name], skipped = played
             said = {play: rejected(count, config.steps) for play, count in skipped.items()}
             notes += [f"{one.name}, {play}: {sentence}" for play, sentence in said.items() if sentence]
         figures = [
@@ -297,11 +298,10 @@ def compute(config: Config, workdir: Path) -> list[str]:
     return [header, *rows, *notes, *map(str, figures)]
 
 
-def _play(variant: Variant, config: Config) -> tuple[dict[str, np.ndarray], ...]:
-    """Orbits, [steps + 1, 2], Jacobians of a step at the origin, and rejected steps, of both plays in one program."""
+def _play(found: Sequence[Variant], config: Config) -> list[tuple[dict[str, np.ndarray], ...]]:
+    """Orbits, [steps + 1, 2], Jacobians of a step at the origin, and rejected steps, of both plays of each variant."""
 
-    @jax.jit
-    def both():
+    def both(variant: Variant):
         orbits, jacobians, skipped = {}, {}, {}
         for play in PLAYS:
             dynamics = _dynamics(play, config.h, variant)
@@ -311,7 +311,7 @@ def _play(variant: Variant, config: Config) -> tuple[dict[str, np.ndarray], ...]
             jacobians[play] = update_jacobian(variant.game, dynamics, origin, None, jax.random.key(0))
         return orbits, jacobians, skipped
 
-    return jax.tree.map(np.asarray, both())
+    return jax.tree.map(np.asarray, jax.jit(lambda: [both(one) for one in found])())
 
 
 def _dynamics(play: Play, h: float | jax.Array, variant: Variant | None = None) -> Dynamics:
@@ -354,16 +354,22 @@ def _phase_planes(found: Sequence[Variant], orbits: dict, config: Config, out: P
     half = 1.15 * max(2.0, *np.abs(config.start))
     nowhere = np.full((1, 2), np.nan)
 
-    def panel(one: Variant) -> Panel:
-        def at(theta, psi):
-            params = {"generator": theta, "discriminator": psi}
-            memories = tuple(a.init(params) for a in one.adjust)
-            v = adjusted(_view(one.game), params, one.adjust, memories).gradients
-            length = jnp.hypot(v["generator"], v["discriminator"])
-            shorter = -1 / jnp.sqrt(jnp.maximum(length, 1e-9))
-            return shorter * v["generator"], shorter * v["discriminator"]
+    def at(one: Variant, theta, psi):
+        params = {"generator": theta, "discriminator": psi}
+        memories = tuple(a.init(params) for a in one.adjust)
+        v = adjusted(_view(one.game), params, one.adjust, memories).gradients
+        length = jnp.hypot(v["generator"], v["discriminator"])
+        shorter = -1 / jnp.sqrt(jnp.maximum(length, 1e-9))
+        return shorter * v["generator"], shorter * v["discriminator"]
 
-        field = jax.jit(jax.vmap(jax.vmap(at)))
+    every = jax.jit(lambda a, b: [jax.vmap(jax.vmap(partial(at, one)))(a, b) for one in found])
+    fields: list[Any] = []  # of all variants on the lattice, which is the same in every panel
+
+    def field(place: int, a: np.ndarray, b: np.ndarray) -> Any:
+        fields[:] = fields or every(a, b)
+        return fields[place]
+
+    def panel(place: int, one: Variant) -> Panel:
         series = [_line(orbits[one.name][play], play) for play in PLAYS]
         orbit = nowhere if one.orbit is None else one.orbit
         return Panel(
@@ -374,11 +380,11 @@ def _phase_planes(found: Sequence[Variant], orbits: dict, config: Config, out: P
                 Series([0.0], [0.0], "equilibrium", kind="star"),
             ],
             x="theta", y="psi", title=one.name, xlim=(-half, half), ylim=(-half, half), equal=True,
-            field=lambda a, b: field(jnp.asarray(a), jnp.asarray(b)),
+            field=partial(field, place),
         )  # fmt: skip
 
     title = f"The Dirac-GAN, {config.steps} steps of {config.h:g}"
-    panels([panel(one) for one in found], out, columns=5, size=(2.6, 2.75), title=title)
+    panels([panel(*one) for one in enumerate(found)], out, columns=5, size=(2.6, 2.75), title=title)
     return out
 
 
@@ -396,16 +402,18 @@ def _eigenvalues(out: Path) -> Path:
         ("instance noise, sigma 0 to 2.45", np.sqrt(3) * sigma, sigma,
          lambda s: instance_noise_eigenvalues(s, GAN, CURVED), lambda s: (dirac_gan(instance_noise=s), ())),
     ]  # fmt: skip
+
+    def jacobian(build: Callable, value: jax.Array) -> jax.Array:
+        game, adjust = build(value)
+        origin = {"generator": jnp.zeros(()), "discriminator": jnp.zeros(())}
+        return -field_jacobian(_view(game), origin, adjust)
+
+    values = [jnp.asarray(np.linspace(0, largest, 25)) for _, largest, *_ in sweeps]
+    flows = [jax.vmap(partial(jacobian, build)) for *_, build in sweeps]
+    matrices = jax.jit(lambda values: [flow(own) for flow, own in zip(flows, values, strict=True)])(values)
     parts = []
-    for title, largest, special, predict, build in sweeps:
-
-        def jacobian(value: jax.Array, build: Callable = build) -> jax.Array:
-            game, adjust = build(value)
-            origin = {"generator": jnp.zeros(()), "discriminator": jnp.zeros(())}
-            return -field_jacobian(_view(game), origin, adjust)
-
-        values = np.linspace(0, largest, 25)
-        found = np.linalg.eigvals(np.asarray(jax.jit(jax.vmap(jacobian))(jnp.asarray(values)))).ravel()
+    for (title, largest, special, predict, _), matrix in zip(sweeps, matrices, strict=True):
+        found = np.linalg.eigvals(np.asarray(matrix)).ravel()
         upper, lower = predict(np.linspace(0, largest, 601)).T
         plain = predict(0.0)
         turned = np.full(1, np.nan) if special is None else predict(special)[:1]

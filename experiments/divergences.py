@@ -21,12 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tqdm import tqdm
+from scipy.stats import norm
 
 from ganjax import launch
 from ganjax.config import require
 from ganjax.core import Array
-from ganjax.divergences import DIVERGENCES, FDivergence, by_quadrature
+from ganjax.divergences import DIVERGENCES, nodes
 from ganjax.report import Panel, Series, panels
 
 REACH = 9.0  # of the quadrature; the tails of q beyond are the same for all
@@ -73,28 +73,33 @@ def log_fit(theta: Array, x: Array) -> Array:
     return -(((x - theta[0]) * jnp.exp(-theta[1])) ** 2) / 2 - theta[1] - jnp.log(2 * jnp.pi) / 2
 
 
-def fit(config: Config, divergence: FDivergence) -> tuple[Array, Array]:
-    """The minima that the starts lead to, [starts, 2], and their values [starts]."""
+def fit(config: Config) -> tuple[Array, Array]:
+    """The minima that the starts lead to, [divergences, starts, 2], and their values [divergences, starts]."""
+    # The logarithms are bounded: a ratio of 1e40 in a far tail says as much as infinity and has a gradient.
+    x, w = nodes(-REACH, REACH, 64)
+    log_p = jnp.maximum(log_target(config, x), -80.0)
 
-    def value(theta: Array) -> Array:
-        p, q = (lambda x: log_target(config, x)), (lambda x: log_fit(theta, x))
-        # The logarithms are bounded: a ratio of 1e40 in a far tail says as much as infinity and has a gradient.
-        floor = lambda f: lambda x: jnp.maximum(f(x), -80.0)  # noqa: E731
-        return by_quadrature(divergence, floor(p), floor(q), -REACH, REACH, panels=64)
+    def values(thetas: Array) -> Array:
+        """Sums of `q f(p / q)` over the nodes, [divergences, 2] to [divergences]."""
+        log_q = jnp.maximum(jax.vmap(log_fit, (0, None))(thetas, x), -80.0)
+        parts = zip(DIVERGENCES.values(), jnp.exp(log_p - log_q), strict=True)
+        return (w * jnp.exp(log_q) * jnp.stack([divergence.f(u) for divergence, u in parts])).sum(-1)
 
     rate = optax.cosine_decay_schedule(config.learning_rate, config.steps)
     adam = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
     def descend(start: Array) -> tuple[Array, Array]:
         def step(_, carry):
-            theta, state = carry
-            updates, state = adam.update(jax.grad(value)(theta), state)
-            return optax.apply_updates(theta, updates), state
+            thetas, state = carry
+            slopes = jax.grad(lambda thetas: values(thetas).sum())(thetas)  # each has a theta of its own
+            updates, state = jax.vmap(adam.update)(slopes, state)
+            return optax.apply_updates(thetas, updates), state
 
-        theta, _ = jax.lax.fori_loop(0, config.steps, step, (start, adam.init(start)))
-        return theta, value(theta)
+        thetas = jnp.tile(start, (len(DIVERGENCES), 1))
+        thetas, _ = jax.lax.fori_loop(0, config.steps, step, (thetas, jax.vmap(adam.init)(thetas)))
+        return thetas, values(thetas)
 
-    return jax.jit(jax.vmap(descend))(jnp.asarray(STARTS))
+    return jax.jit(jax.vmap(descend, out_axes=1))(jnp.asarray(STARTS))
 
 
 def compute(config: Config, workdir: Path) -> list[str]:
@@ -105,33 +110,34 @@ def compute(config: Config, workdir: Path) -> list[str]:
 
 def _compute(config: Config, workdir: Path) -> list[str]:
     x = np.linspace(-6, 6, 401)
-    p = np.exp(log_target(config, jnp.asarray(x)))
+    thetas, values = map(np.asarray, fit(config))
+    best = thetas[np.arange(len(thetas)), np.nanargmin(values, 1)]
+    p, fits = jax.jit(lambda: (jnp.exp(log_target(config, x)), jnp.exp(jax.vmap(log_fit, (0, None))(best, x))))()
     rows = [f"{'divergence':20}{'mean':>10}{'deviation':>11}{'value':>11}{'starts there':>14}{'mass x > 0':>12}"]
-    parts, table = [], []
-    for name, divergence in tqdm(DIVERGENCES.items(), unit="divergence"):
-        thetas, values = fit(config, divergence)
-        best = int(np.nanargmin(values))
-        mean, std = float(thetas[best, 0]), float(np.exp(thetas[best, 1]))
-        there = int((np.abs(np.asarray(values) - values[best]) < 1e-4).sum())
-        right = float(jax.scipy.stats.norm.cdf(mean / std))
-        rows.append(f"{name:20}{mean:10.4f}{std:11.4f}{values[best]:11.5f}{there:8d} of {len(STARTS)}{right:12.3f}")
-        q = np.exp(log_fit(thetas[best], jnp.asarray(x)))
+    parts = []
+    for name, (mean, log_std), found, q in zip(DIVERGENCES, best, values, fits, strict=True):
+        std, least = np.exp(log_std), np.nanmin(found)
+        there, right = int((np.abs(found - least) < 1e-4).sum()), norm.cdf(mean / std)
+        rows.append(f"{name:20}{mean:10.4f}{std:11.4f}{least:11.5f}{there:8d} of {len(STARTS)}{right:12.3f}")
         series = [Series(x, p, "density p", "band", 6, 0 * p), Series(x, q, "best Gaussian q", tint=0)]
         parts.append(Panel(series, "x", "density", name.replace("_", " "), ylim=(0, 0.75)))
-    u, v = jnp.linspace(0.02, 4, 200), jnp.linspace(-3, 3, 200)
-    for name, row in DIVERGENCES.items():
-        t = row.activation(v)
-        table.append((name.replace("_", " "), row.f(u), t, row.conjugate(t)))
+    u, v = np.linspace(0.02, 4, 200), np.linspace(-3, 3, 200)
+
+    @jax.jit
+    def table() -> list[tuple[Array, Array, Array]]:
+        own = [(row, jnp.asarray(u), row.activation(jnp.asarray(v))) for row in DIVERGENCES.values()]
+        return [(row.f(u), t, row.conjugate(t)) for row, u, t in own]
+
     figures = workdir / "fits.png", workdir / "table.png"
     panels(parts, figures[0], columns=4, size=(2.7, 2.2), title="The best Gaussian under each divergence")
     curves = []
-    for name, f, t, conjugate in table:
+    for name, (f, t, conjugate) in zip(DIVERGENCES, table(), strict=True):
         series = [
             Series(u, f, "f(u)"),
             Series(v, t, "T = g(v)"),
             Series(v, conjugate, "f*(g(v))"),
         ]
-        curves.append(Panel(series, "u, or the logit v", "", name, ylim=(-3, 4)))
+        curves.append(Panel(series, "u, or the logit v", "", name.replace("_", " "), ylim=(-3, 4)))
     panels(curves, figures[1], columns=4, size=(2.7, 2.2), title="The rows of the f-GAN table")
     return [*rows, *map(str, figures)]
 

@@ -33,13 +33,13 @@ from scipy.special import logsumexp
 
 from ganjax import launch
 from ganjax.config import require
-from ganjax.core import Array
+from ganjax.core import Array, Key, Weights
 from ganjax.data import Dataset, grid_centres, load, ring_centres, subsample
 from ganjax.data.points import GRID_SIGMA, RING_SIGMA
 from ganjax.dynamics import alternating, simultaneous
 from ganjax.errors import ConfigError, did_you_mean
 from ganjax.games import flow
-from ganjax.metrics import modes
+from ganjax.metrics import Modes, modes
 from ganjax.models import mlp
 from ganjax.models.realnvp import RealNVP
 from ganjax.report import Heat, Panel, Series, panels
@@ -121,18 +121,23 @@ def compute(config: Config, workdir: Path) -> list[str]:
     for objective in config.objectives:
         generator, setup = build(config, data, objective)
         states = fit(setup, seeds, config.steps, label=objective, progress=True)
-        draws = flow.samplers(generator, size=2)["prior"]
+        draws, log_prob = flow.samplers(generator, size=2)["prior"], jax.jit(partial(flow.log_prob, generator))
+
+        @jax.jit
+        def drawn(weights: Weights, key: Key) -> tuple[Array, Modes]:
+            made = draws(weights, key, jnp.arange(config.samples))  # noqa: B023  (called at once)
+            return made, modes(made, jnp.asarray(centres), std)
+
         found: dict[str, list[float]] = {"log_p": [], "high_quality": [], "modes": []}
         for member, seed in enumerate(seeds):
             state = jax.tree.map(lambda leaf, m=member: leaf[m], states)
-            made = draws(state.weights, Keys.of(int(seed)).samples, jnp.arange(config.samples))
-            judged = modes(made, jnp.asarray(centres), std)
-            found["log_p"].append(float(flow.log_prob(generator, state.params["generator"], jnp.asarray(x)).mean()))
+            made, judged = drawn(state.weights, Keys.of(int(seed)).samples)
+            found["log_p"].append(float(log_prob(state.params["generator"], jnp.asarray(x)).mean()))
             found["high_quality"].append(float(judged.high_quality))
             found["modes"].append(float(judged.captured))
             if member == 0:
                 title = f"{objective}: {found['log_p'][0]:.2f} nats"
-                maps.append(_map(partial(flow.log_prob, generator, state.params["generator"]), reach, title))
+                maps.append(_map(partial(log_prob, state.params["generator"]), reach, title))
                 clouds.append(_cloud(x, np.asarray(made), reach))
         cells = [f"{np.mean(v):.3g} +- {np.std(v, ddof=min(1, len(v) - 1)):.2g}" for v in found.values()]
         lines.append(f"{objective:12}{cells[0]:>20}{cells[1]:>20}{cells[2]:>16}{int(states.skipped.sum()):9d}")

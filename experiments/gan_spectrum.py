@@ -97,7 +97,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
     keys = Keys.of(config.seed)
     fixed = _batch(ring(config.fixed_batch, sigma=config.sigma, seed=config.seed + 1)[0])
     draws = sampler(generator, prior)
-    draw = jax.jit(lambda *told: draws(*told))
+    draw, judge = jax.jit(lambda *told: draws(*told)), jax.jit(lambda x: modes(x, centres, config.sigma))
     rows = [
         f"{'training':10} {'at':6} {'field':10} {'largest |eig|':>13} {'smallest real':>13} {'|imag| / |real|':>16} "
         f"{'rotation':>9} {'norm':>9} {'modes':>6} {'quality':>8} {'reverse KL':>11}"
@@ -121,7 +121,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
         for place, (when, state) in enumerate(ends.items()):
             view = View(game, Moment(state.net_state, fixed, keys.samples))
             x = draw(state.weights, keys.samples, jnp.arange(2500))
-            judged = modes(x, centres, config.sigma)
+            judged = judge(x)
             for field, adjustments in enumerate(((), (term,))):
                 values = leading_eigenvalues(
                     view, state.params, config.eigenvalues, adjustments=adjustments, seed=config.seed

@@ -115,7 +115,7 @@ class Config:
 
 def compute(config: Config, workdir: Path) -> list[str]:
     """Play many seeds, compare their means with the closed forms, draw."""
-    played = {name: _play(config, name) for name in RULES}
+    played = _play(config)
     walks = {name: _walk(config, name) for name in WALKS}
     floors = {name: floor for name, (floor, *_) in played.items()}
     rises = {name: rise for name, (*_, rise, _) in (walks | played).items()}
@@ -149,16 +149,23 @@ def _mean_and_error(samples: jax.Array) -> np.ndarray:
     return np.stack([values.mean(0), values.std(0, ddof=1) / np.sqrt(len(values))])
 
 
-def _play(config: Config, name: str) -> tuple[np.ndarray, np.ndarray, str]:
-    """One program: the time averages at each step size [2, etas] and the rise [2, rise_steps + 1], with errors."""
+def _play(config: Config) -> dict[str, tuple[np.ndarray, np.ndarray, str]]:
+    """One program: each rule's time averages at each step size [2, etas] and rise [2, rise_steps + 1], with errors."""
     etas, steps = jnp.array([*config.etas, config.rise_eta]), config.burn_in + config.steps
 
     def run(seed, eta):
-        squares, skipped = _squares(config, name, steps, seed, *eta)
-        return squares[config.burn_in + 1 :].mean(), squares[: config.rise_steps + 1], skipped
+        found = {}
+        for name in RULES:
+            squares, skipped = _squares(config, name, steps, seed, *eta)
+            found[name] = squares[config.burn_in + 1 :].mean(), squares[: config.rise_steps + 1], skipped
+        return found
 
-    floors, rises, skipped = population(run)(seed=jnp.arange(config.seeds), eta=(etas, jnp.arange(len(etas))))
-    return _mean_and_error(floors[:, :-1]), _mean_and_error(rises[:, -1]), rejected(skipped, steps)
+    played = population(run)(seed=jnp.arange(config.seeds), eta=(etas, jnp.arange(len(etas))))
+    ends = {}
+    for name in RULES:
+        floors, rises, skipped = map(np.asarray, played[name])
+        ends[name] = _mean_and_error(floors[:, :-1]), _mean_and_error(rises[:, -1]), rejected(skipped, steps)
+    return ends
 
 
 def _walk(config: Config, name: str) -> tuple[np.ndarray, str]:

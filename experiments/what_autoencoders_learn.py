@@ -43,7 +43,7 @@ from ganjax.metrics import frechet_distance
 from ganjax.metrics.frechet import moments
 from ganjax.models.autoencoder import Autoencoder
 from ganjax.report import Panel, Row, Series, panels, rows
-from ganjax.training import Setup, Stream, fit, simulate
+from ganjax.training import Setup, Stream, fit, rejected, simulate
 
 EIGENVALUES = np.array([8.0, 4.0, 2.0, 1.0, 0.5])  # of the data of the linear autoencoder
 CENTRES = np.array([[-1.5, -0.8], [1.5, -0.8], [0.0, 1.6]])  # of the denoiser's
@@ -96,17 +96,23 @@ def plateaus(config: Config, workdir: Path) -> list[str]:
 
     play = simultaneous({AUTOENCODER: optax.sgd(0.005)})
     key = jax.random.key(config.seed)
-    _, path = simulate(game._replace(init=small), play, config.flow_steps, key=key, batch=batch)
-    own = path[AUTOENCODER]
-    x_hat = jnp.einsum("tij,tjk,bi->tbk", own["down_0"], own["up_0"], x)
-    loss = np.asarray(((x[None] - x_hat) ** 2).sum(-1).mean(-1))
+
+    @jax.jit
+    def descent(key: Key, batch: Batch) -> tuple[Array, Array]:
+        state, path = simulate(game._replace(init=small), play, config.flow_steps, key=key, batch=batch)
+        own = path[AUTOENCODER]
+        x_hat = jnp.einsum("tij,tjk,bi->tbk", own["down_0"], own["up_0"], batch.x)
+        return ((batch.x[None] - x_hat) ** 2).sum(-1).mean(-1), state.skipped
+
+    loss, skipped = map(np.asarray, descent(key, batch))
     sums = {f"{k} eigenvectors found: {EIGENVALUES[k:].sum():g}": EIGENVALUES[k:].sum() for k in range(4)}
     time = 0.005 * np.arange(len(loss))
     panel = Panel([Series(time, loss, "loss")], "steps times rate", "mean squared error", lines=sums, ylim=(0, 17))
     panels([panel], workdir / "loss.png", columns=1, size=(6.4, 4.2), title="A linear autoencoder of 3 numbers from 5")
     near = [f"{(np.abs(loss - value) < 0.05 * value).mean():.0%}" for value in sums.values()]
     said = f"linear: ends at {loss[-1]:.4f}, the best is {EIGENVALUES[3:].sum():.4f}; share of steps within 5 % of"
-    return [f"{said} {', '.join(sums)}: {', '.join(near)}", str(workdir / "loss.png")]
+    lines = [f"{said} {', '.join(sums)}: {', '.join(near)}", rejected(skipped, config.flow_steps)]
+    return [*filter(None, lines), str(workdir / "loss.png")]
 
 
 def arrows(config: Config, workdir: Path) -> list[str]:
@@ -121,7 +127,8 @@ def arrows(config: Config, workdir: Path) -> list[str]:
     rate = optax.cosine_decay_schedule(3e-3, config.denoising_steps)
     game, play = autoencoder(module, corruption=config.sigma), simultaneous({AUTOENCODER: optax.adam(rate)})
     key = jax.random.key(config.seed)
-    state, _ = simulate(game, play, config.denoising_steps, key=key, sample=sample, keep=None)
+    train = lambda key: simulate(game, play, config.denoising_steps, key=key, sample=sample, keep=None)[0]  # noqa: E731
+    state = jax.jit(train)(key)
     total = STD**2 + config.sigma**2
 
     def exact(x: np.ndarray) -> np.ndarray:
@@ -147,7 +154,8 @@ def arrows(config: Config, workdir: Path) -> list[str]:
         for title, of in (("(r(x) - x) / sigma^2", learned), ("gradient of log p, exact", exact))
     ]
     panels(parts, workdir / "score.png", columns=2, size=(4.4, 4.2), title=f"A denoiser at sigma {config.sigma:g}")
-    return [f"denoiser: squared gap to the score {gap / size:.2%} of its square", str(workdir / "score.png")]
+    lines = [f"denoiser: squared gap to the score {gap / size:.2%} of its square"]
+    return [*lines, *filter(None, [rejected(state.skipped, config.denoising_steps)]), str(workdir / "score.png")]
 
 
 def codes(config: Config, workdir: Path) -> list[str]:

@@ -25,7 +25,7 @@ import optax
 
 from ganjax import launch
 from ganjax.config import require
-from ganjax.core import Array, Batch, prepared
+from ganjax.core import Array, Batch, Key, PyTree, prepared
 from ganjax.data import Dataset, load, subsample
 from ganjax.dynamics import simultaneous
 from ganjax.evaluation.held_out import measured
@@ -96,22 +96,25 @@ def past(config: Config, workdir: Path) -> list[str]:
 
 def reached(module: Autoregressive, side: int, row: int, column: int, seed: int) -> np.ndarray:
     """[side, side], the pixels on which the output of a pixel depends at any of eight images, by random weights."""
-    keys = jax.random.split(jax.random.key(seed), 3)
-    x = jax.random.normal(keys[0], (8, side, side, 1))
-    drawn = iter(jax.random.split(keys[2], 1000))  # more than there are layers
-
-    def random(w: jax.ShapeDtypeStruct) -> Array:
-        return jax.random.normal(next(drawn), w.shape) / math.prod(w.shape[:-1]) ** 0.5
-
-    weights = jax.tree.map(random, jax.eval_shape(module.init, keys[1], x))
 
     @jax.jit
-    @jax.grad
-    def slope(x: Array) -> Array:
-        out: Array = module.apply(weights, x)  # type: ignore[assignment]
-        return out[:, row, column].sum()
+    def slopes(key: Key) -> Array:
+        keys = jax.random.split(key, 3)
+        x = jax.random.normal(keys[0], (8, side, side, 1))
+        drawn = iter(jax.random.split(keys[2], 1000))  # more than there are layers
 
-    return (np.asarray(slope(x))[..., 0] != 0).any(0)
+        def random(w: jax.ShapeDtypeStruct) -> Array:
+            return jax.random.normal(next(drawn), w.shape) / math.prod(w.shape[:-1]) ** 0.5
+
+        weights = jax.tree.map(random, jax.eval_shape(module.init, keys[1], x))
+
+        def of_one(x: Array) -> Array:
+            out: Array = module.apply(weights, x)  # type: ignore[assignment]
+            return out[:, row, column].sum()
+
+        return jax.grad(of_one)(x)
+
+    return (np.asarray(slopes(jax.random.key(seed)))[..., 0] != 0).any(0)
 
 
 def nats(config: Config, data: Dataset, workdir: Path) -> list[str]:
@@ -131,9 +134,14 @@ def nats(config: Config, data: Dataset, workdir: Path) -> list[str]:
     assert data.x_test is not None  # the digits have one
     chosen = data.x_test[subsample(len(data.x_test), SHOWN)]
     batch = Batch(jnp.asarray(from_bytes(chosen)), None, jnp.arange(SHOWN))
-    x = prepared(binarised, batch, jax.random.key(config.seed)).x
-    outputs: Array = module.apply({"params": state.params[MODEL]}, x)  # type: ignore[assignment]
-    each = -np.asarray(observation.log_probs(outputs, x))
+
+    @jax.jit
+    def told_apart(params: PyTree, batch: Batch) -> tuple[Array, Array]:
+        x = prepared(binarised, batch, jax.random.key(config.seed)).x
+        outputs: Array = module.apply({"params": params}, x)  # type: ignore[assignment]
+        return x, -observation.log_probs(outputs, x)
+
+    x, each = map(np.asarray, told_apart(state.params[MODEL], batch))
     shown = (255 * np.minimum(1, each / np.log(10))).astype(np.uint8)
     totals = [f"{one:.1f}" for one in each.sum((1, 2, 3))]
     seen = np.asarray((x + 1) * 127.5, np.uint8)

@@ -128,6 +128,10 @@ def _run(script: str, args: list[str], env: dict[str, str], largest_file: int, o
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file,) * 2)
     sys.argv, sys.path[0] = [script, *args], str(Path(script).parent)
+    if CHEAPLY in env.get("XLA_FLAGS", ""):  # and so the initialisation too, as in the process of the tests
+        from ganjax.training import setup
+
+        setup._QUICK_COMPILE.clear()
     try:
         runpy.run_path(script, run_name="__main__")
     finally:

@@ -24,12 +24,15 @@ from matrix import FULL  # noqa: E402
 # compared.
 MATHEMATICS = {"contracts", "dynamics", "games", "layers", "models", "test_augment.py", "test_recipe.py"}
 QUICK = OLDER | {"xla_cpu_parallel_codegen_split_count": 1, "xla_cpu_opt_preset": "CPU_OPT_PRESET_FAST_COMPILE"}
+AT_MOST = ("xla_backend_optimization_level",)  # the initialisation asks for few optimisations, where these are none
 _options = compiler.get_compile_options
 
 
 def _quick_options(*args, env_options_overrides=None, **kwargs):
-    quick = QUICK if jax.config.read("jax_disable_most_optimizations") else {}
-    return _options(*args, env_options_overrides=quick | (env_options_overrides or {}), **kwargs)
+    own = env_options_overrides or {}
+    if jax.config.read("jax_disable_most_optimizations"):
+        own = QUICK | {name: value for name, value in own.items() if name not in AT_MOST}
+    return _options(*args, env_options_overrides=own, **kwargs)
 
 
 compiler.get_compile_options = _quick_options

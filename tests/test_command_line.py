@@ -603,8 +603,8 @@ def test_a_path_that_left_all_numbers_says_so():
     bilinear, dirac = sys.modules["bilinear"], sys.modules["dirac_gan"]
     sgd = {player: optax.sgd(1.9) for player in "ab"}
     with jax.enable_x64(True):
-        assert bilinear._play(bilinear.Config(), simultaneous(sgd), 1000)[1] > 100
-        assert bilinear._play(bilinear.Config(), alternating(sgd), 1000)[1] == 0
+        away, bounded = bilinear._play(bilinear.Config(), [(simultaneous(sgd), 1000), (alternating(sgd), 1000)])
+        assert away[1] > 100 and bounded[1] == 0
         rule = dirac._dynamics("simultaneous", 1.9)
         assert int(jax.jit(lambda: dirac._path(dirac_gan("wasserstein"), rule, 1000))()[1]) > 100
 
@@ -642,9 +642,9 @@ def test_closed_forms_beyond_the_largest_number_end_there(capsys, tmp_path, monk
     """The table, the figure and the sentence of a spiral that a double cannot hold; only the playing is left out."""
     experiment = load_experiment("bilinear")
     bilinear = sys.modules["bilinear"]
-    played = lambda config, dynamics, steps: (np.ones((steps + 1, 2)), 735)  # noqa: E731
+    played = lambda config, plays: [(np.ones((steps + 1, 2)), 735) for _, steps in plays]  # noqa: E731
     monkeypatch.setattr(bilinear, "_play", played)
-    monkeypatch.setattr(bilinear, "_factors", lambda rule, etas: np.ones(len(etas)))
+    monkeypatch.setattr(bilinear, "_factors", lambda etas: dict.fromkeys(bilinear.RULES, np.ones(len(etas))))
     launch.main(experiment, ["train", "--workdir", str(tmp_path / "r"), "--eta", "1.9", "--steps", "1200"])
     assert "simultaneous: 735 of 1200 steps were not finite" in capsys.readouterr().out
     assert (tmp_path / "r/phase_plane.png").stat().st_size > 0

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ganjax.checks import check_range
 from ganjax.core import Array, PyTree
@@ -33,7 +34,7 @@ def _average(rate: Callable[[Array], Array]) -> Average:
     """`total <- (1 - r) total + r tree` with `r = rate(count)`, a float; the value is `total / weight`."""
 
     def floating(leaf: Array) -> bool:
-        return jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.inexact)
+        return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
 
     def init(tree: PyTree) -> AverageState:
         return AverageState(jax.tree.map(jnp.zeros_like, tree), jnp.zeros(()), jnp.zeros((), jnp.int32))
@@ -48,7 +49,8 @@ def _average(rate: Callable[[Array], Array]) -> Average:
         return AverageState(total, state.weight + r * (1 - state.weight), state.seen + 1)
 
     def value(state: AverageState) -> PyTree:
-        scale = jnp.where(state.weight > 0, state.weight, 1)
+        xp = jnp if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state)) else np
+        scale = xp.where(state.weight > 0, state.weight, xp.ones((), state.weight.dtype))
         return jax.tree.map(lambda t: (t / scale).astype(t.dtype) if floating(t) else t, state.total)
 
     return Average(init, update, value)

@@ -4,9 +4,10 @@ The flow `theta' = -v(theta)` is attracted to an equilibrium where every eigenva
 imaginary part is rotation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
 from ganjax.checks import check_name, check_range
-from ganjax.core import Array, Dynamics, Game, GameState, Key, PerPlayer, PyTree
+from ganjax.core import Array, Dynamics, Game, GameState, Key, Moment, PerPlayer, PyTree
 from ganjax.dynamics.adjustments import Adjustment, adjusted
 from ganjax.dynamics.field import View, add, dot
 
@@ -103,22 +104,14 @@ def leading_eigenvalues(
     """
     from scipy.sparse.linalg import LinearOperator, eigs
 
-    flat, unravel = ravel_pytree(dict(params))
+    flat, _ = ravel_pytree(dict(params))
     check_name("leading_eigenvalues", "which", which, ("LM", "LR", "SR", "LI"))
     check_range("leading_eigenvalues", 0, tolerance=tolerance)
     if not 1 <= count <= flat.size - 2:
         raise ValueError(f"leading_eigenvalues: count is {count}, expected 1 to {flat.size - 2}")
     place = (dict(params), view.moment, tuple(a.init(params) for a in adjustments))
 
-    @jax.jit
-    def product(place: PyTree, w: Array) -> Array:  # no constant of the program, which another place can use again
-        params, moment, memories = place
-        here = view._replace(moment=moment)
-        if not adjustments:
-            return ravel_pytree(here.jacobian_product(params, unravel(w)))[0]
-        # The products of an adjusted field with its transposed Jacobian, whose eigenvalues are the same.
-        pull = jax.vjp(lambda p: adjusted(here, p, adjustments, memories).gradients, params)[1]
-        return ravel_pytree(pull(unravel(w))[0])[0]
+    product = _product(_Same(view.game, *adjustments), view.axis_name)
 
     def multiply(w: NDArray) -> NDArray:
         return np.asarray(product(place, jnp.asarray(w.ravel(), flat.dtype)), np.float64)
@@ -130,6 +123,37 @@ def leading_eigenvalues(
         return_eigenvectors=False,
     )  # fmt: skip
     return values[np.lexsort((values.imag, -np.abs(values)))]
+
+
+class _Same:
+    """A game and adjustments, which have no hash, told from others by what they are and not by what they hold."""
+
+    def __init__(self, *parts: Any):
+        self.parts = parts
+
+    def __hash__(self) -> int:
+        return hash(tuple(map(id, self.parts)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and [*map(id, self.parts)] == [*map(id, other.parts)]
+
+
+@lru_cache(maxsize=4)
+def _product(same: _Same, axis_name: str | None) -> Callable[[PyTree, Array], Array]:
+    """`(place, w) -> J w` of the field, adjusted if wished: one program for all places of a game."""
+    game, *adjustments = same.parts
+
+    @jax.jit
+    def product(place: PyTree, w: Array) -> Array:  # no constant of the program, which another place can use again
+        params, moment, memories = place
+        here, unravel = View(game, moment, axis_name), ravel_pytree(params)[1]
+        if not adjustments:
+            return ravel_pytree(here.jacobian_product(params, unravel(w)))[0]
+        # The products of an adjusted field with its transposed Jacobian, whose eigenvalues are the same.
+        pull = jax.vjp(lambda p: adjusted(here, p, adjustments, memories).gradients, params)[1]
+        return ravel_pytree(pull(unravel(w))[0])[0]
+
+    return product
 
 
 def rotation(view: View, params: PerPlayer, key: Key, *, probes: int = 8) -> Array:
@@ -182,16 +206,20 @@ def path_angle(view: View, start: PerPlayer, end: PerPlayer, alphas: Array) -> P
         end: parameters, those after training.
         alphas: [T], from below 0 to above 1.
     """
-    way = add(dict(end), dict(start), -1.0)
-    length = jnp.sqrt(dot(way, way))
 
-    def at(alpha: Array) -> tuple[Array, Array]:
-        v = view.field(add(dict(start), way, alpha)).gradients
-        norm = jnp.sqrt(dot(v, v))
-        return -dot(v, way) / (norm * length), norm
+    @jax.jit
+    def along(start: PerPlayer, end: PerPlayer, moment: Moment, alphas: Array) -> PathAngle:
+        here, way = view._replace(moment=moment), add(end, start, -1.0)
+        length = jnp.sqrt(dot(way, way))
 
-    cosine, norm = jax.lax.map(at, jnp.asarray(alphas))
-    return PathAngle(jnp.asarray(alphas), cosine, norm)
+        def at(alpha: Array) -> tuple[Array, Array]:
+            v = here.field(add(start, way, alpha)).gradients
+            norm = jnp.sqrt(dot(v, v))
+            return -dot(v, way) / (norm * length), norm
+
+        return PathAngle(alphas, *jax.lax.map(at, alphas))
+
+    return along(dict(start), dict(end), view.moment, jnp.asarray(alphas))
 
 
 def _split(tree: PyTree) -> tuple[PyTree, PyTree]:

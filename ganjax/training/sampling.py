@@ -298,7 +298,7 @@ def encoded_given(setup: Setup, draws: Sampler, values: PyTree, rows: np.ndarray
     """These rows of what is given, as networks see it."""
     if values is None or draws.given is None:
         return None
-    return given_kind(setup, draws).encode(jax.numpy.asarray(values[rows]))
+    return jax.tree.map(jax.numpy.asarray, given_kind(setup, draws).encode(values[rows]))
 
 
 def given_kind(setup: Setup, draws: Sampler) -> Kind:

@@ -1,6 +1,7 @@
 """Rules that solve an equation in every step: the proximal point and competitive gradient descent."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from ganjax.core import Array, Dynamics, GameState, Metrics, PerPlayer
 from ganjax.dynamics.field import dot
 from ganjax.dynamics.rule import Adjust, Look, Rates, rule, settle, shifted
 
+traced_once = partial(jax.jit, inline=True)  # for all its uses, of which conjugate gradients have seven
 DENSE_LIMIT = 2048  # parameters: a dense Jacobian is for toy games
 
 
@@ -80,9 +82,11 @@ def competitive(
     def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
         field = look(state.params)
 
+        @traced_once
         def forward(d: PerPlayer) -> dict:
             return shifted(d, look.view.jacobian_product(state.params, d, interaction=True), step, -1.0)
 
+        @traced_once
         def transposed(d: PerPlayer) -> dict:
             product = look.view.transposed_product(state.params, _scaled(step, d), interaction=True)
             return shifted(d, product, 1.0, -1.0)

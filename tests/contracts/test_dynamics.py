@@ -68,7 +68,7 @@ class Small(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        return nn.Dense(self.out)(nn.tanh(x))
+        return nn.Dense(self.out, use_bias=False)(nn.tanh(x))
 
 
 class Net(nn.Module):
@@ -192,12 +192,12 @@ def _begun(game_name, seed=0):
     return game, batch, lambda dynamics, averages=None: init_state(same, dynamics, None, batch, averages)
 
 
-def _make(game_name, dynamics_name, adjust="none", optimizer=optax.adam):
+def _make(game_name, dynamics_name, adjust="none", optimizer=optax.adam, averaged=True):
     game, batch, start = _begun(game_name)
     optimizers = {p: optimizer(RATE) for p in game.players}
     dynamics = DYNAMICS[dynamics_name](optimizers, adjust=ADJUSTMENTS[adjust])
     first, last = game.players[0], game.players[-1]
-    averages = {"ema": Averaged(last, ema(0.9)), "tail": Averaged(first, tail_average(1))}
+    averages = {"ema": Averaged(last, ema(0.9)), "tail": Averaged(first, tail_average(1))} if averaged else {}
     return train_step(game, dynamics, averages), start(dynamics, averages), batch
 
 
@@ -257,7 +257,7 @@ POPULATIONS += [(d, "gan", "none") for d in DYNAMICS if FULL or d in (*PLAIN, *L
 def test_population(dynamics_name, game_name, adjust):
     """vmap over keys trains a population whose members are what they are alone."""
     # With Adam, a parameter whose gradient is zero but for rounding (a bias before BatchNorm) moves at random.
-    step, state, batch = _make(game_name, dynamics_name, adjust, optimizer=optax.sgd)
+    step, state, batch = _make(game_name, dynamics_name, adjust, optimizer=optax.sgd, averaged=False)
     keys = jax.random.split(jax.random.key(7), 3)
     together, _ = _jit(jax.vmap(lambda key: step(state, batch, key)))(keys)
     alone, _ = _jit(step)(state, batch, keys[1])

@@ -288,7 +288,9 @@ def test_jacobian_products_of_a_small_gan_are_those_of_the_dense_jacobian(loss, 
             for i in (False, True)
         ]
 
-    for matrix, (forward, back) in zip((dense, np.where(same, 0, dense)), products(unravel(w), unravel(u)), strict=True):
+    for matrix, (forward, back) in zip(
+        (dense, np.where(same, 0, dense)), products(unravel(w), unravel(u)), strict=True
+    ):
         assert jax.tree.structure(forward) == jax.tree.structure(back) == jax.tree.structure(params)
         scale = np.linalg.norm(matrix, 2)
         np.testing.assert_allclose(ravel_pytree(forward)[0], matrix @ w, rtol=1e-9, atol=1e-11 * scale)

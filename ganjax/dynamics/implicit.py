@@ -12,8 +12,8 @@ from ganjax.core import Array, Dynamics, GameState, Metrics, PerPlayer
 from ganjax.dynamics.field import dot
 from ganjax.dynamics.rule import Adjust, Look, Rates, rule, settle, shifted
 
-traced_once = partial(jax.jit, inline=True)  # for all its uses, of which conjugate gradients have seven
 DENSE_LIMIT = 2048  # parameters: a dense Jacobian is for toy games
+_traced_once = partial(jax.jit, inline=True)  # not at each use, of which conjugate gradients have many
 
 
 def proximal_point(
@@ -82,11 +82,11 @@ def competitive(
     def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
         field = look(state.params)
 
-        @traced_once
+        @_traced_once
         def forward(d: PerPlayer) -> dict:
             return shifted(d, look.view.jacobian_product(state.params, d, interaction=True), step, -1.0)
 
-        @traced_once
+        @_traced_once
         def transposed(d: PerPlayer) -> dict:
             product = look.view.transposed_product(state.params, _scaled(step, d), interaction=True)
             return shifted(d, product, 1.0, -1.0)

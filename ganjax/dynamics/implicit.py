@@ -1,6 +1,7 @@
 """Rules that solve an equation in every step: the proximal point and competitive gradient descent."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from ganjax.dynamics.field import dot
 from ganjax.dynamics.rule import Adjust, Look, Rates, rule, settle, shifted
 
 DENSE_LIMIT = 2048  # parameters: a dense Jacobian is for toy games
+_traced_once = partial(jax.jit, inline=True)  # not at each use, of which conjugate gradients have many
 
 
 def proximal_point(
@@ -80,9 +82,11 @@ def competitive(
     def move(look: Look, state: GameState) -> tuple[GameState, Metrics]:
         field = look(state.params)
 
+        @_traced_once
         def forward(d: PerPlayer) -> dict:
             return shifted(d, look.view.jacobian_product(state.params, d, interaction=True), step, -1.0)
 
+        @_traced_once
         def transposed(d: PerPlayer) -> dict:
             product = look.view.transposed_product(state.params, _scaled(step, d), interaction=True)
             return shifted(d, product, 1.0, -1.0)

@@ -113,16 +113,18 @@ def test_contract(name, shape, logits):
 @pytest.mark.parametrize("shape, logits", [(POINT, (2, 3)), (IMAGE, ())], ids=["points, patches", "images, logits"])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_parameter_gradients_are_those_of_finite_differences(name, shape, logits, float64):
-    penalty, data, params = _make(name, shape), _data(shape), _params(shape, logits)
+    penalty, data = _make(name, shape), _data(shape)
+    params = {leaf: np.asarray(value) for leaf, value in _params(shape, logits).items()}
 
     def of(params):
         return penalty.values(_critic(params, logits), *data).mean()
 
-    cost, gradient, h = _jit(of), _jit(jax.grad(of))(params), 1e-5
-    assert cost(params).dtype == jnp.float64
+    both, h = _jit(jax.value_and_grad(of)), 1e-5
+    value, gradient = both(params)
+    assert value.dtype == jnp.float64
     for seed, leaf in enumerate(params):
-        along = jax.random.normal(jax.random.key(seed), params[leaf].shape)
-        ahead, behind = (cost(params | {leaf: params[leaf] + sign * h * along}) for sign in (1, -1))
+        along = np.random.default_rng(seed).normal(size=params[leaf].shape)
+        ahead, behind = (both(params | {leaf: params[leaf] + sign * h * along})[0] for sign in (1, -1))
         np.testing.assert_allclose((gradient[leaf] * along).sum(), (ahead - behind) / (2 * h), rtol=1e-6, atol=1e-8)
         if leaf != "b":
             assert abs((gradient[leaf] * along).sum()) > 1e-4, "nothing was compared"
@@ -141,8 +143,11 @@ def test_half_precision_is_widened_before_anything_is_computed(name, shape, dtyp
         seen.append(x.dtype)
         return perceptron(x)
 
-    values = _values(penalty, critic, x_real, x_fake, keys)
-    wide = _values(penalty, critic, x_real.astype(jnp.float32), x_fake.astype(jnp.float32), keys)
+    @_jit
+    def both(*sides):
+        return [penalty.values(critic, *(x.astype(kind) for x in sides), keys) for kind in (dtype, jnp.float32)]
+
+    values, wide = both(x_real, x_fake)
     assert values.dtype == jnp.float32 and set(seen) == {jnp.dtype(jnp.float32)}
     np.testing.assert_allclose(values, wide, rtol=1e-5, atol=1e-6)
 
@@ -151,7 +156,7 @@ def test_half_precision_is_widened_before_anything_is_computed(name, shape, dtyp
 def test_half_precision_logits_are_widened_before_they_are_used(name):
     """500 patches of logit 300 in float16 have a sum above 65504, and differences whose squares are too."""
     penalty, data = _make(name, POINT), _data(POINT)
-    steep = jnp.array([300.0, 0.0])
+    steep = np.float32([300.0, 0.0])
 
     def critic(x):
         return jnp.broadcast_to(_linear(steep)(x).astype(jnp.float16)[:, None], (len(x), 500))
@@ -221,8 +226,9 @@ def test_linear_critic(shape):
         r2(): length**2 / 2,
         zero_centred(): length**2 / 2,
     }
-    for penalty, value in expected.items():
-        np.testing.assert_allclose(_values(penalty, _linear(w), *data), [value] * BATCH, rtol=1e-5)
+    found = _jit(lambda *data: [penalty.values(_linear(w), *data) for penalty in expected])(*data)
+    for values, value in zip(found, expected.values(), strict=True):
+        np.testing.assert_allclose(values, [value] * BATCH, rtol=1e-5)
 
     moved = consistency(augment=lambda key, x: 2 * x + 1)
     pays = [float((w * (x + 1)).sum()) ** 2 for x in data[0]]
@@ -296,7 +302,8 @@ def test_the_number_of_patches_does_not_matter(name):
     penalty, data = _make(name, IMAGE), _data(IMAGE)
     critic = _critic(_params(IMAGE, ()), ())
     repeated = lambda x: jnp.broadcast_to(critic(x)[:, None, None], (len(x), 2, 3))  # noqa: E731
-    np.testing.assert_allclose(_values(penalty, repeated, *data), _values(penalty, critic, *data), rtol=1e-4)
+    many, one = _jit(lambda *data: [penalty.values(judge, *data) for judge in (repeated, critic)])(*data)
+    np.testing.assert_allclose(many, one, rtol=1e-4)
 
 
 def test_patches_pay_together():
@@ -323,8 +330,9 @@ def test_dirac_gan(name, psi, float64):
     def cost(psi):
         return weight * penalty.values(lambda x: psi * x[:, 0], *data).mean()
 
-    closed = jax.value_and_grad(lambda psi: gamma * DIRAC_PENALTIES[name](psi, target))(psi)
-    np.testing.assert_allclose(_jit(jax.value_and_grad(cost))(psi), closed, atol=1e-12)
+    closed = lambda psi: gamma * DIRAC_PENALTIES[name](psi, target)  # noqa: E731
+    found, expected = _jit(lambda psi: [jax.value_and_grad(f)(psi) for f in (cost, closed)])(psi)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 # --- convolutions, augmentation, kernels ------------------------------------------------------------------------
@@ -344,13 +352,15 @@ def test_convolutions_that_know_reverse_mode_only(name):
     """Patch logits of ganjax's convolutions, for members of a population, against the stock ones."""
     penalty, data = _make(name, IMAGE), _data(IMAGE)
 
-    def gradients(layer):
+    def gradients(params, layer):
         module = Convolutional(layer)
-        params = _jit(jax.vmap(lambda key: module.init(key, data[0])))(jax.random.split(jax.random.key(6), 2))
         cost = lambda params: penalty.values(lambda x: module.apply(params, x), *data).mean()  # noqa: E731
-        return _jit(jax.vmap(jax.grad(cost)))(params)
+        return jax.tree.leaves(jax.vmap(jax.grad(cost))(params))
 
-    fast, stock = (jax.tree.leaves(gradients(layer)) for layer in (Conv, nn.Conv))
+    rng, shapes = np.random.default_rng(6), jax.eval_shape(Convolutional(nn.Conv).init, data[2][0], data[0])
+    drawn = lambda leaf: rng.normal(size=(2, *leaf.shape)) / np.sqrt(np.prod(leaf.shape[:-1]))  # noqa: E731
+    params = jax.tree.map(lambda leaf: drawn(leaf).astype(np.float32), shapes)
+    fast, stock = _jit(lambda params: [gradients(params, layer) for layer in (Conv, nn.Conv)])(params)
     for ours, theirs in zip(fast, stock, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
     assert any(jnp.abs(leaf).max() > 1e-3 for leaf in fast)

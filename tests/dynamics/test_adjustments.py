@@ -95,23 +95,26 @@ def test_adjustments_of_a_nonlinear_game_are_the_dense_formulas(seed, float64):
     np.testing.assert_allclose(_jacobian(View(game, Moment(net_state, None, KEY)), params), j, rtol=1e-12)
     assert np.abs(v).min() > 1e-2 and np.abs(j - j.T).max() > 0.1, "a game worth adjusting"
 
-    np.testing.assert_allclose(_term(game, consensus(0.7)), 0.7 * j.T @ v, rtol=1e-10)
+    found = _term(game, consensus(0.7))
+    np.testing.assert_allclose(found, 0.7 * j.T @ v, rtol=1e-10)
     half_square = _slope(lambda y: (cubic.field(y) ** 2).sum() / 2, x)
-    np.testing.assert_allclose(_term(game, consensus(0.7)), 0.7 * half_square, rtol=1e-6)
+    np.testing.assert_allclose(found, 0.7 * half_square, rtol=1e-6)
 
-    np.testing.assert_allclose(_term(game, symplectic(0.7)), 0.7 * (j.T - j) @ v / 2, rtol=1e-10)
-    np.testing.assert_allclose(v @ _term(game, symplectic(0.7)), 0, atol=1e-12, err_msg="A^T v is orthogonal to v")
+    found = _term(game, symplectic(0.7))
+    np.testing.assert_allclose(found, 0.7 * (j.T - j) @ v / 2, rtol=1e-10)
+    np.testing.assert_allclose(v @ found, 0, atol=1e-12, err_msg="A^T v is orthogonal to v")
 
     a, b = OWN["a"], OWN["b"]
     both = np.concatenate([j[b, a].T @ v[b], j[a, b].T @ v[a]])
-    np.testing.assert_allclose(_term(game, gradient_norm(0.7)), 0.7 * both, rtol=1e-10)
+    found = _term(game, gradient_norm(0.7))
+    np.testing.assert_allclose(found, 0.7 * both, rtol=1e-10)
     differences = np.concatenate(
         [
             _slope(lambda y: (cubic.field(y)[b] ** 2).sum() / 2, x)[a],
             _slope(lambda y: (cubic.field(y)[a] ** 2).sum() / 2, x)[b],
         ]
     )
-    np.testing.assert_allclose(_term(game, gradient_norm(0.7)), 0.7 * differences, rtol=1e-6)
+    np.testing.assert_allclose(found, 0.7 * differences, rtol=1e-6)
     one = _term(game, gradient_norm(0.7, players=("a",)))
     np.testing.assert_allclose(one, 0.7 * both * [1, 1, 0], rtol=1e-10)
 
@@ -257,7 +260,7 @@ def _traced_ema(decay):
 
 @pytest.mark.parametrize("loss", ["minimax", "non_saturating"])
 def test_jacobian_products_of_a_small_gan_are_those_of_the_dense_jacobian(loss, float64):
-    generator = Generator(shape=(2,), hidden=(3,), output=identity)
+    generator = Generator(shape=(2,), hidden=(), output=identity)
     game = gan(generator, Discriminator(hidden=(4,)), LOSSES[loss], prior=normal_prior(2))
     rng = np.random.default_rng(0)
     batch = Batch(jnp.asarray(rng.normal(size=(6, 2))), None, jnp.arange(6, dtype=jnp.int32))
@@ -277,9 +280,17 @@ def test_jacobian_products_of_a_small_gan_are_those_of_the_dense_jacobian(loss, 
     assert np.abs(np.where(same, 0, dense)).max() > 1e-2 and np.abs(np.where(same, dense, 0)).max() > 1e-2
 
     u, w = (rng.normal(size=flat.size) for _ in "uw")
-    for interaction, matrix in ((False, dense), (True, np.where(same, 0, dense))):
-        forward = jax.jit(lambda x, i=interaction: view.jacobian_product(params, unravel(x), interaction=i))(w)
-        back = jax.jit(lambda x, i=interaction: view.transposed_product(params, unravel(x), interaction=i))(u)
+
+    @jax.jit
+    def products(w, u):
+        return [
+            (view.jacobian_product(params, w, interaction=i), view.transposed_product(params, u, interaction=i))
+            for i in (False, True)
+        ]
+
+    for matrix, (forward, back) in zip(
+        (dense, np.where(same, 0, dense)), products(unravel(w), unravel(u)), strict=True
+    ):
         assert jax.tree.structure(forward) == jax.tree.structure(back) == jax.tree.structure(params)
         scale = np.linalg.norm(matrix, 2)
         np.testing.assert_allclose(ravel_pytree(forward)[0], matrix @ w, rtol=1e-9, atol=1e-11 * scale)

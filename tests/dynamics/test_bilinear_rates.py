@@ -5,6 +5,8 @@ matrix: its eigenvalues are compared with the predicted multipliers, and a long 
 compared relative to themselves and paths relative to where they are, never to zero: a gradient of zero passes nowhere.
 """
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -182,6 +184,23 @@ def _transition(dynamics, game=None, batch=None, warm=3):
     return update_jacobian(game, dynamics, state, batch, jax.random.key(1)), state.params
 
 
+@cache
+def _compiled(name, what):
+    """A function of four step sizes for a rule of the table."""
+    return jax.jit(jax.vmap(lambda eta: what(RULES[name][0](eta), batch=_batch(name))))
+
+
+def _of_sizes(name, etas, what=None):
+    """The transition matrices and where they are taken, or else the paths, at up to four step sizes."""
+    four = np.resize(np.asarray(etas, float), 4)
+    found = _compiled(name, what or _transition)(four)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(etas)], found)
+
+
+def _long(dynamics, batch):
+    return _path(dynamics, 1000, batch=batch)
+
+
 def _path(dynamics, steps, game=None, batch=None):
     """z = a + ib at every step, [T + 1]."""
     _, path = simulate(bilinear(start=START) if game is None else game, dynamics, steps, batch=batch)
@@ -222,11 +241,10 @@ def _check_path(z, roots):
 
 @pytest.mark.parametrize("name", RULES)
 def test_the_step_has_the_predicted_eigenvalues(name, float64):
-    make, roots = RULES[name]
+    _, roots = RULES[name]
     if name in theory.RATES:
         assert theory.RATES[name](ETAS).shape == (3,)
-    batch = _batch(name)
-    matrices, where = jax.jit(jax.vmap(lambda eta: _transition(make(eta), batch=batch)))(jnp.asarray(ETAS))
+    matrices, where = _of_sizes(name, ETAS)
     assert np.all(np.abs(np.asarray(where["a"]) - START[0]) > 1e-2), "it does not move"
     for eta, matrix in zip(ETAS, matrices, strict=True):
         _check_eigenvalues(matrix, roots(eta), SUPERFLUOUS_ZEROS.get(name, 0))
@@ -248,9 +266,8 @@ EQUIVARIANT = [
 
 @pytest.mark.parametrize("name", EQUIVARIANT)
 def test_a_long_run_follows_the_powers_of_the_multiplier(name, float64):
-    make, roots = RULES[name]
-    paths = jax.jit(jax.vmap(lambda eta: _path(make(eta), 1000)))(jnp.asarray(ETAS))
-    for eta, z in zip(ETAS, np.asarray(paths), strict=True):
+    _, roots = RULES[name]
+    for eta, z in zip(ETAS, _of_sizes(name, ETAS, _long), strict=True):
         assert z[0] == complex(*START)
         _check_path(z, roots(eta))
         if np.size(roots(eta)) == 1:  # a multiple of a rotation: the norm changes by the same factor in every step
@@ -272,13 +289,10 @@ def test_a_long_run_follows_the_powers_of_the_multiplier(name, float64):
     ],
 )
 def test_rules_that_treat_the_players_differently_have_this_matrix(name, matrix, float64):
-    make, batch = RULES[name][0], _batch(name)
-    matrices = jax.jit(jax.vmap(lambda eta: _transition(make(eta), batch=batch)[0]))(jnp.asarray(ETAS))
-    for eta, measured in zip(ETAS, matrices, strict=True):
+    for eta, measured in zip(ETAS, _of_sizes(name, ETAS)[0], strict=True):
         np.testing.assert_allclose(measured, matrix(eta), rtol=1e-10)
     etas = ETAS[:2] / 2
-    paths = jax.jit(jax.vmap(lambda eta: _path(make(eta), 1000, batch=batch)))(jnp.asarray(etas))
-    for eta, z in zip(etas, np.asarray(paths), strict=True):
+    for eta, z in zip(etas, _of_sizes(name, etas, _long), strict=True):
         point, step = np.array(START), matrix(eta)
         for got in z:
             assert abs(got - complex(*point)) < 1e-9 * np.hypot(*point)
@@ -334,15 +348,14 @@ def test_alternating_play_beyond_its_bound(float64):
 
 @pytest.mark.parametrize("name", theory.STABLE_UNTIL)
 def test_the_rule_is_stable_just_below_its_limit_and_not_above(name, float64):
-    limit, make = theory.STABLE_UNTIL[name], RULES[name][0]
+    limit = theory.STABLE_UNTIL[name]
     if np.isinf(limit):
         etas, stable = np.array([0.01, 1.0, 100.0]), [True] * 3
     elif limit == 0:
         etas, stable = np.array([0.01, 0.1, 1.0]), [False] * 3
     else:
         etas, stable = limit * np.array([0.02, 0.5, 0.999, 1.001]), [True] * 3 + [False]
-    matrices = jax.jit(jax.vmap(lambda eta: _transition(make(eta))[0]))(jnp.asarray(etas))
-    radii = np.abs(np.linalg.eigvals(matrices)).max(-1)
+    radii = np.abs(np.linalg.eigvals(_of_sizes(name, etas)[0])).max(-1)
     if name == "alternating":
         np.testing.assert_allclose(radii, 1, rtol=1e-9)
         return
@@ -352,22 +365,30 @@ def test_the_rule_is_stable_just_below_its_limit_and_not_above(name, float64):
         assert np.all(theory.RATES[name](limit * np.linspace(0.02, 0.999, 200)) < 1), "without a gap below"
 
 
+@cache
+def _damped():
+    """Function of step sizes and of as many gammas -> the transition matrices of each damped rule."""
+
+    def matrices(eta, gamma):
+        game, plain = bilinear(start=START), simultaneous(_sgd(eta))
+        rules = [
+            (simultaneous(_sgd(eta), adjust=consensus(gamma)), game),
+            (simultaneous(_sgd(eta), adjust=symplectic(gamma)), game),
+            (extragradient(_sgd(eta), extrapolation=_sgd(gamma)), game),
+            (lola(plain, step=gamma / 2), game),
+            (opponent_lookahead(plain, step=gamma), game),
+            (plain, bilinear(start=START, mu=gamma)),
+        ]
+        return [_transition(rule, game)[0] for rule, game in rules]
+
+    return jax.jit(jax.vmap(matrices))
+
+
 @pytest.mark.parametrize("gamma", [0.1, 0.7, 2.0])
 def test_the_limit_and_the_best_step_of_damped_rules(gamma, float64):
     """|1 - eta gamma + i eta| < 1 iff eta < 2 gamma / (1 + gamma^2); half of it gives 1 / sqrt(1 + gamma^2)."""
-    limit = theory.damped_limit(gamma)
-    etas = jnp.asarray(limit * np.array([0.5, 0.999, 1.001]))
-    makes = [
-        lambda eta: simultaneous(_sgd(eta), adjust=consensus(gamma)),
-        lambda eta: simultaneous(_sgd(eta), adjust=symplectic(gamma)),
-        lambda eta: extragradient(_sgd(eta), extrapolation=_sgd(gamma)),
-        lambda eta: lola(simultaneous(_sgd(eta)), step=gamma / 2),
-        lambda eta: opponent_lookahead(simultaneous(_sgd(eta)), step=gamma),
-    ]
-    games = [bilinear(start=START)] * len(makes)
-    makes, games = [*makes, lambda eta: simultaneous(_sgd(eta))], [*games, bilinear(start=START, mu=gamma)]
-    for make, game in zip(makes, games, strict=True):
-        matrices = jax.jit(jax.vmap(lambda eta, make=make, game=game: _transition(make(eta), game)[0]))(etas)
+    etas = theory.damped_limit(gamma) * np.array([0.5, 0.999, 1.001])
+    for matrices in _damped()(etas, np.full(3, gamma)):
         best, below, above = np.abs(np.linalg.eigvals(matrices)).max(-1)
         np.testing.assert_allclose(best, 1 / np.sqrt(1 + gamma**2), rtol=1e-9)
         assert below < 1 - 1e-6 and above > 1 + 1e-6
@@ -377,8 +398,7 @@ def test_the_limit_and_the_best_step_of_damped_rules(gamma, float64):
 def test_the_best_step(name, float64):
     """Rate of the rule at the best step, and no better one on a fine grid of the closed form."""
     eta, rate = theory.BEST_STEP[name]
-    matrix = jax.jit(lambda e: _transition(RULES[name][0](e))[0])(eta)
-    measured = np.abs(np.linalg.eigvals(matrix)).max()
+    measured = np.abs(np.linalg.eigvals(_of_sizes(name, [eta])[0])).max()
     # Where roots meet (all but the normal ones do at their best) rounding enters by its square root.
     np.testing.assert_allclose(measured, rate, rtol=1e-6, atol=3e-6 if rate == 0 else 0)
     grid = theory.RATES[name](eta * np.linspace(0.01, 3, 3000))
@@ -557,7 +577,7 @@ def test_rules_that_are_the_same_here(float64):
     """
 
     def path(name):
-        return np.asarray(jax.jit(lambda: _path(RULES[name][0](0.4), 200))())
+        return _of_sizes(name, [0.4], _long)[0, :201]
 
     for left, right in [
         ("proximal_point", "competitive"),

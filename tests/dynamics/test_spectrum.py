@@ -24,6 +24,7 @@ from ganjax.dynamics import (
     update_jacobian,
 )
 from ganjax.games import bilinear, gan, linear_gan, normal_prior, quadratic, zero_sum
+from ganjax.layers.convolution import ConvTranspose
 from ganjax.losses import LOSSES
 from ganjax.models import dcgan
 from ganjax.training import init_state
@@ -43,16 +44,26 @@ def _sorted(values):
 
 class Net(nn.Module):
     out: int
+    hidden: int = 5
 
     @nn.compact
     def __call__(self, x):
-        return nn.Dense(self.out)(nn.tanh(nn.Dense(5)(x)))
+        return nn.Dense(self.out)(nn.tanh(nn.Dense(self.hidden)(x) if self.hidden else x))
+
+
+class Images(nn.Module):
+    """[B, 3] -> [B, 8, 8, 1], by transposed convolutions."""
+
+    @nn.compact
+    def __call__(self, z):
+        h = nn.relu(ConvTranspose(2, (4, 4), padding="VALID")(z[:, None, None]))
+        return jnp.tanh(ConvTranspose(1, (4, 4), (2, 2))(h))
 
 
 @cache
 def _small_gan():
     batch = Batch(jax.random.normal(jax.random.key(1), (16, 2)), None, jnp.arange(16))
-    game = gan(Net(2), Net(1), LOSSES["non_saturating"], prior=normal_prior(2))
+    game = gan(Net(2, hidden=0), Net(1), LOSSES["non_saturating"], prior=normal_prior(2))
     view, params = _view(game, batch)
     params = jax.tree.map(lambda leaf: jnp.asarray(2 * np.asarray(leaf, np.float64)), params)
     return view, params, _dense(view, params)
@@ -205,8 +216,8 @@ def test_leading_eigenvalues_of_an_adjusted_field(adjustment, small_gan):
 def test_products_through_convolutions(float64):
     """Reverse over reverse: the convolutions know no forward mode. Against a difference of fields."""
     batch = Batch(jax.random.normal(jax.random.key(1), (4, 8, 8, 1)), None, jnp.arange(4))
-    generator, discriminator = dcgan.Generator((8, 8, 1), width=2), dcgan.Discriminator(width=2)
-    view, params = _view(gan(generator, discriminator, LOSSES["hinge"], prior=normal_prior(3)), batch)
+    networks = Images(), dcgan.Discriminator(width=2, batch_norm=False)
+    view, params = _view(gan(*networks, LOSSES["hinge"], prior=normal_prior(3)), batch)
     flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params))
     w = jnp.asarray(np.random.default_rng(0).normal(size=flat.size))
     field = jax.jit(lambda z: ravel_pytree(view.field(unravel(z)).gradients)[0])

@@ -1,5 +1,7 @@
 """The game of two networks: what each cost sees, moves and leaves alone."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,6 +46,13 @@ def _batch(size=8, labelled=False):
     return Batch(x, label, jnp.arange(size, dtype=jnp.int32))
 
 
+@cache
+def _plain():
+    """The game of the two networks and how it starts, whatever its loss."""
+    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR)
+    return game, _start(game, _batch())[1]
+
+
 def _start(game, batch, dynamics=None):
     dynamics = dynamics or simultaneous({p: optax.sgd(0.1) for p in game.players})
     return dynamics, jax.jit(lambda key, batch: init_state(game, dynamics, key, batch))(jax.random.key(1), batch)
@@ -60,19 +69,25 @@ def test_costs_are_the_losses_of_the_two_networks():
         _batch(),
         jax.random.key(5),
     )
-    _, state = _start(game, batch)
+    _, state = _plain()
     g = {"params": state.params["generator"], **state.net_state["generator"]}
     d = {"params": state.params["discriminator"], **state.net_state["discriminator"]}
-    z = jnp.stack([jax.random.normal(jax.random.fold_in(key, i), (3,)) for i in range(8)])
-    fake, g_new = Generator().apply(g, z, train=True, mutable="batch_stats")
-    real_logits, d_new = Discriminator().apply(d, batch.x, train=True, mutable="batch_stats")
-    fake_logits, d_new = Discriminator().apply(d | d_new, fake, train=True, mutable="batch_stats")
 
-    cost, outcome = game.costs["discriminator"](state.params, Moment(state.net_state, batch, key))
-    np.testing.assert_allclose(cost, (nn.softplus(-real_logits) + nn.softplus(fake_logits)).mean(), rtol=1e-5)
+    @jax.jit
+    def by_hand(g, d):
+        z = jnp.stack([jax.random.normal(jax.random.fold_in(key, i), (3,)) for i in range(8)])
+        fake, g_new = Generator().apply(g, z, train=True, mutable="batch_stats")
+        real_logits, d_new = Discriminator().apply(d, batch.x, train=True, mutable="batch_stats")
+        fake_logits, d_new = Discriminator().apply(d | d_new, fake, train=True, mutable="batch_stats")
+        return real_logits, fake_logits, g_new, d_new
+
+    real_logits, fake_logits, g_new, d_new = jax.tree.map(np.asarray, by_hand(g, d))
+    softplus = lambda t: np.logaddexp(0, t)  # noqa: E731
+    cost, outcome = jax.jit(game.costs["discriminator"])(state.params, Moment(state.net_state, batch, key))
+    np.testing.assert_allclose(cost, (softplus(-real_logits) + softplus(fake_logits)).mean(), rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), outcome.net_state, d_new)
-    cost, outcome = game.costs["generator"](state.params, Moment(state.net_state, batch, key))
-    np.testing.assert_allclose(cost, nn.softplus(-fake_logits).mean(), rtol=1e-5)
+    cost, outcome = jax.jit(game.costs["generator"])(state.params, Moment(state.net_state, batch, key))
+    np.testing.assert_allclose(cost, softplus(-fake_logits).mean(), rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), outcome.net_state, g_new)
 
 
@@ -105,11 +120,11 @@ def test_u_moves_once_per_discriminator_step():
     before = state.net_state["discriminator"]["spectral"]
     step = jax.jit(lambda state: dynamics.step(game, state, batch, jax.random.key(3))[0])
     after = step(state).net_state["discriminator"]["spectral"]
-    expected = before
+    update, expected = jax.jit(norm.update), before
     for _ in range(turns):  # the learning rate is 0, so the kernels stay
-        expected = norm.update(state.params["discriminator"], expected)
+        expected = update(state.params["discriminator"], expected)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), after, expected)
-    assert not _same(after, norm.update(state.params["discriminator"], before))
+    assert not _same(after, update(state.params["discriminator"], before))
 
 
 def test_spectral_norm_is_in_the_forward_pass_and_leaves_kernels_alone():
@@ -118,15 +133,16 @@ def test_spectral_norm_is_in_the_forward_pass_and_leaves_kernels_alone():
     game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral={"discriminator": norm})
     batch, key = _batch(), jax.random.key(3)
     _, state = _start(game, batch)
+    # Outside of jit: fifty steps written out take long to compile.
     cost = game.costs["discriminator"](state.params, Moment(state.net_state, batch, key))[0]
     params = dict(state.params)
     params["discriminator"] = jax.tree.map(lambda w: 7 * w if w.ndim == 2 else w, params["discriminator"])
     np.testing.assert_allclose(
         game.costs["discriminator"](params, Moment(state.net_state, batch, key))[0], cost, rtol=1e-4
     )
-    plain = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR)
+    plain, _ = _plain()
     stats = {p: {"batch_stats": s["batch_stats"]} for p, s in state.net_state.items()}
-    assert abs(plain.costs["discriminator"](state.params, Moment(stats, batch, key))[0] - cost) > 1e-3
+    assert abs(jax.jit(plain.costs["discriminator"])(state.params, Moment(stats, batch, key))[0] - cost) > 1e-3
 
 
 def test_labels_reach_both_networks():
@@ -169,20 +185,17 @@ def test_a_condition_may_be_a_vector(one_pass):
 @pytest.mark.parametrize("prior", [normal_prior(3), uniform_prior(3), lambda key: jax.random.laplace(key, (3,))])
 def test_noise_depends_on_the_global_position_alone(prior):
     key, index = jax.random.key(6), jnp.arange(12)
-    whole = noise(prior, key, index)
-    np.testing.assert_array_equal(whole[5:9], noise(prior, key, index[5:9]))
-    np.testing.assert_array_equal(whole[7], prior(jax.random.fold_in(key, 7)))
+    whole, part, one = jax.jit(
+        lambda: (noise(prior, key, index), noise(prior, key, index[5:9]), prior(jax.random.fold_in(key, 7)))
+    )()
+    np.testing.assert_array_equal(whole[5:9], part)
+    np.testing.assert_array_equal(whole[7], one)
     assert len(np.unique(whole[:, 0])) == 12
 
 
 def test_simultaneous_play_shares_the_generators_forward_pass():
     """Both costs see the same fakes, so the compiled step draws the noise once, not twice."""
-    game, batch, key = (
-        gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR),
-        _batch(),
-        jax.random.key(4),
-    )
-    _, state = _start(game, batch)
+    (game, state), batch, key = _plain(), _batch(), jax.random.key(4)
 
     def dots(players):
         field = jax.jit(lambda p, s: vector_field(game, p, Moment(s, batch, key), costs=players).gradients)
@@ -193,14 +206,14 @@ def test_simultaneous_play_shares_the_generators_forward_pass():
 
 
 def test_sampling_is_in_evaluation_mode_and_draws_each_sample_by_itself():
-    game, batch = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR), _batch()
-    _, state = _start(game, batch)
-    sample, key = sampler(Generator(), PRIOR), jax.random.key(7)
-    g, s = state.weights["generator"]
-    whole = sample(state.weights, key, jnp.arange(10))
-    np.testing.assert_allclose(sample(state.weights, key, jnp.arange(3, 6)), whole[3:6], rtol=1e-5)
-    z = noise(PRIOR, key, jnp.arange(10))
-    np.testing.assert_allclose(whole, Generator().apply({"params": g, **s}, z, train=False), rtol=1e-6)
+    _, state = _plain()
+    key, weights = jax.random.key(7), state.weights
+    sample = jax.jit(lambda index: sampler(Generator(), PRIOR)(weights, key, index))
+    g, s = weights["generator"]
+    whole = sample(np.arange(10))
+    np.testing.assert_allclose(sample(np.arange(3, 6)), whole[3:6], rtol=1e-5)
+    apply = jax.jit(lambda i: Generator().apply({"params": g, **s}, noise(PRIOR, key, i), train=False))
+    np.testing.assert_allclose(whole, apply(np.arange(10)), rtol=1e-6)
 
 
 def test_sampling_leaves_u_of_the_generator_as_it_is():
@@ -208,15 +221,19 @@ def test_sampling_leaves_u_of_the_generator_as_it_is():
     game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR, spectral={"generator": norm})
     _, state = _start(game, batch)
     g, s = state.params["generator"], state.net_state["generator"]
-    variables = {"params": norm.normalise(g, s["spectral"]), "batch_stats": s["batch_stats"]}
-    found = sampler(Generator(), PRIOR, spectral=norm)(state.weights, key, jnp.arange(6))
-    expected = Generator().apply(variables, noise(PRIOR, key, jnp.arange(6)), train=False)
+
+    @jax.jit
+    def both(index):
+        variables = {"params": norm.normalise(g, s["spectral"]), "batch_stats": s["batch_stats"]}
+        expected = Generator().apply(variables, noise(PRIOR, key, index), train=False)
+        return sampler(Generator(), PRIOR, spectral=norm)(state.weights, key, index), expected
+
+    found, expected = both(np.arange(6))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_a_sampler_is_its_two_parts_under_jit_too():
-    game, batch, key = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=PRIOR), _batch(), jax.random.key(7)
-    _, state = _start(game, batch)
+    (_, state), key = _plain(), jax.random.key(7)
     sample, index, labels = sampler(Generator(), PRIOR), jnp.arange(2, 12), None
     weights = state.weights
     z = sample.latents(weights, key, index)
@@ -235,7 +252,8 @@ def test_a_module_without_train_works():
 
     game, batch = gan(Line(), Line(), LOSSES["wasserstein"], prior=PRIOR), _batch()
     dynamics, state = _start(game, batch)
-    assert np.isfinite(dynamics.step(game, state, batch, jax.random.key(0))[1]["generator/cost"])
+    step = jax.jit(lambda state: dynamics.step(game, state, batch, jax.random.key(0))[1])
+    assert np.isfinite(step(state)["generator/cost"])
 
 
 def test_wrong_generator_shape_is_an_error():

@@ -1,5 +1,7 @@
 """Every closed form of the Dirac-GAN's variants, against the game played."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,9 +92,18 @@ def _ordered(pair):
     return pair[np.lexsort((-pair.imag, -pair.real.round(9)))]
 
 
-def _step_jacobian(game, dynamics, at=(0.0, 0.0)):
-    state = init_state(game, dynamics, KEY(0), None).replace(params=_point(*at))
-    return jax.jit(lambda s: update_jacobian(game, dynamics, s, None, KEY(0)))(state)
+def _step_jacobian(game, dynamics):
+    return jax.jit(lambda: _origin_jacobian(game, dynamics))()
+
+
+def _step_jacobians(game, rule, sizes):
+    """At the origin, of a rule of each step size: [n, 2, 2], in one program."""
+    return np.asarray(jax.jit(jax.vmap(lambda h: _origin_jacobian(game, rule(_sgd(h)))))(jnp.asarray(sizes)))
+
+
+def _origin_jacobian(game, dynamics):
+    state = init_state(game, dynamics, KEY(0), None).replace(params=_point(0.0, 0.0))
+    return update_jacobian(game, dynamics, state, None, KEY(0))
 
 
 def _play(game, dynamics, steps):
@@ -344,11 +355,11 @@ def test_rates_of_simultaneous_and_alternating_play(name):
 @pytest.mark.parametrize(("f", "gamma"), [("gan", 0.3), ("gan", 0.9), ("wasserstein", 0.3), ("wasserstein", 1.7)])
 def test_rates_of_r1(f, gamma):
     """`sqrt(1 - h gamma + h^2 f'^2)` and, in turns, `sqrt(1 - h gamma)`, which does not depend on f."""
-    game = dirac_gan(f, penalty="r1", gamma=gamma)
-    for h in (0.01, 0.1):
+    game, sizes = dirac_gan(f, penalty="r1", gamma=gamma), (0.01, 0.1)
+    matrices = [_step_jacobians(game, rule, sizes) for rule in (simultaneous, alternating)]
+    for h, *steps in zip(sizes, *matrices, strict=True):
         assert gamma < 2 * SLOPE[f] - h * SLOPE[f] ** 2
-        together = spectral_radius(_step_jacobian(game, simultaneous(_sgd(h))))
-        in_turn = spectral_radius(_step_jacobian(game, alternating(_sgd(h))))
+        together, in_turn = map(spectral_radius, steps)
         np.testing.assert_allclose(together, penalty_simultaneous_rate(h, gamma, SLOPE[f]), rtol=1e-9)
         np.testing.assert_allclose(in_turn, penalty_alternating_rate(h, gamma), rtol=1e-9)
 
@@ -360,7 +371,7 @@ def test_r1_is_stable_up_to_the_step_limit(gamma, play):
     limit = penalty_step_limit(gamma, GAN, play)
     if play == "simultaneous" and gamma <= 1:
         np.testing.assert_allclose(limit, gamma / GAN**2)
-    radius = [spectral_radius(_step_jacobian(game, rule(_sgd(limit * x)))) for x in (0.99, 1.01)]
+    radius = [*map(spectral_radius, _step_jacobians(game, rule, limit * np.array([0.99, 1.01])))]
     assert radius[0] < 1 - 1e-5 and radius[1] > 1 + 1e-5
 
 
@@ -368,9 +379,9 @@ def test_r1_is_stable_up_to_the_step_limit(gamma, play):
 def test_alternating_play_is_bounded_while_alpha_is_below_two(n_g, n_d):
     """Mescheder et al. 2018, section 2: `alpha = sqrt(n_g n_d) h f'(0)`."""
     limit = 2 / (np.sqrt(n_g * n_d) * GAN)
-    for h in (0.2, 0.99 * limit, 1.01 * limit):
-        rule = alternating(_sgd(h), turns={"generator": n_g, "discriminator": n_d})
-        found = np.linalg.eigvals(np.asarray(_step_jacobian(dirac_gan(), rule)))
+    sizes, turns = (0.2, 0.99 * limit, 1.01 * limit), {"generator": n_g, "discriminator": n_d}
+    for h, matrix in zip(sizes, _step_jacobians(dirac_gan(), partial(alternating, turns=turns), sizes), strict=True):
+        found = np.linalg.eigvals(matrix)
         predicted = turns_multipliers(h, GAN, n_g, n_d)
         np.testing.assert_allclose(_ordered(found), _ordered(predicted), atol=1e-9)
         alpha = np.sqrt(n_g * n_d) * h * GAN

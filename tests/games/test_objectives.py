@@ -1,10 +1,13 @@
 """What a GAN can add to its loss: penalties, auxiliary terms, packs, noise and kept fakes, as the game plays them."""
 
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.special
 from flax import linen as nn
 
 from ganjax.core import Batch, Critique, Moment, noise
@@ -39,14 +42,25 @@ def _penalised(**terms):
 
 
 def _batch(size=8, labelled=False, start=0):
+    x, position, classes = _drawn(size, start)
+    return Batch(x, classes if labelled else None, position)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _drawn(size, start):
     position = start + jnp.arange(size, dtype=jnp.int32)
-    x = noise(lambda key: 1 + jax.random.normal(key, (2,)), jax.random.key(9), position)
-    return Batch(x, position % 3 if labelled else None, position)
+    return noise(lambda key: 1 + jax.random.normal(key, (2,)), jax.random.key(9), position), position, position % 3
 
 
 def _start(game, batch):
     dynamics = simultaneous(dict.fromkeys(game.players, optax.sgd(0.1)))
     return jax.jit(lambda: init_state(game, dynamics, jax.random.key(1), batch))()
+
+
+@cache
+def _common():
+    """How each game of `GENERATOR` and `CRITIC` starts, whatever its loss and terms."""
+    return _start(gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR), _batch())
 
 
 def _cost(game, player, state, batch, key=KEY):
@@ -55,22 +69,28 @@ def _cost(game, player, state, batch, key=KEY):
 
 def _play(state, batch, discriminator=CRITIC):
     """Fakes and the critique of any x, by stock Flax calls."""
-    fake = GENERATOR.apply({"params": state.params["generator"]}, noise(PRIOR, KEY, batch.position), train=True)
+    fake = _faked(state.params["generator"], batch.position)
     keywords = {"train": True} if discriminator is CRITIC else {}
     return fake, lambda x: discriminator.apply({"params": state.params["discriminator"]}, x, **keywords)
+
+
+@jax.jit
+def _faked(params, position):
+    return GENERATOR.apply({"params": params}, noise(PRIOR, KEY, position), train=True)
 
 
 def test_penalties_are_added_to_the_discriminators_cost_alone():
     batch, plain = _batch(), gan(GENERATOR, CRITIC, LOSSES["non_saturating"], prior=PRIOR)
     terms = _penalised(r1=Term(r1(), 3.0), r2=Term(r2(), 0.5))
     game = gan(GENERATOR, CRITIC, LOSSES["non_saturating"], prior=PRIOR, **terms)
-    state = _start(game, batch)
+    state = _common()
     fake, judge = _play(state, batch)
 
-    def squares(x):
-        return (jax.vmap(jax.grad(lambda one: judge(one[None])[0]))(x) ** 2).sum(-1).mean()
+    @jax.jit
+    def half_square(x):
+        return (jax.vmap(jax.grad(lambda one: judge(one[None])[0]))(x) ** 2).sum(-1).mean() / 2
 
-    real, lies = squares(batch.x) / 2, squares(fake) / 2
+    real, lies = half_square(batch.x), half_square(fake)
     cost, outcome = _cost(game, "discriminator", state, batch)
     plainly = _cost(plain, "discriminator", state, batch)[0]
     for name, expected in (("r1", real), ("r2", lies), ("adversarial", plainly)):
@@ -84,10 +104,10 @@ def test_a_penalty_can_be_lazy():
     batch = _batch()
     game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, **_penalised(r1=Term(r1(), 2.0, every=3)))
     every = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, **_penalised(r1=Term(r1(), 2.0)))
-    state = _start(game, batch)
+    state = _common()
     full = _cost(every, "discriminator", state, batch)[1].metrics["r1"]
     cost = jax.jit(lambda step: game.costs["discriminator"](state.params, Moment(state.net_state, batch, KEY, step)))
-    values, outcomes = zip(*(cost(step) for step in jnp.arange(7)), strict=True)
+    values, outcomes = zip(*(cost(step) for step in np.arange(7)), strict=True)
     paid = [value - outcome.metrics["adversarial"] for value, outcome in zip(values, outcomes, strict=True)]
     due = np.array([1, 0, 0, 1, 0, 0, 1]) * np.asarray(full)
     np.testing.assert_allclose([outcome.metrics["r1"] for outcome in outcomes], due, rtol=1e-5)
@@ -102,7 +122,7 @@ def test_a_schedule_counts_steps_whoever_plays_how_often():
     game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, **_penalised(r1=Term(r1(), weight)))
     dynamics = alternating(dict.fromkeys(game.players, optax.sgd(0.0)), turns={"discriminator": 2})
     batch = _batch(24)
-    state = init_state(game, dynamics, KEY, batch)
+    state = jax.jit(lambda: init_state(game, dynamics, KEY, batch))()
     step = jax.jit(train_step(game, dynamics))
     found = []
     for _ in range(5):
@@ -135,7 +155,7 @@ def test_penalties_run_in_float32_whatever_the_networks_dtype():
         gan(GENERATOR, mlp.Discriminator((6,), dtype=dtype), LOSSES["hinge"], prior=PRIOR, **terms)
         for dtype in (jnp.bfloat16, None)
     )
-    state = _start(wide, batch)
+    state = _common()
     values = [_cost(game, "discriminator", state, batch)[1].metrics for game in (narrow, wide)]
     np.testing.assert_allclose(values[0]["gp"], values[1]["gp"], rtol=1e-5)
     assert values[0]["gp"].dtype == jnp.float32
@@ -161,7 +181,7 @@ def test_orthogonal_regularisation_is_each_players_own():
     batch, plain = _batch(), gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR)
     terms = {"generator": {"orthogonal": Term(orthogonal("generator"), 0.3)}}
     game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, terms=terms)
-    state = _start(game, batch)
+    state = _common()
     added = {p: _cost(game, p, state, batch)[0] - _cost(plain, p, state, batch)[0] for p in game.players}
     kernels = [np.asarray(layer["kernel"]) for layer in state.params["generator"].values()]
     grams = [k.T @ k for k in kernels]
@@ -178,14 +198,17 @@ def test_packs_are_joined_and_the_penalty_is_on_a_pack():
     state = _start(game, batch)
     assert state.params["discriminator"]["Dense_0"]["kernel"].shape == (4, 6)
     fake, judge = _play(state, batch)
-    packed = [jnp.stack([jnp.concatenate([x[i], x[i + 4]]) for i in range(4)]) for x in (batch.x, fake)]
-    real, lies = (judge(x) for x in packed)
+    packed = [np.stack([np.concatenate([x[i], x[i + 4]]) for i in range(4)]) for x in map(np.asarray, (batch.x, fake))]
+    real, lies, slopes = map(
+        np.asarray,
+        jax.jit(lambda x, y: (judge(x), judge(y), jax.vmap(jax.grad(lambda one: judge(one[None])[0]))(x)))(*packed),
+    )
     cost, outcome = _cost(game, "discriminator", state, batch)
-    slopes = jax.vmap(jax.grad(lambda one: judge(one[None])[0]))(packed[0])
     np.testing.assert_allclose(outcome.metrics["r1"], (slopes**2).sum(-1).mean() / 2, rtol=1e-5)
-    expected = (jax.nn.softplus(-real) + jax.nn.softplus(lies)).mean() + 2 * outcome.metrics["r1"]
+    softplus = lambda t: np.logaddexp(0, t)  # noqa: E731
+    expected = (softplus(-real) + softplus(lies)).mean() + 2 * outcome.metrics["r1"]
     np.testing.assert_allclose(cost, expected, rtol=1e-5)
-    np.testing.assert_allclose(_cost(game, "generator", state, batch)[0], jax.nn.softplus(-lies).mean(), rtol=1e-5)
+    np.testing.assert_allclose(_cost(game, "generator", state, batch)[0], softplus(-lies).mean(), rtol=1e-5)
     with pytest.raises(ValueError, match="batch of 7 cannot be packed by 2"):
         game.costs["generator"](state.params, Moment(state.net_state, _batch(7), KEY))
     with pytest.raises(ValueError, match="expected data without labels"):
@@ -194,11 +217,12 @@ def test_packs_are_joined_and_the_penalty_is_on_a_pack():
 
 def test_relativistic_costs_see_both_sides_in_both_turns():
     batch, game = _batch(), gan(GENERATOR, CRITIC, LOSSES["relativistic_paired"], prior=PRIOR)
-    state = _start(game, batch)
+    state = _common()
     fake, judge = _play(state, batch)
-    gap = judge(batch.x) - judge(fake)
-    np.testing.assert_allclose(_cost(game, "discriminator", state, batch)[0], jax.nn.softplus(-gap).mean(), rtol=1e-5)
-    np.testing.assert_allclose(_cost(game, "generator", state, batch)[0], jax.nn.softplus(gap).mean(), rtol=1e-5)
+    gap = np.subtract(*jax.jit(lambda *sides: [judge(x) for x in sides])(batch.x, fake))
+    softplus = lambda t: np.logaddexp(0, t).mean()  # noqa: E731
+    np.testing.assert_allclose(_cost(game, "discriminator", state, batch)[0], softplus(-gap), rtol=1e-5)
+    np.testing.assert_allclose(_cost(game, "generator", state, batch)[0], softplus(gap), rtol=1e-5)
 
 
 def test_a_cost_of_fakes_pays_no_pass_over_real_examples():
@@ -232,15 +256,21 @@ def test_auxiliary_terms_by_hand():
     generator = mlp.Generator((2,), (5,), output=mlp.identity)
     game = gan(generator, Judge(), LOSSES["hinge"], prior=prior, terms=terms)
     state = state_of(game)
-    z = noise(prior, KEY, batch.position)
+    z = jax.jit(lambda position: noise(prior, KEY, position))(batch.position)
     assert ((z[:, :2] == 0) | (z[:, :2] == 1)).all() and (z[:, :2].sum(1) == 1).all()
-    fake = generator.apply({"params": state.params["generator"]}, z, batch.y, train=True)
-    real, lies = (Judge().apply({"params": state.params["discriminator"]}, x) for x in (batch.x, fake))
+
+    @jax.jit
+    def seen(params):
+        fake = generator.apply({"params": params["generator"]}, z, batch.y, train=True)
+        return [Judge().apply({"params": params["discriminator"]}, x) for x in (batch.x, fake)]
+
+    real, lies = jax.tree.map(np.asarray, seen(state.params))
+    z = np.asarray(z)
 
     def entropy(logits, target):
-        return -(jax.nn.log_softmax(logits) * target).sum(-1).mean()
+        return -(scipy.special.log_softmax(logits, axis=-1) * target).sum(-1).mean()
 
-    classes = jax.nn.one_hot(batch.y, 3)
+    classes = np.eye(3)[np.asarray(batch.y)]
     surprise = (
         entropy(lies.heads["code"][:, :2], z[:, :2])
         + 0.5 * ((lies.heads["code"][:, 2:] - z[:, 2:4]) ** 2).sum(1).mean()
@@ -265,18 +295,23 @@ def _with(values, discriminator=None):
 
 
 def test_terms_without_what_they_need_say_so():
+    def refused(game, labelled=False):
+        params, net_state = jax.eval_shape(game.init, KEY, _batch())
+        cost = lambda params, net_state, batch: game.costs["generator"](params, Moment(net_state, batch, KEY))  # noqa: E731
+        jax.eval_shape(cost, params, net_state, _batch(labelled=labelled))
+
     with pytest.raises(ValueError, match="give it heads="):
         game = _with(feature_matching(), CRITIC)
-        _cost(game, "generator", _start(game, _batch()), _batch())
+        refused(game)
     game = _with(auxiliary_classifier("fake"))
     with pytest.raises(ValueError, match="no labels"):
-        _cost(game, "generator", _start(game, _batch()), _batch())
+        refused(game)
     game = _with(information(3, 2))
     with pytest.raises(ValueError, match="size 4, expected 5"):
-        _cost(game, "generator", _start(game, _batch()), _batch())
+        refused(game)
     game = _with(auxiliary_classifier("fake", head="kind"))
     with pytest.raises(ValueError, match=r"heads \['class', 'code'\], expected 'kind'"):
-        _cost(game, "generator", _start(game, _batch()), _batch(labelled=True))
+        refused(game, labelled=True)
 
 
 def test_feature_matching_alone_is_the_published_generator():
@@ -381,9 +416,7 @@ def test_kept_fakes():
     state = jax.jit(game.init)(jax.random.key(1), batch)
     before = np.asarray(state[1]["discriminator"]["pool"])
     assert before.shape == (20, 2) and len(np.unique(before[:, 0])) == 20
-    fresh = np.asarray(
-        GENERATOR.apply({"params": state[0]["generator"]}, noise(PRIOR, KEY, batch.position), train=True)
-    )
+    fresh = np.asarray(_faked(state[0]["generator"], batch.position))
     seen.clear()
     params, net_state = state
     _, outcome = game.costs["discriminator"](params, Moment(net_state, batch, KEY))

@@ -64,19 +64,17 @@ def pair(strides, padding, **kwargs):
 
 def derivatives(f, x, w):
     """Value, all first derivatives, and all second ones along fixed directions."""
-    y = f(x, w)
-    v, dx, dw = normal(2, *y.shape), normal(3, *x.shape), normal(4, *w.shape)
+    v, dx, dw = normal(2, *jax.eval_shape(f, x, w).shape), normal(3, *x.shape), normal(4, *w.shape)
 
     def cost(x, w):
         y = f(x, w)
-        return jnp.vdot(v, y) + (y**2).sum()  # linear and quadratic: mixed second derivatives do not vanish
+        return jnp.vdot(v, y) + (y**2).sum(), y  # linear and quadratic: mixed second derivatives do not vanish
 
     def slope(x, w):
-        gx, gw = jax.grad(cost, (0, 1))(x, w)
-        return jnp.vdot(gx, dx) + jnp.vdot(gw, dw) + (gx**2).sum()
+        (gx, gw), y = jax.grad(cost, (0, 1), has_aux=True)(x, w)
+        return jnp.vdot(gx, dx) + jnp.vdot(gw, dw) + (gx**2).sum(), (y, gx, gw)
 
-    first = jax.grad(cost, (0, 1))
-    return jax.jit(lambda x, w: (f(x, w), first(x, w), jax.grad(slope, (0, 1))(x, w)))(x, w)
+    return jax.jit(jax.grad(slope, (0, 1), has_aux=True))(x, w)
 
 
 @pytest.mark.parametrize(("size", "kernel", "strides", "padding"), CASES)
@@ -260,15 +258,23 @@ def test_vmap_over_inputs_kernels_and_both(float64, form, request):
     up_fast = lambda x, w: conv_transpose(x, w, (2, 2), "SAME")  # noqa: E731
     up_stock = lambda x, w: lax.conv_transpose(x, w, (2, 2), "SAME")  # noqa: E731
 
-    def gradients(f):
-        return jax.grad(lambda x, w: (f(x, w) ** 3).sum(), (0, 1))
+    def both(f):
+        """Values, and the gradients of the sum of their cubes."""
+
+        def cost(x, w):
+            y = f(x, w)
+            return (y**3).sum(), y
+
+        return jax.grad(cost, (0, 1), has_aux=True)
 
     for f, g in ((fast, stock), (up_fast, up_stock)):
         for axes in ((0, None), (None, 0), (0, 0)):
             x, w = (a[0] if axis is None else a for a, axis in zip((xs, ws), axes, strict=True))
-            of = lambda f, axes=axes, x=x, w=w: jax.jit(jax.vmap(f, axes))(x, w)  # noqa: E731
-            close(of(f), of(g))
-            close(of(gradients(f)), of(gradients(g)), 1e-9)
+            (ours, y), (theirs, expected) = jax.jit(
+                lambda x, w, axes=axes, f=f, g=g: [jax.vmap(both(h), axes)(x, w) for h in (f, g)]
+            )(x, w)
+            close(y, expected)
+            close(ours, theirs, 1e-9)
 
 
 def convolutions(jaxpr):
@@ -318,9 +324,11 @@ def test_dtypes_are_kept(dtype):
     x, w = (a.astype(dtype) for a in data((8, 8), (4, 4), 6, 5))
     fast, stock = pair((2, 2), "SAME")
     gradient = jax.grad(lambda x, w: (fast(x, w).astype("float32") ** 2).sum(), (0, 1))
-    assert {a.dtype.name for a in (fast(x, w), conv_transpose(x, w, (2, 2), "SAME"), *gradient(x, w))} == {dtype}
+    up = lambda x, w: conv_transpose(x, w, (2, 2), "SAME")  # noqa: E731
+    assert {a.dtype.name for f in (fast, up, gradient) for a in jax.tree.leaves(jax.eval_shape(f, x, w))} == {dtype}
+    ours, theirs = jax.jit(lambda x, w: (fast(x, w), stock(x, w)))(x, w)
     tolerance = {"float32": 1e-5, "bfloat16": 3e-2}[dtype]
-    np.testing.assert_allclose(np.float64(fast(x, w)), np.float64(stock(x, w)), rtol=tolerance, atol=20 * tolerance)
+    np.testing.assert_allclose(np.float64(ours), np.float64(theirs), rtol=tolerance, atol=20 * tolerance)
 
 
 def rising(key, shape, dtype):
@@ -360,7 +368,8 @@ def test_conv_transpose_keeps_the_stock_options(float64):
         fast, stock = (jax.jit(layer.init_with_output)(jax.random.key(0), x) for layer in layers)
         close(fast, stock, 1e-12)
     line = normal(1, 2, 2, 7, 3)  # two batch axes and one of space
-    fast, stock = (m.ConvTranspose(4, (3,), (2,)).init_with_output(jax.random.key(0), line) for m in (trio, nn))
+    layers = (m.ConvTranspose(4, (3,), (2,)) for m in (trio, nn))
+    fast, stock = (jax.jit(layer.init_with_output)(jax.random.key(0), line) for layer in layers)
     close(fast, stock, 1e-12)
 
 

@@ -112,7 +112,8 @@ def _compute(config: Config, workdir: Path) -> list[str]:
     x = np.linspace(-6, 6, 401)
     thetas, values = map(np.asarray, fit(config))
     best = thetas[np.arange(len(thetas)), np.nanargmin(values, 1)]
-    p, fits = jax.jit(lambda: (jnp.exp(log_target(config, x)), jnp.exp(jax.vmap(log_fit, (0, None))(best, x))))()
+    at = jnp.asarray(x)
+    p, fits = jax.jit(lambda: (jnp.exp(log_target(config, at)), jnp.exp(jax.vmap(log_fit, (0, None))(best, at))))()
     rows = [f"{'divergence':20}{'mean':>10}{'deviation':>11}{'value':>11}{'starts there':>14}{'mass x > 0':>12}"]
     parts = []
     for name, (mean, log_std), found, q in zip(DIVERGENCES, best, values, fits, strict=True):

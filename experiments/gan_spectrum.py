@@ -97,12 +97,12 @@ def compute(config: Config, workdir: Path) -> list[str]:
     keys = Keys.of(config.seed)
     fixed = _batch(ring(config.fixed_batch, sigma=config.sigma, seed=config.seed + 1)[0])
     draws = sampler(generator, prior)
+    centres = jnp.asarray(ring_centres())
     draw, judge = jax.jit(lambda *told: draws(*told)), jax.jit(lambda x: modes(x, centres, config.sigma))
     rows = [
         f"{'training':10} {'at':6} {'field':10} {'largest |eig|':>13} {'smallest real':>13} {'|imag| / |real|':>16} "
         f"{'rotation':>9} {'norm':>9} {'modes':>6} {'quality':>8} {'reverse KL':>11}"
     ]
-    centres = jnp.asarray(ring_centres())
     spectra: list[list[Series]] = [[], []]
     drawn: dict[str, np.ndarray] = {}
     curves, angles = [], []

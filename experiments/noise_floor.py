@@ -143,7 +143,7 @@ def _squares(config: Config, name: str, steps: int, seed, eta, stream) -> tuple[
 
 
 @np.errstate(invalid="ignore")  # of squares that are beyond a float32
-def _mean_and_error(samples: jax.Array) -> np.ndarray:
+def _mean_and_error(samples: jax.Array | np.ndarray) -> np.ndarray:
     """Over the first axis, of independent seeds: [2, ...]."""
     values = np.asarray(samples, np.float64)
     return np.stack([values.mean(0), values.std(0, ddof=1) / np.sqrt(len(values))])

@@ -24,7 +24,9 @@ features and 7.51 in pixels, where the same networks with --adversarial 0 --perc
 and 7.87 (held-out images 2.5 and 3.86); all 64 codes in use and perplexity 52.2, where those have 64 and 46.2; squared
 error 46.7, where those have 43.0, of pixels from -1 to 1. After --prior-steps 300 the transformer needs 2.94 bits for
 a code of 500 test images, so 144 for an image, and draws garments at 71.5; images of 14x28 codes are cloth with edges,
-of no garment, as every window has seen whole ones alone. No run was made at full length.
+of no garment, as every window has seen whole ones alone. After the default 3,000 steps (682 s beside other work) the
+distance is 3.15 (2,000 copies, floor 1.63), all 64 codes in use, perplexity 49.2, squared error 30.2; the same networks
+without game and features and the prior have not been run for so long.
 """
 
 from dataclasses import dataclass

@@ -58,7 +58,7 @@ class Forked:
     """A Python script in a process of its own, with what these tests use of `subprocess.Popen`.
 
     It is forked from a server which has imported and traced what it needs (`preloaded.py`), but started no backend of
-    JAX, and so saves half of the processor's time of a short run. Exit codes, signals and limits are of any process.
+    JAX, and so saves much of the processor's time of a short run. Exit codes, signals and limits are of any process.
     """
 
     def __init__(self, script: Path, args: Sequence[object], *, env: Mapping[str, str], largest_file: int = 0):

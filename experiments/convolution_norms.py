@@ -17,6 +17,7 @@ starts below 1: no window of it lies wholly on its 4 x 4 map, and the lower boun
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from tqdm import tqdm
 
 from ganjax import launch
 from ganjax.config import require
-from ganjax.core import Array, GameState
+from ganjax.core import Array, GameState, Key
 from ganjax.data import load
 from ganjax.dynamics import alternating
 from ganjax.games import gan, normal_prior
@@ -101,20 +102,21 @@ def compute(config: Config, workdir: Path) -> list[str]:
 
 def _random(config: Config, side: int, alike: float) -> tuple[np.ndarray, ...]:
     """Reshaped, circular and zero-padded norms of random kernels [side, side, 4, 4] on 8 x 8 images."""
-
-    @jax.jit
-    @jax.vmap
-    def norms(key):
-        own, common, scale, start = jax.random.split(key, 4)
-        kernel = (1 - alike) * jax.random.normal(own, (side, side, 4, 4)) + alike * jax.random.normal(
-            common, (1, 1, 4, 4)
-        )
-        kernel *= jax.random.uniform(scale, minval=0.2)
-        return reshaped_norm(kernel), circular_norm(kernel, (8, 8)), operator_norm(kernel, (8, 8), start, steps=300)
-
     keys = jax.random.split(jax.random.key(config.seed), config.random)
-    reshaped, circular, zeros = map(np.asarray, norms(keys))
+    reshaped, circular, zeros = map(np.asarray, _norms(side, keys, np.float32([1 - alike, alike])))
     return reshaped, circular, zeros
+
+
+@partial(jax.jit, static_argnums=0)
+@partial(jax.vmap, in_axes=(None, 0, None))
+def _norms(side: int, key: Key, shares: Array) -> tuple[Array, Array, Array]:
+    """Of one kernel, whose taps have an own part and a common one of these shares."""
+    own, common, scale, start = jax.random.split(key, 4)
+    kernel = shares[0] * jax.random.normal(own, (side, side, 4, 4)) + shares[1] * jax.random.normal(
+        common, (1, 1, 4, 4)
+    )
+    kernel *= jax.random.uniform(scale, minval=0.2)
+    return reshaped_norm(kernel), circular_norm(kernel, (8, 8)), operator_norm(kernel, (8, 8), start, steps=300)
 
 
 def _trained(config: Config) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:

@@ -127,13 +127,16 @@ def compute(config: Config, workdir: Path) -> list[str]:
     metrics = [name for name, metric in METRICS.items() if not metric.lacks(data, data.classes)]
     strengths = np.linspace(0, 1, config.levels + 1)
     found, shown = {}, []
+
+    def judged(fake: np.ndarray) -> dict:
+        return score(Comparison(Examples(fake, extractor), *real, data, extractor), metrics)
+
+    unaltered = judged(x)
     with tqdm(total=len(FAULTS) * len(strengths), unit="set", dynamic_ncols=True) as bar:
         for name, fault in FAULTS.items():
             bar.set_description(name)
             sets = [fault(x, y, data.x_train, s, np.random.default_rng(config.seed)) for s in strengths]
-            found[name] = [
-                score(Comparison(Examples(fake, extractor), *real, data, extractor), metrics) for fake in sets
-            ]
+            found[name] = [unaltered if np.array_equal(fake, x) else judged(fake) for fake in sets]
             shown.append(np.concatenate([fake[:4] for fake in sets]))
             bar.update(len(strengths))
     pictures = workdir / "faults.png", workdir / "responses.png"

@@ -21,13 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from ganjax import launch
 from ganjax.config import require
-from ganjax.core import GameState
+from ganjax.core import Array, GameState, PyTree
 from ganjax.data import Dataset, load, subsample
 from ganjax.dynamics import alternating, ema
 from ganjax.errors import DataError
@@ -138,11 +139,12 @@ def _judge(fake: np.ndarray, train: np.ndarray, control: np.ndarray, truth: Mome
 def _gap(discriminator: dcgan.Discriminator, state: GameState, train: np.ndarray, held_out: np.ndarray) -> Membership:
     """The raw discriminator on the images that it was trained on and on held-out ones."""
 
-    def logits(x: np.ndarray) -> np.ndarray:
-        scaled = jnp.asarray(x, jnp.float32) / 127.5 - 1
-        return np.asarray(discriminator.apply({"params": state.params["discriminator"]}, scaled, train=False))
+    @jax.jit
+    def logits(params: PyTree, x: Array) -> Array:
+        return discriminator.apply({"params": params}, x.astype(jnp.float32) / 127.5 - 1, train=False)  # type: ignore[return-value]
 
-    return membership(logits(train), logits(held_out))
+    own = state.params["discriminator"]
+    return membership(np.asarray(logits(own, train)), np.asarray(logits(own, held_out)))
 
 
 def _table(found: dict[str, Found], config: Config, data: Dataset) -> list[str]:

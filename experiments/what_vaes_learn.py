@@ -27,7 +27,7 @@ from scipy.stats import norm
 
 from ganjax import launch
 from ganjax.config import require
-from ganjax.core import Array, Batch, Key, Measure, Weights, prepared
+from ganjax.core import Array, Batch, Key, Measure, PyTree, Weights, prepared
 from ganjax.data import Dataset, load
 from ganjax.dynamics import simultaneous
 from ganjax.evaluation.held_out import measured
@@ -93,8 +93,8 @@ def collapse(config: Config, data: Dataset, workdir: Path) -> list[str]:
             {"data": Stream(data, len(x))},
         )
         state = fit(setup, config.seed, config.linear_steps, label=f"s = {s:g}", progress=True)
-        coded: Array = encoder.apply({"params": state.params[ENCODER]}, jnp.asarray(x))  # type: ignore[assignment]
-        found = np.sort(np.asarray(gaussian_kl(coded[:, 0], coded[:, 1])).mean(0))[::-1]
+        coded = np.asarray(jax.jit(encoder.apply)({"params": state.params[ENCODER]}, x))
+        found = np.sort(np.asarray(jax.jit(gaussian_kl)(coded[:, 0], coded[:, 1])).mean(0))[::-1]
         law = np.log(np.maximum(1, largest / s)) / 2
         parts.append(
             Panel(
@@ -143,10 +143,19 @@ def plane(config: Config, data: Dataset, workdir: Path) -> list[str]:
     )
     held_out, classes = data.x_test, data.y_test
     assert held_out is not None and classes is not None  # the digits have both
-    batch = Batch(jnp.asarray(held_out / np.float32(127.5) - 1), None, jnp.arange(len(held_out)))
-    seen = prepared(binarised, batch, jax.random.key(config.seed)).x
-    coded: Array = encoder.apply({"params": state.params[ENCODER]}, seen)  # type: ignore[assignment]
-    mean = np.asarray(coded[:, 0])
+    batch = Batch(held_out / np.float32(127.5) - 1, None, np.arange(len(held_out)))
+
+    @jax.jit
+    def coded(params: PyTree, batch: Batch) -> Array:
+        seen = prepared(binarised, batch, jax.random.key(config.seed)).x
+        return encoder.apply({"params": params}, seen)  # type: ignore[return-value]
+
+    @jax.jit
+    def decoded(params: PyTree, z: Array) -> Array:
+        outputs: Array = decoder.apply({"params": params}, z)  # type: ignore[assignment]
+        return (observation.mean(outputs) + 1) * 127.5
+
+    mean = np.asarray(coded(state.params[ENCODER], batch))[:, 0]
     figure = new_figure(6.4, 5.8)
     axes = figure.add_subplot()
     spots = axes.scatter(mean[:, 0], mean[:, 1], s=14, c=classes, cmap="tab10", vmin=-0.5, vmax=9.5)
@@ -156,8 +165,7 @@ def plane(config: Config, data: Dataset, workdir: Path) -> list[str]:
     save_figure(figure, workdir / "plane.png")
     ticks = norm.ppf((np.arange(SIDE) + 0.5) / SIDE)
     z = np.stack(np.meshgrid(ticks, ticks[::-1]), -1).reshape(-1, 2)
-    outputs: Array = decoder.apply({"params": state.params[DECODER]}, jnp.asarray(z, jnp.float32))  # type: ignore[assignment]
-    pictures = np.asarray((observation.mean(outputs) + 1) * 127.5, np.uint8)
+    pictures = np.asarray(decoded(state.params[DECODER], z.astype(np.float32))).astype(np.uint8)
     save_image(workdir / "plane_decoded.png", grid(pictures, columns=SIDE))
     lines = [f"L_{k} {value:8.3f} nats" for k, value in zip(config.draws, found.values(), strict=True)]
     names = ("bound.png", "plane.png", "plane_decoded.png")

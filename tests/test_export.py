@@ -28,6 +28,7 @@ from ganjax.training import Keys, draw, in_turn, load_state
 from ganjax.training.setup import state_shapes
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+ARGS = ("--smoke", "--quiet", "--conditional", "--judge-every", 60, "--sample-every", 0)  # without figures
 FILES = (export.WEIGHTS, export.PROGRAM, export.LATENT, export.CONFIG, export.RECEIPT)
 
 
@@ -61,7 +62,7 @@ def _child(code, folder, **environment):
 def trained(tmp_path_factory):
     """(run directory, setup, state) of a conditional run, with a record of scores."""
     workdir = tmp_path_factory.mktemp("runs") / "digits"
-    code, _, err = _run("train", "--workdir", workdir, "--smoke", "--quiet", "--conditional", "--judge-every", 60)
+    code, _, err = _run("train", "--workdir", workdir, *ARGS)
     assert code == 0, err
     experiment = _experiment("vanilla_gan")
     config = dataclasses.replace(experiment.config, **experiment.smoke, conditional=True)
@@ -151,7 +152,7 @@ def test_the_receipt_says_where_it_comes_from(trained, shipped):
     receipt, config = (json.loads((shipped / name).read_text()) for name in (export.RECEIPT, export.CONFIG))
     assert (receipt["step"], receipt["weights"], receipt["which"]) == (60, "ema", "last")
     assert receipt["data_digest"] == setup.streams["data"].dataset.digest == config["data"]["data"]["digest"]
-    _, out, _ = _run("train", "--workdir", workdir, "--smoke", "--quiet", "--conditional", "--judge-every", 60)
+    _, out, _ = _run("train", "--workdir", workdir, *ARGS)
     assert receipt["state_digest"] == out.split()[-1]
     assert [record["weights"] for record in receipt["scores"]] == ["ema"]
     assert receipt["scores"][0]["metrics"]["frechet"]["value"] == 1.5

@@ -73,8 +73,9 @@ def test_the_parts_are_the_whole(tmp_path, monkeypatch):
 def test_it_is_the_run_that_train_makes(tmp_path):
     code, _, err = _run("profile", "--smoke", "--workdir", tmp_path / "run")
     assert code == 0, err
-    _, profiled, _ = _run("train", "--smoke", "--quiet", "--workdir", tmp_path / "run")
-    _, trained, _ = _run("train", "--smoke", "--quiet", "--workdir", tmp_path / "other", "--sample-every", 0)
+    args = ("train", "--smoke", "--quiet", "--sample-every", 0)
+    _, profiled, _ = _run(*args, "--workdir", tmp_path / "run")
+    _, trained, _ = _run(*args, "--workdir", tmp_path / "other")
     assert "is finished" in profiled and profiled.splitlines()[-1] == trained.splitlines()[-1]
     code, _, err = _run("profile", "--smoke", "--workdir", tmp_path / "run")
     assert code == 2 and "there is nothing to measure" in err

@@ -4,6 +4,7 @@ A perfect sampler does not score 100 % and 0: `perfect_modes` and `perfect_densi
 samples, and a score without that figure beside it cannot be read.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -171,6 +172,7 @@ def perfect_density_tv(number: int, count: int, *, dimensions: int = 2, reach: i
     return _deviation(count, np.asarray(_cells(number, reach, dimensions), np.float64))
 
 
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def _cells(number: int, reach: int, dimensions: int) -> Array:
     """[number * (2 reach)^D + 1] the probability of each cell, the outside last."""
     line = jnp.diff(norm.cdf(jnp.arange(-reach, reach + 1.0)))

@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -43,6 +44,12 @@ def strongest(x: Array, rate: float) -> Partial:
         raise TypeError(f"pitch: x is {x.dtype}, expected floating; use x.astype('float32') / 32768")
     if x.ndim < 1 or x.shape[-1] < 16:
         raise ValueError(f"pitch: x has shape {x.shape}, expected [..., T] with at least 16 samples")
+    return _strongest(x, rate / (FINER * x.shape[-1]))
+
+
+@jax.jit
+def _strongest(x: Array, spacing: float) -> Partial:
+    """On bins of the spectrum that lie so many Hz apart."""
     size = FINER * x.shape[-1]
     power = jnp.abs(jnp.fft.rfft(_under_hann(x), size)) ** 2
     inner = power[..., 1:-1]  # neither a constant nor rate / 2 is a pitch
@@ -55,7 +62,7 @@ def strongest(x: Array, rate: float) -> Partial:
     about = away <= jnp.maximum(NEAR * FINER, place * (2 ** (1 / 12) - 1))[..., None]
     heard, total = inner.max(-1) > 1e-12, power[..., 2 * FINER :].sum(-1)  # without the main lobe of the mean
     share = jnp.where(about, power, 0)[..., 2 * FINER :].sum(-1) / jnp.maximum(total, 1e-30)
-    return Partial(jnp.where(heard, place * (rate / size), 0.0), jnp.where(heard, share, 0.0))
+    return Partial(jnp.where(heard, place * spacing, 0.0), jnp.where(heard, share, 0.0))
 
 
 def pitch(x: Array, rate: float, *, least: float = 0.5) -> Array:
@@ -79,6 +86,7 @@ def pitch(x: Array, rate: float, *, least: float = 0.5) -> Array:
     return jnp.where(found.share >= least, found.frequency, 0.0)
 
 
+@jax.jit
 def cents(f: Array, g: Array) -> Array:
     """`|1200 log2(f / g)|`, how far two pitches lie apart, at most an octave, which no pitch (0 Hz) counts as too.
 

@@ -55,11 +55,16 @@ def modes(
     """
     check_range("modes", 0, above=True, std=std, radius=radius)
     _check("modes", samples, centres, std)
+    return histogram_modes(_of_points(samples, centres, (radius * std) ** 2), len(samples), least=least)
+
+
+@jax.jit
+def _of_points(samples: Array, centres: Array, reach: float | Array) -> Array:
+    """[K] the samples whose nearest centre is this one and lies within a distance whose square is `reach`."""
     squares = ((samples[:, None] - centres[None]) ** 2).sum(-1)
-    nearest, near = squares.argmin(1), squares.min(1) <= (radius * std) ** 2
+    nearest, near = squares.argmin(1), squares.min(1) <= reach
     near = near & jnp.isfinite(samples).all(1)
-    histogram = jnp.zeros(len(centres), jnp.int32).at[nearest].add(near.astype(jnp.int32))
-    return histogram_modes(histogram, len(samples), least=least)
+    return jnp.zeros(len(centres), jnp.int32).at[nearest].add(near.astype(jnp.int32))
 
 
 def histogram_modes(histogram: Array, count: int, *, least: float | Array = 0.0) -> Modes:
@@ -77,11 +82,16 @@ def histogram_modes(histogram: Array, count: int, *, least: float | Array = 0.0)
     check_range("histogram_modes", 0, 1, least=least)
     check_range("histogram_modes", 0, whole=True, histogram=histogram)
     check_range("histogram_modes", high=count, **{"the sum of the histogram": histogram.sum()})  # type: ignore[arg-type]
+    return _scores(histogram, count, least * count)
+
+
+@jax.jit
+def _scores(histogram: Array, count: int, fewest: float | Array) -> Modes:
     total, k = histogram.sum(), histogram.shape[-1]
     share = histogram / jnp.maximum(total, 1)
     log_k = jnp.log(jnp.asarray(k, share.dtype))
     divergence = jax.scipy.special.xlogy(share, share).sum() + log_k
-    captured = histogram >= jnp.maximum(least * count, 1)
+    captured = histogram >= jnp.maximum(fewest, 1)
     return Modes(
         captured.sum().astype(jnp.int32),
         total / count,
@@ -112,12 +122,17 @@ def label_modes(labels: Array, classes: int, *, least: float | Array = 0.0) -> M
         raise ValueError(f"label_modes: labels have shape {labels.shape}, expected [N] or [N, S], not empty")
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"label_modes: labels have dtype {labels.dtype}, expected integers; take the argmax of logits")
-    digits = jnp.asarray(labels).reshape(len(labels), -1)
+    return histogram_modes(_of_labels(labels, classes), len(labels), least=least)
+
+
+@partial(jax.jit, static_argnums=1)
+def _of_labels(labels: Array, classes: int) -> Array:
+    """[classes^S] the samples of each mode."""
+    digits = labels.reshape(len(labels), -1)
     number = classes ** digits.shape[1]
     known = ((digits >= 0) & (digits < classes)).all(1)
     mode = digits @ (classes ** np.arange(digits.shape[1])[::-1])
-    histogram = jnp.zeros(number, jnp.int32).at[jnp.where(known, mode, number)].add(1, mode="drop")
-    return histogram_modes(histogram, len(labels), least=least)
+    return jnp.zeros(number, jnp.int32).at[jnp.where(known, mode, number)].add(1, mode="drop")
 
 
 def perfect_modes(number: int, count: int, *, dimensions: int = 2, radius: float = 3.0) -> PerfectModes:

@@ -140,7 +140,7 @@ def export(
     if asked is not None and asked[1] == CLASS:
         check_classes(asked[0])  # whoever loads it can ask for any of them
     name = name_of_weights(setup, state, draws.players, weights)
-    chosen = jax.tree.map(jnp.asarray, weights_of(setup, state, draws.players, weights))  # a sampler may index them
+    chosen = jax.device_put(weights_of(setup, state, draws.players, weights))  # a sampler may index them
     config = describe(setup, run, chosen, sampler)
     leaves = {path: np.asarray(leaf, order="C") for path, leaf in by_path(_named(chosen)).items()}
     facts = {

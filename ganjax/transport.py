@@ -5,6 +5,7 @@
 """
 
 import warnings
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -223,7 +224,11 @@ def sliced_wasserstein(x: Array, y: Array, key: Key, *, projections: int = 128) 
             "draw as many samples of each"
         )
     check_range("sliced_wasserstein", 1, whole=True, projections=projections)
-    x, y = x.reshape(len(x), -1), y.reshape(len(y), -1)
+    return _sliced(x.reshape(len(x), -1), y.reshape(len(y), -1), key, projections)
+
+
+@partial(jax.jit, static_argnums=3)
+def _sliced(x: Array, y: Array, key: Key, projections: int) -> Array:
     directions = jax.random.normal(key, (x.shape[1], projections), x.dtype)
     directions /= jnp.linalg.norm(directions, axis=0, keepdims=True)
     return jnp.abs(jnp.sort(x @ directions, axis=0) - jnp.sort(y @ directions, axis=0)).mean()

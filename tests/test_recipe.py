@@ -166,16 +166,19 @@ def test_the_conditioning_is_felt():
     for changes in CHOICES:
         if not changes.get("conditional"):
             continue
-        setup, _, state, *_ = step(replace(SMALL, **changes))
+        setup, _, state, *_ = step(replace(SMALL, **changes), recipe.convolutional)
         state = jax.tree.map(lambda leaf: np.add(leaf, np.float32(0.1)) if leaf.dtype == jnp.float32 else leaf, state)
-        draw = jax.jit(partial(setup.sampler().__call__, state.weights, Keys.of(0).samples, jnp.arange(4)))
-        zeros, ones = np.zeros(4, np.int32), np.ones(4, np.int32)
-        assert np.abs(np.subtract(draw(zeros), draw(ones))).max() > 1e-4
-        cost = jax.jit(setup.game.costs["discriminator"])
-        costs = [
-            cost(state.params, Moment(state.net_state, Batch(draw(zeros), label, jnp.arange(4)), Keys.of(0).steps))[0]
-            for label in (zeros, ones)
-        ]
+
+        @jax.jit
+        def felt(state, labels, setup=setup):
+            keys, index = Keys.of(0), jnp.arange(4)
+            x = jax.vmap(partial(setup.sampler(), state.weights, keys.samples, index))(labels)
+            moments = lambda label: Moment(state.net_state, Batch(x[0], label, index), keys.steps)  # noqa: E731
+            cost = lambda label: setup.game.costs["discriminator"](state.params, moments(label))[0]  # noqa: E731
+            return x, jax.vmap(cost)(labels)
+
+        x, costs = map(np.asarray, felt(state, np.repeat(np.arange(2, dtype=np.int32), 4).reshape(2, 4)))
+        assert np.abs(x[0] - x[1]).max() > 1e-4
         assert abs(costs[0] - costs[1]) > 1e-5
 
 
@@ -222,7 +225,7 @@ def test_one_pass_of_real_and_fake_is_two(penalised):
     """Costs and gradients agree, with fewer convolutions; under R1, which shares passes, they are as before."""
     from ganjax.penalties import r1
 
-    results, convolutions = [], []
+    results, convolutions, begun = [], [], None
     for one_pass in (True, False):
         game = gan(
             dcgan.Generator((8, 8, 1), width=2),
@@ -233,9 +236,10 @@ def test_one_pass_of_real_and_fake_is_two(penalised):
             terms={"discriminator": {"r1": Term(r1())}} if penalised else {},
             one_pass=one_pass,
         )
-        x = jax.random.normal(jax.random.key(1), (6, 8, 8, 1))
-        batch = Batch(x, None, jnp.arange(6))
-        params, net_state = jax.jit(game.init)(jax.random.key(0), batch)
+        x = np.random.default_rng(1).normal(size=(6, 8, 8, 1)).astype(np.float32)
+        batch = Batch(x, None, np.arange(6))
+        begun = begun or jax.jit(game.init)(jax.random.key(0), batch)
+        params, net_state = begun
 
         def cost(own, params=params, net_state=net_state, game=game, batch=batch):
             return game.costs["discriminator"](
@@ -281,10 +285,10 @@ def test_turns_in_a_row_are_the_turns_one_by_one():
         return jax.value_and_grad(cost, has_aux=True)(state.params[player])
 
     for turn in range(6):
-        part = jax.tree.map(lambda leaf, t=turn: leaf[4 * t : 4 * t + 4], batch)
+        part = jax.tree.map(lambda leaf, t=turn: np.asarray(leaf)[4 * t : 4 * t + 4], batch)
         player = "discriminator" if turn < 5 else "generator"
         (value, outcome), slope = turned(player, state, part)
-        moved = jax.tree.map(lambda p, g: p - 0.01 * g, state.params[player], slope)
+        moved = jax.tree.map(lambda p, g: np.subtract(p, np.multiply(g, np.float32(0.01))), state.params[player], slope)
         state = changed(
             state,
             params={**state.params, player: moved},

@@ -173,7 +173,7 @@ def _density_coverage(sets: Comparison, real: Examples, fake: Examples) -> Value
 def _sliced_wasserstein(sets: Comparison, real: Examples, fake: Examples) -> Values:
     del sets
     size = min(len(real), len(fake))
-    x, y = jnp.asarray(fake.features[:size]), jnp.asarray(real.features[:size])
+    x, y = jax.device_put((fake.features[:size], real.features[:size]))
     return {"sliced_wasserstein": float(metrics.sliced_wasserstein(x, y, jax.random.key(0)))}
 
 
@@ -197,12 +197,12 @@ def _found_modes(sets: Comparison, fake: Examples) -> metrics.Modes:
     """
     if sets.dataset.mixture:
         centres, std = sets.dataset.mixture
-        return metrics.modes(jnp.asarray(fake.x), jnp.asarray(centres), std)
+        return metrics.modes(*jax.device_put((fake.x, centres)), std)
     data = sets.dataset
     number = np.full(data.classes or 0, -1, np.int32)
     known = np.arange(len(number)) if data.channel_classes else np.unique(data.y_train)  # type: ignore[arg-type]
     number[known] = np.arange(len(known))
-    return metrics.label_modes(jnp.asarray(number)[fake.labels], len(known))
+    return metrics.label_modes(jax.device_put(number[np.asarray(fake.labels)]), len(known))
 
 
 def _captured(sets: Comparison, real: Examples, fake: Examples) -> Values:

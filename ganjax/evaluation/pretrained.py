@@ -190,7 +190,7 @@ def load(network: str, path: Path) -> tuple[PyTree, Mapping[str, str]]:
         raise DataError(f"{path}: not a readable safetensors file ({reason(error)}); {remedy}") from error
     if problem := _problem(leaves, leaf_shapes(network)):
         raise DataError(f"{path}: {problem}; {remedy}")
-    return unflatten_dict({name: jnp.asarray(leaf) for name, leaf in leaves.items()}, sep="/"), metadata
+    return unflatten_dict(jax.device_put(leaves), sep="/"), metadata
 
 
 def _problem(leaves: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -52,7 +52,10 @@ def fit(
     def of_seeds(make: Callable[[int], PyTree]) -> PyTree:
         if np.ndim(seed) == 0:
             return make(int(seed))
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(make(int(one)) for one in np.asarray(seed)))
+        return jax.tree.map(stacked, *(make(int(one)) for one in np.asarray(seed)))
+
+    def stacked(*leaves: Any) -> Any:
+        return (jnp if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key) else np).stack(leaves)
 
     def rows_of(one: int, start: int, count: int) -> dict[str, np.ndarray]:
         return order(setup, one)(start, count)

@@ -156,4 +156,5 @@ def population(train: Callable[..., PyTree]) -> Callable[..., PyTree]:
             member = jax.vmap(member, in_axes=tuple(0 if i == mapped else None for i in range(len(names))))
         return member(*values)
 
-    return lambda **axes: run(tuple(axes), *(jax.tree.map(jnp.asarray, values) for values in axes.values()))
+    as_array = lambda value: value if isinstance(value, jax.Array) else np.asarray(value)  # noqa: E731
+    return lambda **axes: run(tuple(axes), *jax.tree.map(as_array, tuple(axes.values())))

@@ -104,7 +104,7 @@ def shapes(streams: Mapping[str, Stream], slices: int) -> PyTree:
 def drawn(dataset: Dataset, size: int, y: str | tuple[str, ...] | None = None) -> Callable[[Key], Batch]:
     """`key -> a batch of so many training examples`, drawn with replacement inside a program."""
     stream = {"data": Stream(dataset, size, y)}
-    data = jax.tree.map(jnp.asarray, arrays(stream))
+    data = jax.device_put(arrays(stream))
 
     def draw(key: Key) -> Batch:
         rows = jax.random.randint(key, (size,), 0, len(dataset.x_train))

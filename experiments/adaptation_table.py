@@ -170,7 +170,7 @@ def trained(setup: Setup, judge: Judge, config: Config, steps: int, begin: Mappi
     check(setup)
     seeds, count = config.seed + np.arange(config.seeds), steps // config.looks
     one, data = stretch(setup), jax.device_put(arrays(setup))
-    stack = partial(jax.tree.map, lambda *leaves: jnp.stack(leaves))
+    stack = partial(jax.tree.map, lambda *leaves: np.stack(leaves))
     state = stack(*(initial_state(setup, int(seed), {}) for seed in seeds))
     state = replace(state, params={**state.params, **(begin or {})})
     keys = jnp.stack([Keys.of(int(seed)).steps for seed in seeds])

@@ -77,7 +77,7 @@ def fit(config: Config) -> tuple[Array, Array]:
     """The minima that the starts lead to, [divergences, starts, 2], and their values [divergences, starts]."""
     # The logarithms are bounded: a ratio of 1e40 in a far tail says as much as infinity and has a gradient.
     x, w = nodes(-REACH, REACH, 64)
-    log_p = jnp.maximum(log_target(config, x), -80.0)
+    log_p = jax.jit(lambda x: jnp.maximum(log_target(config, x), -80.0))(x)
 
     def values(thetas: Array) -> Array:
         """Sums of `q f(p / q)` over the nodes, [divergences, 2] to [divergences]."""

@@ -128,7 +128,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
         f"{'bound':>17}{'skipped':>9}",
     ]
     x, parts = np.linspace(-6, 6, 401), []
-    p = np.exp(log_data(config, jnp.asarray(x)))
+    p = np.exp(jax.jit(lambda x: log_data(config, x))(x))
     for name in tqdm(config.divergences, unit="divergence"):
         row = DIVERGENCES[name]
         found = _train(config, row)

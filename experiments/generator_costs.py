@@ -90,9 +90,9 @@ def _compute(config: Config, workdir: Path) -> list[str]:
     rows = [f"{'cost':20}" + "".join(f"{f'at D = {m:g}':>14}{'slope':>12}" for m in marks)]
     values, slopes, measured, exact = {}, {}, {}, {}
     for name, cost in COSTS.items():
-        values[name], slopes[name] = cost(logits), jax.vmap(jax.grad(cost))(logits)
-        at = jnp.array([np.log(m / (1 - m)) for m in marks])
-        pairs = zip(cost(at), jax.vmap(jax.grad(cost))(at), strict=True)
+        paid = jax.jit(lambda v, cost=cost: (cost(v), jax.vmap(jax.grad(cost))(v)))
+        values[name], slopes[name] = paid(logits)
+        pairs = zip(*map(np.asarray, paid(np.array([np.log(m / (1 - m)) for m in marks]))), strict=True)
         rows.append(f"{name:20}" + "".join(f"{v:14.5f}{s:12.5f}" for v, s in pairs))
         measured[name] = jax.jit(jax.vmap(lambda t, cost=cost: gradient(cost, t, reach)))(thetas)
         parts = DESCENDED[name][1]

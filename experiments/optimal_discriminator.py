@@ -83,19 +83,30 @@ class Looks(NamedTuple):
     @property
     def divergence(self) -> np.ndarray:
         """[L]."""
-        return np.array([jensen_shannon_divergence(self.p, q) for q in self.q])
+        return np.array([_divergence(self.p, q) for q in self.q])
 
     @property
     def bound(self) -> np.ndarray:
         """(log 4 - cost) / 2 on the cells, [L]."""
-        pairs = zip(self.q, self.logits, strict=True)
-        return (np.log(4) - np.array([(self.p * softplus(-v)).sum() + (q * softplus(v)).sum() for q, v in pairs])) / 2
+        return (np.log(4) - np.array([_cost(self.p, q, v) for q, v in zip(self.q, self.logits, strict=True)])) / 2
 
     @property
     def off(self) -> np.ndarray:
         """The mean of |D - D*|, [L]."""
-        p, pairs = self.p, zip(self.q, self.logits, strict=True)
-        return np.array([(jnp.abs(sigmoid(v) - p / (p + q + 1e-12)) * (p + q) / 2).sum() for q, v in pairs])
+        return np.array([_off(self.p, q, v) for q, v in zip(self.q, self.logits, strict=True)])
+
+
+_divergence = jax.jit(jensen_shannon_divergence)
+
+
+@jax.jit
+def _cost(p: Array, q: Array, v: Array) -> Array:
+    return (p * softplus(-v)).sum() + (q * softplus(v)).sum()
+
+
+@jax.jit
+def _off(p: Array, q: Array, v: Array) -> Array:
+    return (jnp.abs(sigmoid(v) - p / (p + q + 1e-12)) * (p + q) / 2).sum()
 
 
 def compute(config: Config, workdir: Path) -> list[str]:

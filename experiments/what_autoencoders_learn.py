@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -135,8 +135,10 @@ def arrows(config: Config, workdir: Path) -> list[str]:
         away = CENTRES - x[:, None]
         return (softmax(-(away**2).sum(-1) / (2 * total), axis=1)[..., None] * away).sum(1) / total
 
+    scored = jax.jit(lambda x: score(module, state.weights, x, config.sigma))
+
     def learned(x: np.ndarray) -> np.ndarray:
-        return np.asarray(score(module, state.weights, jnp.asarray(x, jnp.float32), config.sigma))
+        return np.asarray(scored(x.astype(np.float32)))
 
     noisy = (
         np.random.default_rng(config.seed).normal(size=(2000, 2)) * np.sqrt(total) + np.tile(CENTRES, (667, 1))[:2000]
@@ -173,7 +175,8 @@ def codes(config: Config, workdir: Path) -> list[str]:
         setup = Setup(autoencoder(module), play, {"data": Stream(data, 100)})
         state = fit(setup, config.seed, config.code_steps, label=name, progress=True)
         variables = {"params": state.params[AUTOENCODER]}
-        h = np.asarray(module.apply(variables, jnp.asarray(x), method="encode"), np.float64)
+        encode, decode = (jax.jit(partial(module.apply, method=method)) for method in ("encode", "decode"))
+        h = np.asarray(encode(variables, x), np.float64)
         rng, count = np.random.default_rng(config.seed), len(x)
         mixture = GaussianMixture(config.components, random_state=config.seed, reg_covar=1e-3).fit(h)
         draws = {
@@ -182,9 +185,8 @@ def codes(config: Config, workdir: Path) -> list[str]:
             "mixture": rng.permutation(mixture.sample(count)[0]),
         }
 
-        def decoded(h: np.ndarray, module: Autoencoder = module, variables: dict = variables) -> np.ndarray:
-            made: Array = module.apply(variables, jnp.asarray(h, jnp.float32), method="decode")  # type: ignore[assignment]
-            return np.asarray(made)
+        def decoded(h: np.ndarray, decode: Callable[..., Any] = decode, variables: dict = variables) -> np.ndarray:
+            return np.asarray(decode(variables, h.astype(np.float32)))
 
         far = [frechet_distance(moments(decoded(one).reshape(count, -1)), real) for one in draws.values()]
         loss = float(((decoded(h).reshape(x.shape) - x) ** 2).sum(1).mean())

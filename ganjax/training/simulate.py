@@ -124,7 +124,7 @@ def rejected(skipped: ArrayLike, steps: int, first: ArrayLike | None = None) -> 
         steps: of each run.
         first: the number of the first rejected step, if it is known.
     """
-    count, taken = int(np.sum(skipped)), steps * np.size(skipped)
+    count, taken = int(np.asarray(skipped).sum()), steps * np.size(skipped)
     since = "" if first is None else f", from step {int(np.asarray(first))} on"
     said = f"{count} of {taken} steps were not finite and were rejected{since}, so that the path stands still; "
     return said + "take smaller steps" if count else ""

@@ -98,8 +98,13 @@ def to_array(figure: Figure) -> NDArray[np.uint8]:
 
 def to_png(figure: Figure) -> bytes:
     """The figure as the content of a PNG file. Equal figures give equal bytes."""
-    buffer = io.BytesIO()
+    buffer, layout = io.BytesIO(), figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine(None)  # with one, savefig draws everything once more, to lay it out
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    if layout is not None:
+        figure.set_layout_engine(layout)
     return buffer.getvalue()
 
 

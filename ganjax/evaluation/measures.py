@@ -202,7 +202,7 @@ def _found_modes(sets: Comparison, fake: Examples) -> metrics.Modes:
     number = np.full(data.classes or 0, -1, np.int32)
     known = np.arange(len(number)) if data.channel_classes else np.unique(data.y_train)  # type: ignore[arg-type]
     number[known] = np.arange(len(known))
-    return metrics.label_modes(jax.device_put(number[np.asarray(fake.labels)]), len(known))
+    return metrics.label_modes(jnp.asarray(number)[fake.labels], len(known))
 
 
 def _captured(sets: Comparison, real: Examples, fake: Examples) -> Values:

@@ -103,7 +103,7 @@ def compute(config: Config, workdir: Path) -> list[str]:
 def _random(config: Config, side: int, alike: float) -> tuple[np.ndarray, ...]:
     """Reshaped, circular and zero-padded norms of random kernels [side, side, 4, 4] on 8 x 8 images."""
     keys = jax.random.split(jax.random.key(config.seed), config.random)
-    reshaped, circular, zeros = map(np.asarray, _norms(side, keys, np.float32([1 - alike, alike])))
+    reshaped, circular, zeros = map(np.asarray, _norms(side, keys, np.array([1 - alike, alike], np.float32)))
     return reshaped, circular, zeros
 
 

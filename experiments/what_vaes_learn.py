@@ -143,7 +143,7 @@ def plane(config: Config, data: Dataset, workdir: Path) -> list[str]:
     )
     held_out, classes = data.x_test, data.y_test
     assert held_out is not None and classes is not None  # the digits have both
-    batch = Batch(held_out / np.float32(127.5) - 1, None, np.arange(len(held_out)))
+    batch = Batch(jnp.asarray(held_out / np.float32(127.5) - 1), None, jnp.arange(len(held_out)))
 
     @jax.jit
     def coded(params: PyTree, batch: Batch) -> Array:

@@ -197,7 +197,7 @@ def _found_modes(sets: Comparison, fake: Examples) -> metrics.Modes:
     """
     if sets.dataset.mixture:
         centres, std = sets.dataset.mixture
-        return metrics.modes(*jax.device_put((fake.x, centres)), std)
+        return metrics.modes(jax.device_put(fake.x), jax.device_put(centres), std)
     data = sets.dataset
     number = np.full(data.classes or 0, -1, np.int32)
     known = np.arange(len(number)) if data.channel_classes else np.unique(data.y_train)  # type: ignore[arg-type]

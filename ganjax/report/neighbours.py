@@ -128,8 +128,8 @@ def _sheet(blocks: list[list[_Row]], title: str, k: int) -> Figure:
                 x = round(left) + place * (cell_width + MARGIN) + (SPLIT if place else 0)
                 figure.figimage(image, x, bottom)  # axes for each cell would take most of the time of a sheet
                 caption = name if place == 0 else f"{row.distances[place - 1]:.2f}"
-                at, look = ((x + cell_width / 2) / width, (bottom - BELOW) / height), {"ha": "center", "va": "top"}
-                figure.text(*at, caption, fontsize=SMALL, color=INK if place else tint, **look)
+                at, look = ((x + cell_width / 2) / width, (bottom - BELOW) / height), INK if place else tint
+                figure.text(*at, caption, ha="center", va="top", fontsize=SMALL, color=look)
             figure.add_artist(_frame(round(left), bottom, cell_width, cell_height, tint))
             top += row_height
         top += SPLIT

@@ -55,12 +55,14 @@ def _setup(x=None, scan=True):
     return Setup(game, dynamics, {"data": Stream(dataset, 4, y="class")}, scan=scan)
 
 
-_plain = cache(_setup)  # one object, which is compiled once
+@cache
+def _plain(scan):
+    return _setup(scan=scan)  # one object, which is compiled once
 
 
 def _train(workdir, steps=23, setup=None, **how):
     schedule = Schedule(steps, **{"log_every": 1, "sample_every": 7, "checkpoint_every": 10, "chunk": 4, **how})
-    return train(setup or _plain(), workdir, seed=3, schedule=schedule, progress=False)
+    return train(setup or _plain(True), workdir, seed=3, schedule=schedule, progress=False)
 
 
 STREAMED = {"resident_megabytes": 0}
@@ -86,12 +88,12 @@ class Images:
 
 @pytest.mark.parametrize("scan", [True, False])
 def test_a_stream_ends_in_the_bits_of_the_resident_set(tmp_path, scan):
-    resident = digest(_train(tmp_path / "resident", setup=_plain(scan=scan)).state)
+    resident = digest(_train(tmp_path / "resident", setup=_plain(scan)).state)
     for workers in (1, 4):
-        found = _train(tmp_path / str(workers), setup=_plain(scan=scan), workers=workers, **STREAMED)
+        found = _train(tmp_path / str(workers), setup=_plain(scan), workers=workers, **STREAMED)
         assert digest(found.state) == resident
     for steps in (9, 13, 23):  # nor does it matter where a run is stopped, and which way it goes on
-        part = _train(tmp_path / "part", steps, _plain(scan=scan), **(STREAMED if steps != 13 else {}))
+        part = _train(tmp_path / "part", steps, _plain(scan), **(STREAMED if steps != 13 else {}))
     assert part.began == 13 and digest(part.state) == resident
 
 
@@ -177,9 +179,9 @@ def test_what_fails_in_a_thread_ends_the_run(tmp_path, error, expected):
 
 
 def test_to_close_waits_for_one_step_of_each_thread():
-    """A slow disk, 48 steps queued of which each takes 0.24 s."""
+    """A slow disk, 33 steps queued of which each takes 0.24 s."""
     setup = _setup(Images(lambda row, image: time.sleep(0.02) or image))
-    chunks = feed.streamed(setup, order(setup, 0), [(16 * k, 16) for k in range(4)], 16, workers=2)
+    chunks = feed.streamed(setup, order(setup, 0), [(0, 1), (1, 16), (17, 16), (33, 16)], 16, workers=2)
     thread = threading.Thread(target=lambda: next(chunks))
     thread.start()
     thread.join(timeout=60)

@@ -167,7 +167,7 @@ def test_a_dead_process_ends_the_others(tmp_path):
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         more = ["--coordinator", address, "--process-count", 2, "--process-id"]
-        return [Run(workdir, *more, i, steps=60, every=20).start() for i in range(2)]
+        return [Run(workdir, *more, i, steps=20, every=10).start() for i in range(2)]
 
     def end(processes):
         outs = [process.communicate(timeout=300) for process in processes]

@@ -1,4 +1,4 @@
-"""A child process of test_parallel.py: 20 SGD steps of a small DCGAN with everything that devices must agree on.
+"""A child process of test_parallel.py: 8 SGD steps of a small DCGAN with everything that devices must agree on.
 
 python parallel_worker.py OUT.npz [COORDINATOR COUNT ID]
 """
@@ -22,6 +22,8 @@ from ganjax.penalties import orthogonal
 from ganjax.spectral import spectral_norm
 from ganjax.training import Averaged, Schedule, Setup, Stream, digest, load_state, parallel, train
 from ganjax.training.setup import initial_state
+
+STEPS = 8
 
 
 class Compilations(logging.Handler):
@@ -60,13 +62,13 @@ def main(out: str, *cluster: str) -> None:
         samplers={"prior": sampler(generator, prior)},
     )
     workdir = Path(tempfile.mkdtemp()) if not cluster else Path(out).parent / "cluster"
-    schedule = Schedule(20, log_every=1, sample_every=100, checkpoint_every=10, judge_every=10, chunk=10)
+    schedule = Schedule(STEPS, log_every=1, sample_every=100, checkpoint_every=4, judge_every=4, chunk=4)
     judge = None if not parallel.is_primary() else lambda state: {"score": -float(state.step)}
     state, _ = train(setup, workdir, seed=0, schedule=schedule, judge=judge, progress=False)
     if compilations.count != 1:
         raise SystemExit(f"the chunk was compiled {compilations.count} times")
     again, began = train(setup, workdir, seed=0, schedule=schedule, judge=judge, progress=False)
-    if began != 20 or not all(jax.tree.leaves(jax.tree.map(np.array_equal, state, again))):
+    if began != STEPS or not all(jax.tree.leaves(jax.tree.map(np.array_equal, state, again))):
         raise SystemExit("the finished run was not restored as it was")
     if digest(load_state(setup, workdir, best=True)) != digest(state):
         raise SystemExit("the best state is not the last, whose score was the best")

@@ -24,7 +24,7 @@ from ganjax.errors import CheckpointError, OutOfMemoryError
 from ganjax.training import Schedule, Setup, Stream, digest, feed, latest_step, load_state, train
 
 # Networks whose arrays are larger than anything else that a run writes.
-LARGE = ("--generator-hidden", 8192, "--log-every", 100)
+LARGE = ("--generator-hidden", 256, 256, "--log-every", 100)
 
 
 def _fails_to_write(run, **options):

@@ -64,19 +64,23 @@ def as_users():
     jax.config.update("jax_disable_most_optimizations", before)
 
 
-_kept = {}  # what was compiled and computed of a setup, with the setup itself, so that no other takes its `id`
+_kept = {}  # what was compiled and computed of a setup, with the setup itself, so that no other takes its `id`s
 
 
 @pytest.fixture
 def compiled_once(monkeypatch):
-    """All runs of one setup share its compiled chunk, first state and shapes; else each `train` compiles its own."""
+    """All runs of one setup share its compiled chunk, telemetry, first state and shapes; else each `train` has its own.
+
+    Setups that differ only in what is measured and drawn are one.
+    """
     from ganjax.training import loop, parallel
 
     plain, chunk, first, shapes = parallel.compiled, loop.compile_chunk, loop.initial_state, loop.state_shapes
+    telemetry = loop.telemetry
 
     def keep(setup, key, make):
-        found = _kept.get((id(setup), *key)) or _kept.setdefault((id(setup), *key), (setup, make()))
-        return found[1]
+        whole = *map(id, (setup.game, setup.dynamics, setup.streams, setup.averages)), *key
+        return (_kept.get(whole) or _kept.setdefault(whole, (setup, make())))[1]
 
     def compile_chunk(move, collate, *, scan, length):
         key = "chunk", scan, length, jax.config.read("jax_disable_most_optimizations")
@@ -89,7 +93,11 @@ def compiled_once(monkeypatch):
         state = make() if taken else keep(setup, ("first", seed), make)
         return jax.tree.map(np.array, state)  # for a run that is given its buffers
 
+    def measured(setup):
+        return keep(setup, ("telemetry", id(setup.telemetry)), lambda: telemetry(setup))
+
     monkeypatch.setattr(loop, "compile_chunk", compile_chunk)
+    monkeypatch.setattr(loop, "telemetry", measured)
     monkeypatch.setattr(loop, "initial_state", initial_state)
     monkeypatch.setattr(loop, "state_shapes", lambda setup: keep(setup, ("shapes",), lambda: shapes(setup)))
 

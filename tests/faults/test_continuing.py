@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import devices_worker
 import numpy as np
 import pytest
 import toy
@@ -14,7 +15,7 @@ from ganjax.errors import CheckpointError, ConfigError
 from ganjax.rundir import MAY_CHANGE, check_continues, read_run
 from ganjax.training import loop
 
-WORKER = Path(__file__).parent / "devices_worker.py"
+WORKER = Path(devices_worker.__file__)
 
 
 def _other(name, value):
@@ -82,20 +83,23 @@ def test_another_number_of_devices(tmp_path):
     """Saved on some devices, continued on others: the same bits when restored, the same losses to 1e-6 later on."""
 
     def play(devices, workdir, steps):
-        done = finished(WORKER, workdir, steps, env=with_devices(devices))
-        assert done.returncode == 0, done.stderr
-        restored, last = done.stdout.split()
+        if devices == 1:  # as this process has
+            restored, last = devices_worker.played(workdir, steps)
+        else:
+            done = finished(WORKER, workdir, steps, env=with_devices(devices))
+            assert done.returncode == 0, done.stderr
+            restored, last = done.stdout.split()
         return restored, last, np.load(workdir / f"{steps}.npy")
 
     with Row("R17", "the number of devices changed between save and restore") as row:
         _, _, whole = play(1, tmp_path / "whole", 60)
-        orders = [(4, 2, 1, 4), (1, 4, 2, 1), (2, 4, 1, 2), (1, 2, 4, 1), (4, 1, 4, 2), (2, 1, 2, 4)]
+        orders = [(1, 4, 2, 1), (4, 2, 1, 4), (2, 4, 1, 2), (1, 2, 4, 1), (4, 1, 4, 2), (2, 1, 2, 4)]
         for order in orders if FULL else orders[:1]:
             workdir, saved = tmp_path / "-".join(map(str, order)), None
             with row.case(order):
                 for i, devices in enumerate(order, 1):
                     restored, last, costs = play(devices, workdir, 15 * i)
-                    assert saved in (None, restored), "restored another state than was saved"
+                    assert (saved or "none") == restored, "restored another state than was saved"
                     saved = last
                 np.testing.assert_allclose(costs, whole, rtol=1e-6, atol=1e-6)
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import cache
 
 import jax
 import numpy as np
@@ -28,11 +29,16 @@ def _copy(trained, tmp_path, name):
     return shutil.copytree(trained[0], tmp_path / str(name).replace("/", "_"))
 
 
+@cache
+def _shapes():
+    return state_shapes(toy.plain())
+
+
 def _restored(workdir):
     """(step, digest) of what a run would continue from."""
     checkpoints = Checkpoints(workdir)
     try:
-        state = checkpoints.restore(state_shapes(toy.setup()))
+        state = checkpoints.restore(_shapes())
     finally:
         checkpoints.close()
     return int(state.step), digest(state)

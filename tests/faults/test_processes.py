@@ -28,11 +28,11 @@ def _killed_at_random(workdir, rng, longest, case):
     """Kill and start the same command until it ends by itself; every kill is a case."""
     run, kills = Run(workdir, steps=STEPS), 0
     while True:
-        process = run.start()
+        process, began = run.start(), time.perf_counter()
         try:
             out, err = process.communicate(timeout=rng.uniform(0, longest))
             assert process.returncode == 0, err
-            return kills, out.strip().splitlines()[-1]
+            return kills, time.perf_counter() - began, out.strip().splitlines()[-1]
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
@@ -49,7 +49,9 @@ def test_sigkill_at_random_moments(killed_later, tmp_path):
         while row.injected < number(100):
             trials += 1
             workdir = tmp_path / str(trials)
-            _, last = _killed_at_random(workdir, rng, 1.2 * seconds, row.case)
+            kills, took, last = _killed_at_random(workdir, rng, 1.2 * seconds, row.case)
+            if not kills:  # a whole run, and the machine may have been busy when the first was timed
+                seconds = min(seconds, took)
             if last != reference:
                 row.failures.append(f"{workdir.name} ended with {last}, expected {reference}")
             if Run(workdir).unfinished():
@@ -86,7 +88,7 @@ def test_a_signal_saves_and_ends(reference, tmp_path, name, row, full):
             run = Run(tmp_path / str(trial), every=150)
             process = run.start()
             assert run.began(process), process.communicate()
-            time.sleep(rng.uniform(0, 0.2))
+            time.sleep(rng.uniform(0, 0.1))
             sent = time.perf_counter()
             process.send_signal(getattr(signal, name))
             _, err = process.communicate(timeout=60)
@@ -167,7 +169,7 @@ def test_a_dead_process_ends_the_others(tmp_path):
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         more = ["--coordinator", address, "--process-count", 2, "--process-id"]
-        return [Run(workdir, *more, i, steps=60, every=20).start() for i in range(2)]
+        return [Run(workdir, *more, i, steps=20, every=10).start() for i in range(2)]
 
     def end(processes):
         outs = [process.communicate(timeout=300) for process in processes]

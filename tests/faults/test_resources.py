@@ -125,31 +125,36 @@ def test_the_saved_state_is_the_one_of_its_step(tmp_path):
                 assert digest(saved) == digest(toy.run(tmp_path / f"{trial} whole", 10, seed=trial).state)
 
 
-def test_a_batch_too_large_for_the_memory(tmp_path, monkeypatch, as_users):
+def test_a_batch_too_large_for_the_memory(tmp_path, monkeypatch, request):
     """A real allocation of 32 TB in the step, which quick programs cannot make, and a MemoryError on the host."""
 
-    def huge(game):
+    def eight(huge):
         def cost(params, moment):
-            value, outcome = game.costs["generator"](params, moment)
-            scores = jnp.broadcast_to(params["generator"]["Dense_0"]["bias"], (2**20, 2**20, 8))  # 32 TB once sorted
-            return value + jnp.sort(scores, axis=0)[0].sum(), outcome
+            value = jnp.square(params["one"] - moment.batch.x.mean()).sum()
+            if huge:
+                scores = jnp.broadcast_to(params["one"], (2**20, 2**20, 8))  # 32 TB once sorted
+                value += jnp.sort(scores, axis=0)[0].sum()
+            return value, Outcome({}, {})
 
-        return game._replace(costs={**game.costs, "generator": cost})
+        game = Game(lambda key, batch: ({"one": jnp.zeros(8)}, {"one": {}}), {"one": cost})
+        return Setup(game, alternating({"one": optax.adam(0.1)}), {"data": Stream(toy.dataset(), 4)})
 
     def short(*_):
         raise MemoryError("Unable to allocate 9 TiB")
 
     with Row("R16", "more than fits into the memory") as row:
         workdir = tmp_path / "run"
-        saved = digest(toy.run(workdir, 5).state)
-        for what in ("device", "host"):
+        saved = digest(toy.run(workdir, 5, of=eight(huge=False)).state)
+        for what in ("host", "device"):
             with row.case(what), monkeypatch.context() as patch:
                 if what == "host":
                     patch.setattr(feed, "arrays", short)
-                of = toy.setup(wrap=huge) if what == "device" else toy.plain()
+                else:
+                    request.getfixturevalue("as_users")
+                of = eight(huge=what == "device")
                 with pytest.raises(OutOfMemoryError, match=r"too small for turns of 4 examples .*lower --batch-size"):
                     toy.run(workdir, 10, of=of, allow_change=True)
-                assert digest(load_state(toy.setup(), workdir)) == saved
+                assert digest(load_state(of, workdir)) == saved
 
 
 def test_a_long_run_stays_as_small_as_it_was(tmp_path):

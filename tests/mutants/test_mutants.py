@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,14 +41,19 @@ AREAS = {
 }
 
 
+@cache
+def _parsed(file):
+    """A source, its syntax, and the names of its functions."""
+    tree = ast.parse(source := (ROOT / file).read_text())
+    return source, ast.dump(tree), {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.wrong)
 def test_a_mutant_is_another_program_and_its_test_exists(mutant):
-    source = (ROOT / mutant.file).read_text()
-    changed = run.mutated(mutant, source)
-    assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(source))
+    source, tree, _ = _parsed(mutant.file)
+    assert ast.dump(ast.parse(run.mutated(mutant, source))) != tree
     file, name = mutant.test.split("::")
-    functions = {node.name for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.FunctionDef)}
-    assert name.partition("[")[0] in functions
+    assert name.partition("[")[0] in _parsed(file)[-1]
 
 
 def test_there_are_two_in_each_area():
@@ -99,7 +105,10 @@ def test_the_runner_on_a_package_of_one_function(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     options = ["--mutants", tmp_path / "mutants.toml", "--root", tmp_path, "--report", tmp_path / "report.json"]
-    done = subprocess.run([sys.executable, RUN, *options], capture_output=True, text=True)
+    few = "run.PRELOADED = ('pytest',)"  # all that its one test needs
+    script = f"import sys; sys.path.insert(0, sys.argv[1]); import run; {few}; sys.exit(run.main(sys.argv[2:]))"
+    done = subprocess.run([sys.executable, "-c", script, RUN.parent, *options], capture_output=True, text=True)
+    assert all(map(importlib.util.find_spec, run.PRELOADED))
     assert done.returncode == 1, done.stderr
     assert [row["verdict"] for row in json.loads((tmp_path / "report.json").read_text())] == [
         "killed",

@@ -11,14 +11,11 @@ import numpy as np
 import optax
 import pytest
 from children import finished, with_devices
-from flax import linen as nn
 
 from ganjax.core import Game, Outcome
 from ganjax.data import Dataset
 from ganjax.dynamics import alternating
 from ganjax.errors import DataError, DivergedError, OutOfMemoryError
-from ganjax.games import gan, normal_prior
-from ganjax.losses import LOSSES
 from ganjax.training import Schedule, Setup, Stream, digest, feed, parallel, train
 from ganjax.training.setup import order
 
@@ -26,16 +23,19 @@ WORKER = Path(__file__).parent / "feed_worker.py"
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
-class Generator(nn.Module):
-    @nn.compact
-    def __call__(self, z, labels=None):
-        return nn.tanh(nn.Dense(16)(z) + nn.Embed(3, 16)(labels)).reshape(-1, 4, 4, 1)
+def _game():
+    """Two tables with a row for each class, which follow the examples and each other."""
 
+    def cost(player, other):
+        def of(params, moment):
+            x, labels = moment.batch.x.reshape(-1, 16), moment.batch.y
+            return jnp.square(params[player][labels] - x * params[other][labels]).mean(), Outcome({}, {})
 
-class Discriminator(nn.Module):
-    @nn.compact
-    def __call__(self, x, labels=None):
-        return nn.Dense(1)(nn.Dense(16)(x.reshape(len(x), -1)) + nn.Embed(3, 16)(labels))[:, 0]
+        return of
+
+    tables = {"discriminator": jnp.ones((3, 16)), "generator": jnp.zeros((3, 16))}
+    costs = {"discriminator": cost("discriminator", "generator"), "generator": cost("generator", "discriminator")}
+    return Game(lambda key, batch: (tables, {"discriminator": {}, "generator": {}}), costs)
 
 
 def _dataset(count=50):
@@ -50,17 +50,18 @@ def _setup(x=None, scan=True):
     if x is not None:
         _ = dataset.digest  # is kept: to take it would be to read them all
         object.__setattr__(dataset, "x_train", x)  # what is checked when it is made is not what is tested here
-    game = gan(Generator(), Discriminator(), LOSSES["hinge"], prior=normal_prior(3))
     dynamics = alternating({"discriminator": adam, "generator": adam}, turns={"discriminator": 2})
-    return Setup(game, dynamics, {"data": Stream(dataset, 4, y="class")}, scan=scan)
+    return Setup(_game(), dynamics, {"data": Stream(dataset, 4, y="class")}, scan=scan)
 
 
-_plain = cache(_setup)  # one object, which is compiled once
+@cache
+def _plain(scan):
+    return _setup(scan=scan)  # one object, which is compiled once
 
 
 def _train(workdir, steps=23, setup=None, **how):
     schedule = Schedule(steps, **{"log_every": 1, "sample_every": 7, "checkpoint_every": 10, "chunk": 4, **how})
-    return train(setup or _plain(), workdir, seed=3, schedule=schedule, progress=False)
+    return train(setup or _plain(True), workdir, seed=3, schedule=schedule, progress=False)
 
 
 STREAMED = {"resident_megabytes": 0}
@@ -86,12 +87,12 @@ class Images:
 
 @pytest.mark.parametrize("scan", [True, False])
 def test_a_stream_ends_in_the_bits_of_the_resident_set(tmp_path, scan):
-    resident = digest(_train(tmp_path / "resident", setup=_plain(scan=scan)).state)
+    resident = digest(_train(tmp_path / "resident", setup=_plain(scan)).state)
     for workers in (1, 4):
-        found = _train(tmp_path / str(workers), setup=_plain(scan=scan), workers=workers, **STREAMED)
+        found = _train(tmp_path / str(workers), setup=_plain(scan), workers=workers, **STREAMED)
         assert digest(found.state) == resident
     for steps in (9, 13, 23):  # nor does it matter where a run is stopped, and which way it goes on
-        part = _train(tmp_path / "part", steps, _plain(scan=scan), **(STREAMED if steps != 13 else {}))
+        part = _train(tmp_path / "part", steps, _plain(scan), **(STREAMED if steps != 13 else {}))
     assert part.began == 13 and digest(part.state) == resident
 
 
@@ -177,9 +178,9 @@ def test_what_fails_in_a_thread_ends_the_run(tmp_path, error, expected):
 
 
 def test_to_close_waits_for_one_step_of_each_thread():
-    """A slow disk, 48 steps queued of which each takes 0.24 s."""
+    """A slow disk, 33 steps queued of which each takes 0.24 s."""
     setup = _setup(Images(lambda row, image: time.sleep(0.02) or image))
-    chunks = feed.streamed(setup, order(setup, 0), [(16 * k, 16) for k in range(4)], 16, workers=2)
+    chunks = feed.streamed(setup, order(setup, 0), [(0, 1), (1, 16), (17, 16), (33, 16)], 16, workers=2)
     thread = threading.Thread(target=lambda: next(chunks))
     thread.start()
     thread.join(timeout=60)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import optax
+import pytest
 
 from ganjax.data import load
 from ganjax.dynamics import alternating, ema
@@ -24,6 +25,7 @@ def _setup():
     return Setup(game, dynamics, {"data": Stream(data, 8)}, averages)
 
 
+@pytest.mark.usefixtures("compiled_once")
 def test_each_member_is_the_run_of_its_seed_alone(tmp_path):
     """SGD; initialisation, order of the data, noise, statistics and averages, over chunks of 2, 2 and 1 steps."""
     setup = _setup()

@@ -216,6 +216,7 @@ def test_a_value_in_any_leaf_rejects_its_step():
         expected = expected or _bits(state)
         assert _bits(state) == expected, path
     alone = _planned(i, steps)
+    jax.config.update("jax_disable_most_optimizations", True)  # compiled quickly; `as_users` takes it back
     for k in range(LENGTH + 1):
         alone, metrics = programs().guarded(alone, k)
         assert metrics["finite"] == flags[k]

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from functools import cache
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +18,10 @@ from ganjax.rundir import latest_step
 from ganjax.training import Schedule, Setup, Stream, digest, load_state, train
 from ganjax.training.checkpoint import BEST, Checkpoints
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
+
+@cache
 def _setup():
     """One number that moves by the mean of its batch, about -1 a step."""
 

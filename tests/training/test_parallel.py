@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import runpy
 import socket
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def _compare(got, expected, devices):
 def test_the_reference_is_worth_comparing(one_device):
     assert one_device["devices"] == 1
     assert any("batch_stats" in path for path in one_device) and any("spectral" in path for path in one_device)
-    moved = one_device[".params['generator']['ConvTranspose_0']['kernel']"] - one_device["start"]
+    moved = one_device[".params['generator']['Dense_0']['kernel']"] - one_device["start"]
     assert np.linalg.norm(moved) > 1e-3 * np.linalg.norm(one_device["start"])
 
 
@@ -89,9 +90,9 @@ def test_a_directory_that_is_refused_ends_both_processes(tmp_path):
     assert "is not empty" in error and "process 0 refused" in other_error
 
 
-def _launched(workdir, environments, *more):
+def _launched(workdir, environments):
     """(exit code, stdout, stderr) of one process for each environment, with --coordinator auto."""
-    args = ["train", "--smoke", "--quiet", "--workdir", workdir, "--steps", 20, *more, "--coordinator", "auto"]
+    args = ["train", "--smoke", "--quiet", "--workdir", workdir, "--steps", 4, "--chunk", 4, "--coordinator", "auto"]
     workers = [started(SCRIPT, *args, env=os.environ | one) for one in environments]
     try:
         outputs = [worker.communicate(timeout=300) for worker in workers]
@@ -118,7 +119,7 @@ def test_slurm_says_who_is_who(tmp_path):
     environments = [shared | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)} for i in range(2)]
     (code, first, err), (other, second, other_err) = _launched(tmp_path / "run", environments)
     assert (code, other) == (0, 0), err + other_err
-    assert first.splitlines()[-1].startswith("step 20 digest ") and ".png" in first
+    assert first.splitlines()[-1].startswith("step 4 digest ") and ".png" in first
     assert "digest" not in second and ".png" not in second
 
 
@@ -135,11 +136,15 @@ def test_an_option_too_many_or_too_few(tmp_path, options):
         launch.Train(workdir=tmp_path, coordinator=options[0], process_count=options[1], process_id=options[2])
 
 
+@pytest.mark.usefixtures("compiled_once")
 def test_a_checkpoint_moves_between_devices_and_processes(tmp_path):
     """1 device, 4 devices, 2 processes of 2 devices, and back: the same bits restored, the same losses to 1e-6."""
     worker = Path(__file__).parents[1] / "faults" / "devices_worker.py"
+    played = runpy.run_path(str(worker))["played"]
 
     def play(devices, processes, workdir, steps):
+        if devices == processes == 1:  # as this process is
+            return *played(workdir, steps), np.load(workdir / f"{steps}.npy")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"

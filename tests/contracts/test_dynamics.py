@@ -198,13 +198,13 @@ def _begun(game_name):
     return game._replace(init=lambda *_: begun), batch
 
 
-def _make(game_name, dynamics_name, adjust="none", change=lambda game: game, axis=None):
-    """The step of a changed game, its first state, the batch."""
+def _make(game_name, dynamics_name, adjust="none", change=lambda game: game, averaged=False, axis=None):
+    """The step of a changed game, its first state, the batch; averages are of what every rule leaves behind."""
     game, batch = _begun(game_name)
     optimizers = {p: _momentum(RATE) for p in game.players}
     dynamics = DYNAMICS[dynamics_name](optimizers, adjust=ADJUSTMENTS[adjust], axis_name=axis)
     first, last = game.players[0], game.players[-1]
-    averages = {"ema": Averaged(last, ema(0.9)), "tail": Averaged(first, tail_average(1))}
+    averages = {"ema": Averaged(last, ema(0.9)), "tail": Averaged(first, tail_average(1))} if averaged else {}
     changed = change(game)
     step = train_step(changed, dynamics, averages, axis_name=axis)
     return step, init_state(changed, dynamics, None, batch, averages), batch
@@ -213,7 +213,7 @@ def _make(game_name, dynamics_name, adjust="none", change=lambda game: game, axi
 @cache
 def _alone(game_name, dynamics_name, adjust="none"):
     """What several tests compare with: the same of the game as it is, compiled, and how often it was traced."""
-    step, state, batch = _make(game_name, dynamics_name, adjust)
+    step, state, batch = _make(game_name, dynamics_name, adjust, averaged=True)
     traces = []
     return _jit(lambda *args: traces.append(args) or step(*args)), state, batch, traces
 
@@ -275,11 +275,11 @@ POPULATIONS += [(d, "gan", "none") for d in DYNAMICS if FULL or d in (*PLAIN, *L
 @pytest.mark.parametrize("dynamics_name, game_name, adjust", POPULATIONS)
 def test_population(dynamics_name, game_name, adjust):
     """vmap over keys trains a population whose members are what they are alone."""
-    step, _, _ = _make(game_name, dynamics_name, adjust)
-    jitted, state, batch, _ = _alone(game_name, dynamics_name, adjust)
+    jitted, begun, _, _ = _alone(game_name, dynamics_name, adjust)
+    step, state, batch = _make(game_name, dynamics_name, adjust)
     keys = jax.random.split(jax.random.key(7), 3)
     together, _ = _jit(jax.vmap(lambda key: step(state, batch, key)))(keys)
-    alone, _ = jitted(state, batch, keys[1])
+    alone, _ = jitted(begun, batch, keys[1])
     second = jax.tree.map(lambda leaf: np.asarray(leaf)[1], together.params)
     chex.assert_trees_all_close(second, alone.params, rtol=1e-4, atol=1e-5)
 
@@ -303,7 +303,8 @@ def _watched(game):
 
     def init(key, batch):
         params, net_state = game.init(key, batch)
-        return {**params, "onlooker": np.ones(1, np.float32)}, {**net_state, "onlooker": {"kept": np.full(3, 0.1, np.float32)}}
+        kept = {"kept": np.full(3, 0.1, np.float32)}
+        return {**params, "onlooker": np.ones(1, np.float32)}, {**net_state, "onlooker": kept}
 
     def cost(name):
         def seen(params, moment):
@@ -365,9 +366,9 @@ def test_devices_that_share_a_batch_take_the_step_of_one(dynamics_name, adjust):
     """Two devices, each with every other example; `vmap` with a named axis knows the collectives of `pmap`."""
     jitted, state, batch, _ = _alone("gan", dynamics_name, adjust)
     expected, _ = jitted(state, batch, KEY)
-    step, _, _ = _make("gan", dynamics_name, adjust, axis="data")
+    step, begun, _ = _make("gan", dynamics_name, adjust, axis="data")
     dealt = jax.tree.map(lambda leaf: np.stack([leaf[0::2], leaf[1::2]]), jax.device_get(batch))
-    both, _ = _jit(jax.vmap(step, in_axes=(None, 0, None), axis_name="data"))(state, dealt, KEY)
+    both, _ = _jit(jax.vmap(step, in_axes=(None, 0, None), axis_name="data"))(begun, dealt, KEY)
     for device in (0, 1):
         mine = jax.tree.map(lambda leaf: np.asarray(leaf)[device], both.params)  # noqa: B023
         chex.assert_trees_all_close(mine, expected.params, rtol=1e-4, atol=1e-6)

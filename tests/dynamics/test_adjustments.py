@@ -273,7 +273,7 @@ def test_jacobian_products_of_a_small_gan_are_those_of_the_dense_jacobian(loss, 
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf + 0.3 * rng.normal(size=leaf.shape), float), params)
     view = View(game, Moment(net_state, batch, jax.random.key(1)))
     flat, unravel = ravel_pytree(params)
-    owner = np.concatenate([np.full(x.size, i) for i, p in enumerate(sorted(params)) for x in jax.tree.leaves(params[p])])
+    owner = np.concatenate([np.full(x.size, p) for p in sorted(params) for x in jax.tree.leaves(params[p])])
     same = owner[:, None] == owner[None, :]
 
     field = jax.jit(lambda z: ravel_pytree(view.field(unravel(z)).gradients)[0])

@@ -64,12 +64,9 @@ def _field(estimator, **options):
     game = games.sequence_gan(TabularChain(K), PairCritic(), estimator, **options)
     params = {"generator": PARAMS, "discriminator": {"table": jnp.asarray(RNG.normal(size=(K, K)), jnp.float32)}}
     moment = Moment({"generator": {}, "discriminator": {}}, BATCH, jax.random.key(3), jnp.int32(0))
-    draw = jax.jit(lambda key: games.sampler(TabularChain(K), T)({"generator": Owned(PARAMS, {})}, key, BATCH.position))
-    return (
-        params,
-        np.asarray(draw(moment.key)) - games.FIRST,
-        jax.jit(lambda p: View(game, moment).field(p, None))(params),
-    )
+    own = {"generator": Owned(PARAMS, {})}
+    x = jax.jit(lambda key: games.sampler(TabularChain(K), T)(own, key, BATCH.position))(moment.key)
+    return params, np.asarray(x) - games.FIRST, jax.jit(lambda p: View(game, moment).field(p, None))(params)
 
 
 @pytest.mark.fault("many: the reward of a token includes what was drawn before it")

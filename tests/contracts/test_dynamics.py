@@ -72,14 +72,15 @@ class Small(nn.Module):
 
 
 class Net(nn.Module):
-    """One layer after BatchNorm, without biases and scale, the least with statistics: each rule compiles it."""
+    """One layer after BatchNorm without scale and bias, the least with statistics; each rule compiles it, unbiased."""
 
     out: int
+    bias: bool = True
 
     @nn.compact
     def __call__(self, x, *, train):
         x = nn.BatchNorm(use_running_average=not train, use_scale=False, use_bias=False)(x)
-        return nn.Dense(self.out, use_bias=False)(x)
+        return nn.Dense(self.out, use_bias=self.bias)(x)
 
 
 def _batch():
@@ -99,7 +100,7 @@ GAMES = {
 STATEFUL = "gan_with_statistics"  # BatchNorm, spectral normalisation: a player with each, for each rule, unadjusted
 # Games whose contract is checked with the plainest rule alone.
 MORE_GAMES = {
-    STATEFUL: lambda: (_stateful(Net(2), nn.Dense(1, use_bias=False)), _batch()),
+    STATEFUL: lambda: (_stateful(Net(2, bias=False), nn.Dense(1, use_bias=False)), _batch()),
     "gan_with_all_statistics": lambda: (_stateful(Net(2), Net(1)), _batch()),
     "views": lambda: (
         views(

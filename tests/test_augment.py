@@ -184,18 +184,20 @@ def test_gradients_flow_in_every_order(transform):
     key = jax.random.key(5)
     f = jax.jit(jax.value_and_grad(lambda x: (weights * transform(key, x, 0.9)).sum()))
     (value, gradient), (ahead, _) = f(x), f(x + v)
+    gradient = np.asarray(gradient)
     np.testing.assert_allclose((gradient * v).sum(), ahead - value, rtol=1e-3, atol=1e-3)
     assert np.abs(gradient).max() > 0
     slope = jax.grad(lambda x: (transform(key, x, 0.9) ** 2).sum())
     curvature = jax.jit(jax.grad(lambda x: (slope(x) ** 2).sum()))(x)
-    assert bool(jnp.isfinite(curvature).all())
+    assert np.isfinite(curvature).all()
 
 
 def test_diffaugment_has_the_published_ranges():
     """On a constant image, seen where nothing was moved or cut: brightness is U(-1/2, 1/2), the rest keeps it."""
     n, x = 4000, jnp.full((8, 8, 3), 0.25)
-    y = jax.jit(jax.vmap(lambda key: diff_augment(key, x)))(keys(n))
-    shifts = np.where(jnp.abs(y).max((1, 2, 3)) > 0, y.sum((1, 2, 3)) / (jnp.abs(y) > 0).sum((1, 2, 3)), 0) - 0.25
+    y = np.asarray(jax.jit(jax.vmap(lambda key: diff_augment(key, x)))(keys(n)))
+    many = np.maximum((np.abs(y) > 0).sum((1, 2, 3)), 1)
+    shifts = np.where(np.abs(y).max((1, 2, 3)) > 0, y.sum((1, 2, 3)) / many, 0) - 0.25
     assert -0.5 <= shifts.min() < -0.49 and 0.49 < shifts.max() <= 0.5
     np.testing.assert_allclose([shifts.mean(), shifts.std()], [0, 1 / np.sqrt(12)], atol=0.02)
     # Shifts by -1, 0 or 1 leave 22 of 24 rows, and as many columns; the corners 0 to 8 of the cut are equally likely.
@@ -204,7 +206,7 @@ def test_diffaugment_has_the_published_ranges():
         left += 0 <= i + shift < 8
         cut += 0 <= i + shift < 8 and centre - 2 <= i < centre + 2
     expected = (left / 216) ** 2 - (cut / 216) ** 2
-    np.testing.assert_allclose((jnp.abs(y) > 0).mean(), expected, atol=0.01)
+    np.testing.assert_allclose((np.abs(y) > 0).mean(), expected, atol=0.01)
 
 
 @pytest.mark.parametrize("p", [0.2, 1.0])

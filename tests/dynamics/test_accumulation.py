@@ -1,7 +1,6 @@
 """Gradient accumulation: a game of k parts takes the step of the undivided batch in the memory of a k-th of it."""
 
 from dataclasses import replace
-from functools import partial
 
 import chex
 import jax
@@ -143,8 +142,10 @@ def _view(game, batch, **how):
 def test_jacobian_products_are_those_of_the_whole_batch(product, interaction):
     view, params = _view(_networks(Layer(2), Layer(1)), _batch())
     parts = view._replace(game=view.game._replace(parts=4))
-    w = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(leaf.size), leaf.shape), params)
-    expected, got = (jax.jit(partial(getattr(v, product), interaction=interaction))(params, w) for v in (view, parts))
+    rng = np.random.default_rng(0)
+    w = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), params)
+    both = jax.jit(lambda p, w: [getattr(v, product)(p, w, interaction=interaction) for v in (view, parts)])
+    expected, got = both(params, w)
     chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-6)
     assert _norm(expected) > 1e-2
 
@@ -164,17 +165,16 @@ def test_batch_norm_sees_each_micro_batch_and_moves_once():
     """Field and statistics are the mean of those of the micro-batches, each looked at from the same state."""
     game, batch = _networks(Generator(norm=True), Discriminator()), _batch()
     view, params = _view(game, batch)
-    dealt = [jax.tree.map(lambda leaf, j=j: leaf[j::3], batch) for j in range(3)]
+    dealt = [jax.tree.map(lambda leaf, j=j: leaf[j::3], jax.device_get(batch)) for j in range(3)]
     field = jax.jit(lambda part, params: view._replace(moment=view.moment._replace(batch=part)).field(params))
-    each = [field(part, params) for part in dealt]
+    each = jax.device_get([field(part, params) for part in dealt])
     expected = jax.tree.map(lambda *leaves: sum(leaves) / 3, *each)
     got = jax.jit(view._replace(game=game._replace(parts=3)).field)(params)
     chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-6)
     mean = got.net_state["generator"]["batch_stats"]["BatchNorm_0"]["mean"]
-    h = nn.Dense(5).apply(
-        {"params": params["generator"]["Dense_0"]},
-        jax.vmap(PRIOR)(jax.vmap(lambda i: jax.random.fold_in(view.moment.key, i))(batch.position)),
-    )
+    draw = jax.vmap(lambda i: PRIOR(jax.random.fold_in(view.moment.key, i)))
+    layer = jax.device_get(params["generator"]["Dense_0"])
+    h = np.asarray(jax.jit(draw)(batch.position)) @ layer["kernel"] + layer["bias"]
     np.testing.assert_allclose(mean, h.mean(0) / 2, rtol=1e-4, atol=1e-6)  # momentum 1/2, from zero
 
 
@@ -182,14 +182,15 @@ def test_devices_with_micro_batches_take_the_step_of_one():
     game, batch = _networks(Generator(), Discriminator(), sight=Sight(packing=2)), _batch()
     view, params = _view(game, batch)
     expected = jax.jit(view.field)(params)
-    shares = Batch(batch.x.reshape(12, 2, 2).swapaxes(0, 1), None, batch.position.reshape(12, 2).T)
+    x, position = jax.device_get((batch.x, batch.position))
+    shares = Batch(x.reshape(12, 2, 2).swapaxes(0, 1), None, position.reshape(12, 2).T)
     shared = view._replace(game=game._replace(parts=3), axis_name="devices")
     mapped = jax.vmap(
         lambda part: shared._replace(moment=shared.moment._replace(batch=part)).field(params),
         axis_name="devices",
         in_axes=(Batch(0, None, 0),),
     )
-    both = jax.jit(mapped)(shares)
+    both = jax.device_get(jax.jit(mapped)(shares))
     for device in range(2):
         got = jax.tree.map(lambda leaf, d=device: leaf[d], both)
         chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-6)

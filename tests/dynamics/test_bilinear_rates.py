@@ -605,10 +605,14 @@ def test_conjugate_gradients_solve_the_competitive_step(float64):
 
         def moved(tolerance, game=game, eta=eta):
             dynamics = competitive(eta, tolerance=tolerance, iterations=50)
-            start = init_state(game, dynamics, jax.random.key(0), None)
-            state, metrics = jax.jit(lambda s: dynamics.step(game, s, None, jax.random.key(0)))(start)
-            flat, begin = ravel_pytree(state.params)[0], ravel_pytree(start.params)[0]
-            return np.asarray(flat - begin), float(metrics["residual"])
+
+            @jax.jit
+            def step():
+                start = init_state(game, dynamics, jax.random.key(0), None)
+                state, metrics = dynamics.step(game, start, None, jax.random.key(0))
+                return ravel_pytree(jax.tree.map(jnp.subtract, state.params, start.params))[0], metrics["residual"]
+
+            return map(np.asarray, step())
 
         exact, residual = moved(None)
         assert np.linalg.norm(exact) > 0.1 and residual < 1e-14
@@ -621,16 +625,14 @@ def test_conjugate_gradients_solve_the_competitive_step(float64):
 def _competitive_by_definition(game, eta):
     """d of (I + eta A) d = -eta v, A the Jacobian of v without its diagonal blocks; players sorted by name."""
     params, net_state = game.init(jax.random.key(0), None)
-    view, (flat, unravel) = View(game, Moment(net_state, None, jax.random.key(0))), ravel_pytree(params)
+    view = View(game, Moment(net_state, None, jax.random.key(0)))
     owner, rates = (
-        np.asarray(
-            ravel_pytree({p: jnp.full_like(x, value(p, i)) for i, (p, x) in enumerate(sorted(params.items()))})[0]
-        )
+        np.concatenate([np.full(x.size, value(p, i), float) for i, (p, x) in enumerate(sorted(params.items()))])
         for value in (lambda p, i: i, lambda p, i: eta[p] if isinstance(eta, dict) else eta)
     )
-    v = np.asarray(ravel_pytree(view.field(params).gradients)[0])
-    mixed = np.where(owner[:, None] == owner[None, :], 0, field_jacobian(view, unravel(flat)))
-    return -np.linalg.solve(np.eye(flat.size) + rates[:, None] * mixed, rates * v)
+    v, jacobian = jax.jit(lambda p: (ravel_pytree(view.field(p).gradients)[0], field_jacobian(view, p)))(params)
+    mixed = np.where(owner[:, None] == owner[None, :], 0, jacobian)
+    return -np.linalg.solve(np.eye(v.size) + rates[:, None] * mixed, rates * np.asarray(v))
 
 
 # -- faults of public code, which these checks find -------------------------------------------------------------------

@@ -126,7 +126,7 @@ def test_the_players_noises_are_independent():
     """At the saddle the field is the noise alone; the correlation of 4000 draws has the deviation 1/63."""
     game, origin = gradient_noise(bilinear(), 1.0), dict.fromkeys("ab", jnp.zeros(()))
     draw = jax.vmap(lambda key: vector_field(game, origin, Moment({"a": {}, "b": {}}, None, key)).gradients)
-    xi = draw(jax.random.split(jax.random.key(0), 4000))
+    xi = jax.jit(lambda key: draw(jax.random.split(key, 4000)))(jax.random.key(0))
     np.testing.assert_allclose(np.cov(xi["a"], xi["b"]), np.eye(2), atol=0.1)
 
 

@@ -218,7 +218,7 @@ def test_products_through_convolutions(float64):
     batch = Batch(jax.random.normal(jax.random.key(1), (4, 8, 8, 1)), None, jnp.arange(4))
     networks = Images(), dcgan.Discriminator(width=2, batch_norm=False)
     view, params = _view(gan(*networks, LOSSES["hinge"], prior=normal_prior(3)), batch)
-    flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params))
+    flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params))
     w = jnp.asarray(np.random.default_rng(0).normal(size=flat.size))
     field = jax.jit(lambda z: ravel_pytree(view.field(unravel(z)).gradients)[0])
     product = jax.jit(lambda w: ravel_pytree(view.jacobian_product(unravel(flat), unravel(w)))[0])(w)

@@ -60,7 +60,7 @@ def _parts(params, moment):
 def test_what_is_shared_hears_both_domains(played):
     """Each player's field is the sum of its parts; a shared layer has slopes of both domains, an own one of one."""
     game, params, moment = played
-    slopes = jax.jit(jax.jacrev(lambda p: _parts(p, moment)))(params)
+    slopes = jax.device_get(jax.jit(jax.jacrev(lambda p: _parts(p, moment)))(params))
     paid = {
         DISCRIMINATOR: {"judge a": 1, "judge b": 1, "class": 2, "coupling": 0.5},
         GENERATOR: {"fool a": 1, "fool b": 1},
@@ -79,7 +79,7 @@ def test_equal_heads_make_equal_images_of_every_latent(played):
     _, params, _ = played
     tied = {**params[GENERATOR], "b": params[GENERATOR]["a"]}
     z = jax.random.normal(jax.random.key(2), (7, Z))
-    np.testing.assert_array_equal(*Generators().apply({"params": tied}, z))
+    np.testing.assert_array_equal(*jax.jit(Generators().apply)({"params": tied}, z))
     weights, index = {GENERATOR: Owned(params[GENERATOR], {})}, jnp.arange(7)
     draws = cogan.samplers(Generators(), size=Z)
     assert list(draws) == ["target", "source"] and [one.stream for one in draws.values()] == ["target", "source"]

@@ -91,7 +91,7 @@ def test_each_player_pays_its_own_terms():
     params, state = jax.jit(game.init)(jax.random.key(0), batch)
     assert list(game.costs) == [G, F, D_A, D_B] and not jax.tree.leaves(state)
     moment = Moment(state, batch, jax.random.key(1))
-    slopes = jax.jit(jax.jacrev(lambda p: _parts(p, batch)))(params)
+    slopes = jax.device_get(jax.jit(jax.jacrev(lambda p: _parts(p, batch)))(params))
     fields = jax.jit(lambda p: View(game, moment).field(p).gradients)(params)
     for player, own in WEIGHTS.items():
         expected = jax.tree.map(

@@ -1,12 +1,14 @@
 """Every closed form of the Dirac-GAN's variants, against the game played."""
 
 from functools import partial
+from itertools import product
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from matrix import cases
 from scipy.integrate import quad, solve_ivp
 
 from ganjax.core import Game, Moment, Outcome
@@ -273,9 +275,9 @@ def _sweep(build, values):
 GAMMAS = np.array([0.0, 0.1, 0.3, 0.9, 1.3, 2.5, 5.0])
 
 
-@pytest.mark.parametrize("penalty", ["r1", "r2"])
-@pytest.mark.parametrize("f", ["gan", "wasserstein"])
-@pytest.mark.parametrize("non_saturating", [False, True])
+@pytest.mark.parametrize(
+    "f, penalty, non_saturating", cases(product(("wasserstein", "gan"), ("r1", "r2"), (False, True)))
+)
 def test_eigenvalues_of_zero_centred_penalties(f, penalty, non_saturating):
     build = lambda gamma: (dirac_gan(f, non_saturating=non_saturating, penalty=penalty, gamma=gamma), ())  # noqa: E731
     np.testing.assert_allclose(_sweep(build, GAMMAS), penalty_eigenvalues(GAMMAS, SLOPE[f]), atol=1e-9)

@@ -1,6 +1,6 @@
 """Flows against truth: the inverse, the dense Jacobian, the integral of the density, and what each objective moves."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +72,8 @@ def test_the_density_integrates_to_one():
 
 def test_a_flow_begins_as_the_identity():
     """The last layers are zero: log p is that of the base, of pixels that of the logit."""
-    points, images = (m.init(jax.random.key(0), jnp.zeros((1, n)))["params"] for m, n in ((POINTS, 2), (IMAGES, 4)))
+    begin = lambda module, size: jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, size)))["params"]  # noqa: E731
+    points, images = begin(POINTS, 2), begin(IMAGES, 4)
     x = _batch(POINTS).x
     np.testing.assert_array_equal(log_prob(POINTS, points, x), standard_normal(x))
     x = _batch(IMAGES).x
@@ -100,7 +101,7 @@ def test_three_objectives_of_one_generator():
     """The hybrid's field is that of the game plus lambda times that of the likelihood; log p is logged by all."""
     batch, params = _batch(POINTS), {"generator": weights(POINTS)}
     critic = mlp.Discriminator((4,))
-    params["discriminator"] = critic.init(jax.random.key(1), batch.x, train=True)["params"]
+    params["discriminator"] = jax.jit(partial(critic.init, train=True))(jax.random.key(1), batch.x)["params"]
 
     def generator(likelihood, facing):
         cost = flow(POINTS, facing, size=2, likelihood=likelihood).costs["generator"]

@@ -60,7 +60,7 @@ def _game(seen="both"):
 @lru_cache
 def _begun():
     """A batch of the largest level, the game above the others, and its first state."""
-    one = jax.vmap(lambda x, i: halving(BOX.down)(jax.random.key(0), Batch(x, None, i)))(X, jnp.arange(B))
+    one = jax.jit(jax.vmap(lambda x, i: halving(BOX.down)(jax.random.key(0), Batch(x, None, i))))(X, jnp.arange(B))
     game = above(_game(), LEVELS)
     dynamics = alternating(dict.fromkeys((DISCRIMINATOR, GENERATOR), optax.sgd(0.1)), fresh=False)
     return one, game, dynamics, jax.jit(lambda key: init_state(game, dynamics, key, one))(jax.random.key(1))
@@ -77,13 +77,24 @@ def test_both_networks_are_given_the_same_small_images():
     """By hand, of a batch of five: D of (x, d(x)) and of (G(z, d(x)), d(x)), as many of each."""
     batch, game, _, state = _begun()
     key = jax.random.key(4)
-    costs = [game.costs[name](state.params, Moment(state.net_state, batch, key))[0] for name in game.costs]
-    z = noise(LEVELS[-1].prior, key, batch.position)
-    fake = LEVELS[-1].generator.apply({"params": state.params[GENERATOR]}, z, batch.y)
-    say = lambda x: Pair().apply({"params": state.params[DISCRIMINATOR]}, x, batch.y)  # noqa: E731
-    np.testing.assert_allclose(costs[0], (softplus(-say(X)) + softplus(say(fake))).mean(), rtol=1e-5)
-    np.testing.assert_allclose(costs[1], softplus(-say(fake)).mean(), rtol=1e-5)
-    mixed = game.costs[DISCRIMINATOR](state.params, Moment(state.net_state, batch._replace(y=batch.y[::-1]), key))[0]
+
+    @jax.jit
+    def paid(params, batch):
+        moment = Moment(state.net_state, batch, key)
+        return [game.costs[name](params, moment)[0] for name in (DISCRIMINATOR, GENERATOR)]
+
+    @jax.jit
+    def said(params):
+        z = noise(LEVELS[-1].prior, key, batch.position)
+        fake = LEVELS[-1].generator.apply({"params": params[GENERATOR]}, z, batch.y)
+        return [softplus(sign * Pair().apply({"params": params[DISCRIMINATOR]}, x, batch.y))
+                for sign, x in ((-1, X), (1, fake), (-1, fake))]  # fmt: skip
+
+    assert list(game.costs) == [DISCRIMINATOR, GENERATOR]
+    costs, (real, fake, fooled) = paid(state.params, batch), map(np.asarray, said(state.params))
+    np.testing.assert_allclose(costs[0], (real + fake).mean(), rtol=1e-5)
+    np.testing.assert_allclose(costs[1], fooled.mean(), rtol=1e-5)
+    mixed = paid(state.params, batch._replace(y=np.asarray(batch.y)[::-1]))[0]
     assert abs(mixed - costs[0]) > 1e-6, "it hears of it where small images are mixed up"
 
 

@@ -29,11 +29,11 @@ def test_the_field_of_a_linear_classifier_by_hand(float64):
     x, hot = np.asarray(batch.x), np.eye(3)[np.asarray(batch.y)]
     logits = x @ weights["kernel"] + weights["bias"]
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    field = vector_field(game, params, Moment(net_state, batch, jax.random.key(1)))
-    gradients = field.gradients["classifier"]
+    moment = Moment(net_state, batch, jax.random.key(1))
+    gradients = jax.jit(lambda p: vector_field(game, p, moment).gradients)(params)["classifier"]
     np.testing.assert_allclose(gradients["kernel"], x.T @ (p - hot) / 4, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(gradients["bias"], (p - hot).mean(0), rtol=1e-6, atol=1e-9)
-    value, outcome = game.costs["classifier"](params, Moment(net_state, batch, jax.random.key(1)))
+    value, outcome = jax.jit(game.costs["classifier"])(params, moment)
     np.testing.assert_allclose(value, -np.log(p[np.arange(4), batch.y]).mean(), rtol=1e-6)
     np.testing.assert_allclose(outcome.metrics["accuracy"], (p.argmax(1) == np.asarray(batch.y)).mean())
     measure = classification_measures(nn.Dense(3))["accuracy"]
@@ -53,11 +53,12 @@ class Normed(nn.Module):
 def test_statistics_move_with_the_batch_and_dropout_with_the_key():
     game, batch = classification(Normed()), _batch()
     params, net_state = jax.jit(game.init)(jax.random.key(0), batch)
-    one, outcome = game.costs["classifier"](params, Moment(net_state, batch, KEY))
-    other, _ = game.costs["classifier"](params, Moment(net_state, batch, jax.random.key(2)))
+    cost = jax.jit(game.costs["classifier"])
+    one, outcome = cost(params, Moment(net_state, batch, KEY))
+    other, _ = cost(params, Moment(net_state, batch, jax.random.key(2)))
     mean = outcome.net_state["batch_stats"]["BatchNorm_0"]["mean"]
     np.testing.assert_allclose(mean, 0.1 * np.asarray(batch.x).mean(0), rtol=1e-6)
-    elsewhere, _ = game.costs["classifier"](params, Moment(net_state, batch._replace(position=batch.position + 4), KEY))
+    elsewhere, _ = cost(params, Moment(net_state, batch._replace(position=batch.position + 4), KEY))
     assert len({float(one), float(other), float(elsewhere)}) == 3, "of other examples, other units are dropped"
 
 

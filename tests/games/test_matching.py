@@ -80,7 +80,7 @@ def _played():
     """Costs and fields of all players, of a batch and of its halves on two devices."""
     game, batch = matching(Text(), Image(), Image(2)), _batch()
     shared = matching(Text(), Image(), Image(2), axis_name="d")
-    params, state = game.init(jax.random.key(0), batch)
+    params, state = jax.jit(game.init)(jax.random.key(0), batch)
 
     @jax.jit
     def all_costs(params):

@@ -111,7 +111,7 @@ def test_two_devices_see_the_groups_and_the_share_of_one(float64):
     """Batches dealt like cards: the deviation is over the same groups, the penalty over the same examples."""
     setup, batch, state = _begun()
     wide = lambda tree: jax.tree.map(  # noqa: E731
-        lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
+        lambda x: np.float64(x) if jnp.issubdtype(x.dtype, jnp.floating) else np.asarray(x), tree
     )
     params, batch = wide(state.params), wide(batch)
 

@@ -159,14 +159,19 @@ def test_slopes_by_hand():
     x, vectors = moment.batch.x, params[ENCODER][CODEBOOK] + 0.1  # off the encoder's own vectors, where it begins
     params = {**params, ENCODER: {**params[ENCODER], CODEBOOK: vectors}}
     net, back, seen = NETWORKS
-    z, pull = jax.vjp(lambda p: net.apply({"params": p}, x), params[ENCODER][NETWORK])
-    e = vectors[nearest(vectors, z)]
     copy = lambda e, p: -seen.log_prob(back.apply({"params": p}, e), x).mean()  # noqa: E731
-    of_e, of_decoder = jax.grad(copy, (0, 1))(e, params[DECODER])
-    expected = pull(of_e + 2 * beta * (z - e) / 8)[0]
+
+    @jax.jit
+    def by_hand(params):
+        z, pull = jax.vjp(lambda p: net.apply({"params": p}, x), params[ENCODER][NETWORK])
+        e = vectors[nearest(vectors, z)]
+        of_e, of_decoder = jax.grad(copy, (0, 1))(e, params[DECODER])
+        slope = jax.grad(lambda v: _sums(z - v[nearest(vectors, z)]))(vectors)
+        return pull(of_e + 2 * beta * (z - e) / 8)[0], of_decoder, slope
+
+    expected, of_decoder, slope = by_hand(params)
     (_, outcome), got = costs[ENCODER](params, moment)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5), got[ENCODER][NETWORK], expected)
-    slope = jax.grad(lambda v: _sums(z - v[nearest(vectors, z)]))(vectors)
     np.testing.assert_allclose(got[ENCODER][CODEBOOK], slope, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(outcome.metrics["commitment"], outcome.metrics[CODEBOOK], rtol=1e-6)
     _, decoders = costs[DECODER](params, moment)
@@ -298,10 +303,10 @@ def test_bits_of_a_code_are_those_of_the_softmax_at_it():
     model, _, state, _, batch = with_prior()
     codes = np.asarray(encode(Map(), state.weights, batch.x))
     seen = jnp.asarray(2 * codes[..., None] / (K - 1) - 1, jnp.float32)
-    logits = np.float64(model.apply({"params": state.params[MODEL]}, seen))
+    logits = np.float64(jax.jit(model.apply)({"params": state.params[MODEL]}, seen))
     log_p = np.take_along_axis(log_softmax(logits, -1), codes[..., None], -1)
     measure = prior_measures(Map(), model, codes=K)["bits_per_code"]
-    got = measure.values(state.weights, batch, jax.random.key(0))
+    got = jax.jit(measure.values)(state.weights, batch, jax.random.key(0))
     np.testing.assert_allclose(got, -log_p.sum((1, 2, 3)) / 2 / np.log(2), rtol=1e-5)
     assert np.std(got) > 0.01
 
@@ -311,19 +316,20 @@ def test_a_completion_keeps_the_upper_codes_and_is_told_nothing_of_the_lower_hal
     encoder, decoder, model = MapEncoder(D, 2), MapDecoder(1, 1, 2), GatedPixelCNN(K, 4, 0, 2)
     seen = gaussian(0.7)
     game = prior(vqvae(encoder, decoder, seen, codes=K), encoder, model, codes=K)
-    x = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (6, 8, 8, 1)), jnp.float32)
-    params, state = jax.jit(game.init)(jax.random.key(0), Batch(x, jnp.arange(6) % 2, jnp.arange(6)))
+    x = np.random.default_rng(0).uniform(-1, 1, (6, 8, 8, 1)).astype(np.float32)
+    params, state = jax.jit(game.init)(jax.random.key(0), Batch(x, np.arange(6) % 2, np.arange(6)))
     weights = {player: Owned(params[player], state[player]) for player in params}
     draws = prior_samplers(decoder, seen, model, shape=(2, 2), codes=K, classes=2, encoder=encoder)
     assert draws["prior"].given == ("data", "class") and "completion" not in prior_samplers(
         decoder, seen, model, shape=(2, 2), codes=K
     )
-    done = jax.jit(draws["completion"].draw)(weights, jax.random.key(1), jnp.arange(6), x)
-    other = jax.jit(draws["completion"].draw)(weights, jax.random.key(1), jnp.arange(6), x.at[:, 4:].set(0.5))
+    below = lambda value: np.concatenate([x[:, :4], np.full_like(x[:, 4:], value)], 1)  # noqa: E731
+    complete = jax.jit(draws["completion"].draw)
+    done, other = (complete(weights, jax.random.key(1), jnp.arange(6), images) for images in (x, below(0.5)))
     np.testing.assert_array_equal(done, other)
-    index = encode(encoder, weights, x.at[:, 4:].set(-1.0))
-    of = jnp.stack(jnp.meshgrid(*[jnp.arange(K)] * 2, indexing="ij"), -1).reshape(1, -1, 2)  # all lower rows
-    maps = jnp.stack([jnp.broadcast_to(index[:, None, 0], (6, K**2, 2)), jnp.broadcast_to(of, (6, K**2, 2))], 2)
+    index = np.asarray(jax.jit(lambda x: encode(encoder, weights, x))(below(-1.0)))
+    of = np.stack(np.meshgrid(*[np.arange(K)] * 2, indexing="ij"), -1).reshape(1, -1, 2)  # all lower rows
+    maps = np.stack([np.broadcast_to(index[:, None, 0], (6, K**2, 2)), np.broadcast_to(of, (6, K**2, 2))], 2)
     made = jax.jit(lambda maps: decode(decoder, seen, weights, maps))(maps.reshape(-1, 2, 2)).reshape(6, -1, 8, 8, 1)
     assert np.abs(np.asarray(made) - np.asarray(done)[:, None]).max((2, 3, 4)).min(1).max() < 1e-5
 
@@ -334,7 +340,7 @@ def test_what_the_prior_draws_is_decoded_of_codes():
     sampler = prior_samplers(*NETWORKS[1:], model, shape=(1, 2), codes=K)["prior"]
     x = np.asarray(jax.jit(sampler.__call__)(state.weights, jax.random.key(3), jnp.arange(4000)))
     maps = np.stack(np.meshgrid(*[np.arange(K)] * 2, indexing="ij"), -1).reshape(-1, 1, 2)
-    means = np.asarray(decode(*NETWORKS[1:], state.weights, jnp.asarray(maps)))
+    means = np.asarray(jax.jit(lambda maps: decode(*NETWORKS[1:], state.weights, maps))(jnp.asarray(maps)))
     distance = np.abs(x[:, None] - means[None]).max(-1)
     assert distance.min(1).max() < 1e-5
     logits = model.apply({"params": state.params[MODEL]}, jnp.asarray(2 * maps[..., None] / (K - 1) - 1, jnp.float32))

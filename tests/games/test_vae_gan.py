@@ -63,7 +63,7 @@ def test_each_player_pays_its_own_terms_and_the_stopped_blocks_are_zero():
     game = vae_gan(NETWORKS[ENCODER], NETWORKS[DECODER], NETWORKS[DISCRIMINATOR], size=L, beta=0.7, gamma=0.3)
     params, state = jax.jit(game.init)(jax.random.key(0), batch)
     moment = Moment(state, batch, key)
-    slopes = jax.jit(jax.jacrev(lambda params: _parts(params, batch, key)))(params)
+    slopes = jax.device_get(jax.jit(jax.jacrev(lambda params: _parts(params, batch, key)))(params))
     weights = {ENCODER: {"kl": 0.7, "feature": 1}, DECODER: {"feature": 0.3, "fool": 1}, DISCRIMINATOR: {"judge": 1}}
     assert list(game.costs) == [DISCRIMINATOR, DECODER, ENCODER]
     for player, own in weights.items():

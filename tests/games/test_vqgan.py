@@ -135,7 +135,7 @@ def _parts(params, moment):
 def test_slopes_by_hand_before_and_after_the_start():
     """lambda is a number: `|g_rec + P g_d| / (|g_fool| + 1e-6)` at the last kernel; the classifier looks on."""
     params, moment, costs = _begun()
-    slopes = jax.jit(jax.jacrev(_parts))(params, moment)
+    slopes = jax.device_get(jax.jit(jax.jacrev(_parts))(params, moment))
     last = {name: slopes[name][DECODER]["Dense_1"]["kernel"] for name in slopes}
     rec = np.linalg.norm(last["reconstruction"] + P * last["distance"])
     weight = rec / (np.linalg.norm(last["fool"]) + 1e-6)
@@ -159,7 +159,7 @@ def test_the_scale_of_the_discriminator_does_not_matter_to_the_decoder():
     params, moment, costs = _begun()
     moment = moment._replace(step=jnp.int32(START))
     judge = params[DISCRIMINATOR]
-    loud = {**params, DISCRIMINATOR: {**judge, "out": jax.tree.map(lambda leaf: 100 * leaf, judge["out"])}}
+    loud = {**params, DISCRIMINATOR: {**judge, "out": jax.tree.map(lambda leaf: 100 * np.asarray(leaf), judge["out"])}}
     (one, _), (other, _) = (costs(p, moment)[DECODER] for p in (params, loud))
     a, b = (costs(p, moment)[DECODER][1][DECODER] for p in (params, loud))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), a, b)
@@ -172,7 +172,7 @@ def test_two_halves_of_a_batch_have_one_weight():
     state = moment.net_state
     whole = costs(params, moment)[DECODER][0][1].metrics["adaptive"]
     shared = _game("data").costs[DECODER]
-    dealt = jax.tree.map(lambda leaf: leaf.reshape(B // 2, 2, *leaf.shape[1:]), moment.batch)
+    dealt = jax.tree.map(lambda leaf: np.asarray(leaf).reshape(B // 2, 2, *leaf.shape[1:]), moment.batch)
 
     def half(batch):
         return shared(params, Moment(state, batch, moment.key))[1].metrics["adaptive"]

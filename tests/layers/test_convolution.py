@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from matrix import cases
 
 from ganjax.layers import convolution as trio
 from ganjax.layers import few_products
@@ -336,19 +337,17 @@ def rising(key, shape, dtype):
     return jnp.asarray(np.sin(np.arange(np.prod(shape))).reshape(shape), dtype)
 
 
-LAYERS = [
-    {"kernel_size": k, "strides": s, "padding": p, "use_bias": b}
-    for (k, s), (p, b) in itertools.product(
-        [((4, 4), (2, 2)), ((3, 2), (1, 1)), ((2, 3), (3, 2))],
-        [("SAME", True), ("VALID", False), (1, True), ("CIRCULAR", True)],
-    )
-]
+LAYERS = itertools.product(
+    ["Conv", "ConvTranspose", "ConvTranspose with transposed kernel"],
+    [((3, 2), (1, 1)), ((2, 3), (3, 2)), ((4, 4), (2, 2))],  # kernel, strides
+    [("VALID", False), ("SAME", True), (1, True), ("CIRCULAR", True)],  # padding, bias
+)
 
 
-@pytest.mark.parametrize("arguments", LAYERS)
-@pytest.mark.parametrize("kind", ["Conv", "ConvTranspose", "ConvTranspose with transposed kernel"])
-def test_layers_share_parameters_and_outputs_with_flax(float64, kind, arguments):
-    arguments = {"features": 5, "param_dtype": jnp.float64} | arguments
+@pytest.mark.parametrize("kind, kernel, ends", cases(LAYERS))
+def test_layers_share_parameters_and_outputs_with_flax(float64, kind, kernel, ends):
+    arguments = {"features": 5, "param_dtype": jnp.float64} | dict(zip(("kernel_size", "strides"), kernel, strict=True))
+    arguments |= dict(zip(("padding", "use_bias"), ends, strict=True))
     if arguments["kernel_size"] != (4, 4):  # elsewhere with what draws no numbers, which compiles in half of the time
         arguments |= {"kernel_init": rising, "bias_init": rising}
     name, _, transposed = kind.partition(" ")

@@ -32,10 +32,12 @@ def test_the_smooth_kernels_are_those_of_others(float64):
     x = np.random.default_rng(1).normal(size=(2, 8, 6, 3))
     weights = np.array([1, 3, 3, 1]) / 8
     expected = correlate1d(correlate1d(x, weights, 1, mode="nearest", origin=-1), weights, 2, mode="nearest", origin=-1)
-    np.testing.assert_allclose(SMOOTH.down(jnp.asarray(x)), expected[:, ::2, ::2], rtol=1e-12)
-    np.testing.assert_allclose(SMOOTH.up(jnp.asarray(x)), bilinear(jnp.asarray(x), (16, 12)), rtol=1e-12)
-    for change in (*BOX[:2], *SMOOTH[:2]):
-        np.testing.assert_allclose(change(jnp.full((1, 4, 4, 1), -1.0)), -1, rtol=1e-12)
+    down, up, wide = jax.jit(lambda x: (SMOOTH.down(x), SMOOTH.up(x), bilinear(x, (16, 12))))(x)
+    np.testing.assert_allclose(down, expected[:, ::2, ::2], rtol=1e-12)
+    np.testing.assert_allclose(up, wide, rtol=1e-12)
+    changes = (*BOX[:2], *SMOOTH[:2])
+    for changed in jax.jit(lambda x: [change(x) for change in changes])(np.full((1, 4, 4, 1), -1.0)):
+        np.testing.assert_allclose(changed, -1, rtol=1e-12)
 
 
 def test_true_residuals_have_zero_mean_in_every_block_of_the_box():
@@ -43,12 +45,14 @@ def test_true_residuals_have_zero_mean_in_every_block_of_the_box():
     rng = np.random.default_rng(2)
     x, drawn = from_bytes(jnp.asarray(BYTES)), jnp.asarray(rng.normal(size=BYTES.shape), jnp.float32)
     for kernels, lawful in ((BOX, True), (SMOOTH, False)):
-        (h,), _ = pyramid(x, 2, kernels)
-        assert (np.abs(kernels.down(h)).max() < 2e-7) == lawful
-        assert np.abs(kernels.down(drawn)).max() > 0.5
-    small = BOX.down(x)
-    np.testing.assert_allclose(BOX.down(BOX.up(small) + without_small(drawn)), small, atol=5e-7)
-    np.testing.assert_allclose(without_small(without_small(drawn)), without_small(drawn), atol=5e-7)
+        (h,), _ = jax.jit(lambda x, kernels=kernels: pyramid(x, 2, kernels))(x)
+        down = jax.jit(kernels.down)
+        assert (np.abs(down(h)).max() < 2e-7) == lawful
+        assert np.abs(down(drawn)).max() > 0.5
+    small, free = jax.jit(BOX.down)(x), jax.jit(without_small)
+    once = free(drawn)
+    np.testing.assert_allclose(jax.jit(lambda small, h: BOX.down(BOX.up(small) + h))(small, once), small, atol=5e-7)
+    np.testing.assert_allclose(free(once), once, atol=5e-7)
     with pytest.raises(ValueError, match=r"expected kernels with d\(u\(l\)\) = l"):
         without_small(drawn, SMOOTH)
 

@@ -1,12 +1,14 @@
 """Resampling folded into a convolution is the pair of them, in values and derivatives, and NumPy agrees."""
 
 from functools import partial
+from itertools import product
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from matrix import cases
 
 from ganjax.layers.resampling import Conv3x3, conv, conv_then_pool, double, double_then_conv, mean_pool
 
@@ -20,7 +22,10 @@ def draw(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
 
 
-@pytest.fixture(params=["cpu", "cpu, wide", "elsewhere"])
+BACKENDS = ["cpu", "cpu, wide", "elsewhere"]
+
+
+@pytest.fixture(params=BACKENDS)
 def backend(request, monkeypatch):
     """All forms that the layers choose from."""
     if request.param == "cpu, wide":
@@ -37,8 +42,9 @@ def test_pooling_and_doubling_by_hand():
 
 
 @pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize("size", [(4, 4), (2, 6), (8, 4)])
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize(
+    "backend, name, size", cases(product(BACKENDS, PAIRS, [(4, 4), (2, 6), (8, 4)])), indirect=["backend"]
+)
 def test_folded_is_plain_in_values_and_two_derivatives(name, size):
     with jax.enable_x64(True):
         folded, plain = PAIRS[name]

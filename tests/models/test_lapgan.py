@@ -1,6 +1,7 @@
 """The networks of LAPGAN: the counts of the authors' code, and what they make and see of the small image."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -29,14 +30,14 @@ def test_parameters_of_the_level_from_16_to_32():
 def test_a_projected_residual_leaves_the_small_image(kernels, projected):
     """And none of them is bounded, as neither those of data are by what bounds images."""
     module = Refiner(3, 3, kernels, projected)
-    variables = module.init(jax.random.key(0), Z, SMALL)
-    loud = jax.tree.map(lambda leaf: 5 * leaf, variables)
-    x = module.apply(loud, Z, SMALL)
+    variables = jax.jit(module.init)(jax.random.key(0), Z, SMALL)
+    loud, paint = jax.tree.map(lambda leaf: 5 * np.asarray(leaf), variables), jax.jit(module.apply)
+    x = paint(loud, Z, SMALL)
     h = x - KERNELS[kernels].up(SMALL)
     assert x.shape == (3, 8, 8, 2) and np.abs(h).max() > 3
     same = np.abs(KERNELS[kernels].down(x) - SMALL).max()
     assert (same < 1e-4) == projected
-    other = module.apply(loud, Z[::-1], SMALL)
+    other = paint(loud, Z[::-1], SMALL)
     assert np.abs(other - x).max() > 0.1, "noise is heard"
 
 
@@ -44,8 +45,8 @@ def test_a_projected_residual_leaves_the_small_image(kernels, projected):
 def test_a_judge_sees_the_sum_or_the_pair(pair):
     module, x = Judge(4, pair), Z
     small = SMALL[..., :1]
-    variables = module.init(jax.random.key(0), x, small, train=True)
+    variables = jax.jit(partial(module.init, train=True))(jax.random.key(0), x, small)
     said = lambda x, small: module.apply(variables, x, small, train=False).sum()  # noqa: E731
-    of_x, of_small = jax.grad(said, (0, 1))(x, small)
+    of_x, of_small = jax.jit(jax.grad(said, (0, 1)))(x, small)
     assert np.abs(of_x).max() > 0 and (np.abs(of_small).max() > 0) == pair
     assert not module.by_example and module.clone(dropout=0.0).by_example

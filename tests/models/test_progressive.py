@@ -1,6 +1,7 @@
 """Networks that grow: published counts, and fades whose ends are the smaller and the larger one, bit for bit."""
 
 import math
+from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -78,50 +79,55 @@ def _at(variables, step):
 def _without(variables, name):
     """The variables with another value of these layers."""
     changed = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: leaf + 1 if path[0].key == name else leaf, variables["params"]
+        lambda path, leaf: np.asarray(leaf) + np.float32(path[0].key == name), variables["params"]
     )
     return {**variables, "params": changed}
+
+
+@lru_cache
+def _program(module):
+    return jax.jit(module.apply)
 
 
 def _of(variables, module, *args):
     """The module with those of the variables that it has."""
     own = {name: variables["params"][name] for name in {path[0] for path in _params(module, *args)}}
-    return module.apply({"params": own}, *args)
+    return _program(module)({"params": own}, *args)
 
 
 def test_at_first_only_the_smaller_networks_are_heard(grown):
     """Bit for bit: the smaller image enlarged, and what the smaller critic says of the image made small."""
     of_g, of_d, z, x = grown
     small = _of(of_g, Synthesis((4, 4, 2), **SIZES), z)
-    g, d = Synthesis((8, 8, 2), 4, **SIZES), Critic(4, **SIZES)
-    np.testing.assert_array_equal(g.apply(_at(of_g, 0), z), double(small))
-    np.testing.assert_array_equal(d.apply(_at(of_d, 0), x), _of(of_d, Critic(**SIZES), mean_pool(x)))
-    np.testing.assert_array_equal(g.apply(of_g, z), double(small))  # a step that nobody has told is the first
+    g, d = map(_program, (Synthesis((8, 8, 2), 4, **SIZES), Critic(4, **SIZES)))
+    np.testing.assert_array_equal(g(_at(of_g, 0), z), double(small))
+    np.testing.assert_array_equal(d(_at(of_d, 0), x), _of(of_d, Critic(**SIZES), mean_pool(x)))
+    np.testing.assert_array_equal(g(of_g, z), double(small))  # a step that nobody has told is the first
 
 
 def test_at_last_nothing_of_the_smaller_ends_is_heard(grown):
     """Bit for bit the networks without a way around their new layers, whatever that would have said."""
     of_g, of_d, z, x = grown
-    g, d = Synthesis((8, 8, 2), 4, **SIZES), Critic(4, **SIZES)
+    g, d = map(_program, (Synthesis((8, 8, 2), 4, **SIZES), Critic(4, **SIZES)))
     for step in (4, 5000):
-        made, said = g.apply(_at(of_g, step), z), d.apply(_at(of_d, step), x)
+        made, said = g(_at(of_g, step), z), d(_at(of_d, step), x)
         np.testing.assert_array_equal(made, _of(of_g, Synthesis((8, 8, 2), **SIZES), z))
         np.testing.assert_array_equal(said, _of(of_d, Critic(**SIZES), x))
-        np.testing.assert_array_equal(made, g.apply(_at(_without(of_g, "image_4"), step), z))
-        np.testing.assert_array_equal(said, d.apply(_at(_without(of_d, "image_4"), step), x))
-    half = g.apply(_at(of_g, 2), z)
-    np.testing.assert_allclose(half, (g.apply(_at(of_g, 0), z) + g.apply(_at(of_g, 4), z)) / 2, atol=1e-5)
-    assert np.abs(g.apply(_at(_without(of_g, "image_4"), 2), z) - half).max() > 0.1
-    assert np.abs(d.apply(_at(_without(of_d, "image_4"), 2), x) - d.apply(_at(of_d, 2), x)).max() > 1e-3
+        np.testing.assert_array_equal(made, g(_at(_without(of_g, "image_4"), step), z))
+        np.testing.assert_array_equal(said, d(_at(_without(of_d, "image_4"), step), x))
+    half = g(_at(of_g, 2), z)
+    np.testing.assert_allclose(half, (g(_at(of_g, 0), z) + g(_at(of_g, 4), z)) / 2, atol=1e-5)
+    assert np.abs(g(_at(_without(of_g, "image_4"), 2), z) - half).max() > 0.1
+    assert np.abs(d(_at(_without(of_d, "image_4"), 2), x) - d(_at(of_d, 2), x)).max() > 1e-3
 
 
 def test_layers_keep_their_scale(grown):
     """Whatever the size of a latent or of a layer's weights, pixels have unit second moment."""
     of_g, _, z, _ = grown
-    g, made = Synthesis((8, 8, 2), 4, **SIZES), _at(of_g, 4)
+    g, made = _program(Synthesis((8, 8, 2), 4, **SIZES)), _at(of_g, 4)
     still = jax.tree_util.tree_map_with_path(lambda p, w: w * (p[-1].key != "bias"), made["params"])
     loud = jax.tree_util.tree_map_with_path(lambda p, w: w * (1 + 3 * (p[0].key == "conv_4")), still)
-    plain = g.apply({**made, "params": still}, z)
+    plain = g({**made, "params": still}, z)
     for params, latent in ((still, 7 * z), (loud, z)):
-        np.testing.assert_allclose(g.apply({**made, "params": params}, latent), plain, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(g({**made, "params": params}, latent), plain, rtol=1e-3, atol=1e-4)
     assert 0.5 < np.std(plain) < 2, "the layer of the image has gain 1"

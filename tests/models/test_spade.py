@@ -41,12 +41,13 @@ def test_details_of_the_map_are_lost_to_a_network_that_reads_it_at_its_smallest(
 def test_each_scale_sees_an_image_half_as_large():
     module = MultiScale(lambda name: PatchDiscriminator(2, 1, name=name), 2)
     x = jax.random.normal(jax.random.key(0), (1, 16, 16, 2))
-    logits, variables = module.init_with_output(jax.random.key(1), x, train=True)
-    maps = module.apply(variables, x, train=True, method="maps")
+    logits, variables = jax.jit(partial(module.init_with_output, train=True))(jax.random.key(1), x)
+    maps = jax.jit(partial(module.apply, train=True, method="maps"))(variables, x)
     assert [one.shape for one in logits] == [(1, 6, 6), (1, 2, 2)] and [len(one) for one in maps] == [3, 3]
     np.testing.assert_array_equal(maps[1][-1][..., 0], logits[1])
     padded = np.pad(np.asarray(x, np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (1, 2))[:, ::2, ::2]
     half = jnp.float32(np.nanmean(windows, (-2, -1)))
-    alone = PatchDiscriminator(2, 1).apply({"params": variables["params"]["scale_1"]}, half, train=True)
+    judge = jax.jit(partial(PatchDiscriminator(2, 1).apply, train=True))
+    alone = judge({"params": variables["params"]["scale_1"]}, half)
     np.testing.assert_allclose(alone, logits[1], atol=1e-5)

@@ -87,7 +87,7 @@ def test_characters_go_by_their_order_and_not_by_padding():
     module = CharacterTransformer(spelled(WORDS, 6), 5, width=8, layers=1, heads=2)
     red, heart = (WORDS.encode([word], 1)[0, 0] for word in ("red", "heart"))
     rows = jnp.array([[red, heart, 0], [red, 0, heart], [0, red, heart], [heart, red, 0], [0, 0, 0]])
-    variables = module.init(jax.random.key(0), rows)
+    variables = jax.jit(module.init)(jax.random.key(0), rows)
     found = np.asarray(jax.jit(module.apply)(variables, rows))
     np.testing.assert_allclose(found[1:3], found[[0, 0]], rtol=1e-4, atol=1e-5)
     assert np.abs(found[3] - found[0]).max() > 1e-3 and np.isfinite(found).all()
@@ -95,8 +95,9 @@ def test_characters_go_by_their_order_and_not_by_padding():
 
 def test_a_reader_judges_by_what_the_small_picture_shows():
     module, small = PictureReader(5, 8, 2), jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
-    variables = module.init(jax.random.key(1), small)
+    variables = jax.jit(module.init)(jax.random.key(1), small)
     large = small.repeat(2, 1).repeat(2, 2)
-    np.testing.assert_allclose(module.apply(variables, large), module.apply(variables, small), rtol=1e-5, atol=1e-6)
+    read = jax.jit(module.apply)
+    np.testing.assert_allclose(read(variables, large), read(variables, small), rtol=1e-5, atol=1e-6)
     shape = jax.eval_shape(lambda: PictureReader(5, 8, 2, True).init_with_output(jax.random.key(1), large)[0]).shape
     assert shape == (2, 5)

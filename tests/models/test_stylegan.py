@@ -1,6 +1,7 @@
 """StyleGAN2 against published counts and its own laws."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,8 @@ def _count(module, *args, **kwargs):
 
 
 def _latents(count, size, layers, mixing=0.9):
-    return jax.vmap(style_prior(size, layers, mixing=mixing))(jax.random.split(jax.random.key(5), count))
+    draw = jax.vmap(style_prior(size, layers, mixing=mixing))
+    return jax.jit(lambda key: draw(jax.random.split(key, count)))(jax.random.key(5))
 
 
 @pytest.mark.parametrize(
@@ -88,37 +90,40 @@ def maps(float64):
 @pytest.mark.parametrize("resample", ["none", "up"])
 def test_kernels_of_each_example_say_what_activations_do(maps, resample):
     x, kernel, style = maps
-    plain = conv if resample == "none" else smooth_double_then_conv
-    own = kernel[None] * style[:, None, None, :, None]
-    own = own / jnp.sqrt(jnp.square(own).sum((1, 2, 3), keepdims=True) + 1e-8)
-    expected = jnp.concatenate([plain(x[i : i + 1], own[i]) for i in range(len(x))])
-    np.testing.assert_allclose(modulated_conv(x, kernel, style, resample=resample), expected, atol=1e-13)
+    plain = jax.jit(conv if resample == "none" else smooth_double_then_conv)
+    own = np.asarray(kernel)[None] * np.asarray(style)[:, None, None, :, None]
+    own = own / np.sqrt(np.square(own).sum((1, 2, 3), keepdims=True) + 1e-8)
+    expected = np.concatenate([plain(np.asarray(x)[i : i + 1], own[i]) for i in range(len(x))])
+    found = jax.jit(partial(modulated_conv, resample=resample))(x, kernel, style)
+    np.testing.assert_allclose(found, expected, atol=1e-13)
 
 
 def test_the_size_of_a_style_is_forgotten_and_its_sign_is_not(maps):
     x, kernel, style = maps
-    y = modulated_conv(x, 100 * kernel, style)
-    np.testing.assert_allclose(modulated_conv(x, 100 * kernel, 7 * style), y, rtol=1e-9)
-    np.testing.assert_allclose(modulated_conv(x, 100 * kernel, -style), -y, rtol=1e-12)
-    plain = modulated_conv(x, kernel, 7 * style, demodulate=False)
-    np.testing.assert_allclose(plain, 7 * modulated_conv(x, kernel, style, demodulate=False), rtol=1e-12)
+    kernel, style = np.asarray(kernel), np.asarray(style)
+    normed, plain = (jax.jit(partial(modulated_conv, demodulate=demodulate)) for demodulate in (True, False))
+    y = np.asarray(normed(x, 100 * kernel, style))
+    np.testing.assert_allclose(normed(x, 100 * kernel, 7 * style), y, rtol=1e-9)
+    np.testing.assert_allclose(normed(x, 100 * kernel, -style), -y, rtol=1e-12)
+    np.testing.assert_allclose(plain(x, kernel, 7 * style), 7 * np.asarray(plain(x, kernel, style)), rtol=1e-12)
 
 
 def test_white_noise_keeps_its_variance(maps):
     rng = np.random.default_rng(1)
-    x, kernel = jnp.asarray(rng.normal(size=(1, 130, 130, 6))), jnp.asarray(rng.normal(size=(3, 3, 6, 8)))
-    y = modulated_conv(x, kernel, jnp.asarray(rng.normal(size=(1, 6))))[:, 1:-1, 1:-1]
+    x, kernel = rng.normal(size=(1, 130, 130, 6)), rng.normal(size=(3, 3, 6, 8))
+    y = np.asarray(jax.jit(modulated_conv)(x, kernel, rng.normal(size=(1, 6))))[:, 1:-1, 1:-1]
     np.testing.assert_allclose(y.var(), 1, atol=0.02)
 
 
 def test_smoothing_keeps_a_constant_and_halving_is_the_transpose_of_doubling(maps):
     x, kernel, _ = maps
-    flat = smooth_double_then_conv(jnp.ones((1, 8, 8, 1)), jnp.ones((3, 3, 1, 1)))[0, 4:-4, 4:-4]
-    np.testing.assert_allclose(flat, 9, rtol=1e-12)
-    y = jnp.asarray(np.random.default_rng(2).normal(size=(3, 12, 12, 5)))
-    (back,) = jax.vjp(lambda x: smooth_double_then_conv(x, kernel), x)[1](y)
-    down = smooth_conv_then_pool(y, kernel[::-1, ::-1].swapaxes(2, 3))
-    np.testing.assert_allclose(back, 4 * down, atol=1e-12)
+    flat = jax.jit(smooth_double_then_conv)(np.ones((1, 8, 8, 1)), np.ones((3, 3, 1, 1)))
+    flat = np.asarray(flat)
+    np.testing.assert_allclose(flat[0, 4:-4, 4:-4], 9, rtol=1e-12)
+    y = np.random.default_rng(2).normal(size=(3, 12, 12, 5))
+    (back,) = jax.jit(lambda y: jax.vjp(lambda x: smooth_double_then_conv(x, kernel), x)[1](y))(y)
+    down = jax.jit(smooth_conv_then_pool)(y, np.asarray(kernel)[::-1, ::-1].swapaxes(2, 3))
+    np.testing.assert_allclose(back, 4 * np.asarray(down), atol=1e-12)
 
 
 def test_an_equalised_layer_scales_its_weights_and_the_steps_of_adam(maps):
@@ -137,9 +142,9 @@ def small():
     """A generator of 8x8 images whose noise is heard, and latents."""
     module = Generator((8, 8, 1), 6, 2, **SMALL)
     latent = _latents(4, 6, 4, mixing=1.0)
-    variables = module.init(jax.random.key(0), latent, train=False)
+    variables = jax.jit(partial(module.init, train=False))(jax.random.key(0), latent)
     heard = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: leaf + 0.3 if path[-1].key == "noise" else leaf, variables["params"]
+        lambda path, leaf: np.float32(leaf) + np.float32(0.3 * (path[-1].key == "noise")), variables["params"]
     )
     return module, {**variables, "params": heard}, latent
 
@@ -148,12 +153,12 @@ def test_truncation_is_affine_from_one_image_to_all(small):
     module, variables, latent = small
     variables = {**variables, "styles": {"w_avg": jnp.arange(6.0)}}
     ask = lambda method, *args: module.apply(variables, *args, method=method)  # noqa: E731
-    w, mean = ask("styles", latent["z"]), jnp.arange(6.0)[None]
+    w, mean = jax.jit(lambda z: ask("styles", z))(latent["z"]), jnp.arange(6.0)[None]
     np.testing.assert_array_equal(ask("truncated", w, 1.0), mean + (w - mean))
     np.testing.assert_allclose(ask("truncated", w, 0.25), 0.75 * ask("truncated", w, 0.0) + 0.25 * w, rtol=1e-6)
     np.testing.assert_array_equal(ask("truncated", w, 0.0), jnp.tile(mean, (4, 1)))
-    same = ask("render", ask("truncated", w, 0.0))
-    np.testing.assert_array_equal(same, jnp.broadcast_to(same[:1], same.shape))
+    same = np.asarray(jax.jit(lambda w: ask("render", ask("truncated", w, 0.0)))(w))
+    np.testing.assert_array_equal(same, np.broadcast_to(same[:1], same.shape))
 
 
 def test_mixing_with_oneself_is_no_mixing_and_layers_before_the_cut_are_of_the_first(small):
@@ -168,10 +173,11 @@ def test_mixing_with_oneself_is_no_mixing_and_layers_before_the_cut_are_of_the_f
 
 def test_w_avg_follows_in_training_alone(small):
     module, variables, latent = small
-    _, after = module.apply(variables, latent, train=True, mutable=["styles"])
-    w = module.apply(variables, latent["z"], method="styles")
+    learn = lambda train: lambda latent: module.apply(variables, latent, train=train, mutable=["styles"])[1]  # noqa: E731
+    after = jax.jit(learn(True))(latent)
+    w = jax.jit(lambda z: module.apply(variables, z, method="styles"))(latent["z"])
     np.testing.assert_allclose(after["styles"]["w_avg"], 0.005 * w.mean(0), rtol=1e-5)
-    _, after = module.apply(variables, latent, train=False, mutable=["styles"])
+    after = jax.jit(learn(False))(latent)
     np.testing.assert_array_equal(after["styles"]["w_avg"], 0)
 
 
@@ -198,15 +204,17 @@ def test_shapes_that_do_not_fit_are_refused():
 
 def test_a_shift_moves_the_waves_pixel_by_pixel():
     """And a turn by a right angle turns them; at first a style does neither."""
-    turned, shift = jnp.array([[1.0, 0.0]]), jnp.array([[1 / 8, -2 / 8]])
+    turned, shift = np.float32([[1, 0]]), np.float32([[1 / 8, -2 / 8]])
     how = frequencies(12, 2.0)
-    x = waves(*how, turned, jnp.zeros((1, 2)), 8)
-    moved = waves(*how, turned, shift, 8)
+    draw = jax.jit(lambda turn, shift: waves(*how, turn, shift, 8))
+    x, moved = (np.asarray(draw(turned, by)) for by in (0 * shift, shift))
     np.testing.assert_allclose(moved[:, :-2, 1:], x[:, 2:, :-1], atol=2e-6)
-    np.testing.assert_allclose(waves(*how, jnp.array([[0.0, 1.0]]), 0 * shift, 8), jnp.rot90(x, 1, (1, 2)), atol=2e-6)
-    params = Waves(12, 8).init(jax.random.key(0), jnp.ones((1, 5)))
-    mixture = params["params"]["mixture"] / math.sqrt(12)
-    np.testing.assert_allclose(Waves(12, 8).apply(params, 9 * jnp.ones((1, 5))), x @ mixture, atol=1e-5)
+    right = draw(np.float32([[0, 1]]), 0 * shift)
+    np.testing.assert_allclose(right, np.rot90(x, 1, (1, 2)), atol=2e-6)
+    params = jax.jit(Waves(12, 8).init)(jax.random.key(0), np.ones((1, 5), np.float32))
+    mixture = np.asarray(params["params"]["mixture"]) / math.sqrt(12)
+    found = jax.jit(Waves(12, 8).apply)(params, np.full((1, 5), 9, np.float32))
+    np.testing.assert_allclose(found, x @ mixture, atol=1e-5)
 
 
 def test_frequencies_are_equally_dense_in_a_disc():
@@ -225,10 +233,19 @@ def test_the_low_pass_filter(maps):
     y = np.asarray(x)
     for axis in (1, 2):
         y = np.moveaxis(upfirdn(2 * np.array(LOW_PASS), np.moveaxis(y, axis, -1), up=2)[..., 5:17], -1, axis)
-    np.testing.assert_allclose(low_pass_double(x), y, atol=1e-12)
-    centre = jnp.zeros((3, 3, 4, 4)).at[1, 1].set(jnp.eye(4))
-    np.testing.assert_allclose(smooth_double_then_conv(x, centre, LOW_PASS), low_pass_double(x), atol=1e-12)
-    np.testing.assert_allclose(smooth_double_then_conv(x, centre), smooth_double(x), atol=1e-12)
+    centre = np.zeros((3, 3, 4, 4))
+    centre[1, 1] = np.eye(4)
+    doubled, low, plain, smooth = jax.jit(
+        lambda x, kernel: (
+            low_pass_double(x),
+            smooth_double_then_conv(x, kernel, LOW_PASS),
+            smooth_double_then_conv(x, kernel),
+            smooth_double(x),
+        )
+    )(x, centre)
+    np.testing.assert_allclose(doubled, y, atol=1e-12)
+    np.testing.assert_allclose(low, doubled, atol=1e-12)
+    np.testing.assert_allclose(plain, smooth, atol=1e-12)
 
 
 def test_the_deviation_of_a_group_of_white_noise(float64):

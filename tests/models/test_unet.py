@@ -75,8 +75,9 @@ def painter():
     """A small U-Net, its weights, and its program in evaluation."""
     module = UNet(1, 2, 2, dropout=0.5)
     y = jax.random.normal(jax.random.key(1), (3, 8, 8, 1))
-    variables = module.init(jax.random.key(0), y, jnp.arange(3), train=False)
-    variables = jax.tree.map(lambda w: w + 0.3 if w.ndim == 1 else 10 * w, variables)  # maps that are not nearly zero
+    variables = jax.device_get(jax.jit(partial(module.init, train=False))(jax.random.key(0), y, jnp.arange(3)))
+    # maps that are not nearly zero
+    variables = jax.tree.map(lambda w: w + np.float32(0.3) if w.ndim == 1 else 10 * w, variables)
 
     def paint(y, index, key):
         return module.apply(variables, y, index, train=False, rngs={SHARED: key})

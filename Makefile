@@ -16,7 +16,7 @@ demo: $(READY)
 
 SUITE := $(BIN)/python -m pytest -n auto --dist worksteal tests
 
-## make test: everything that a change can break, in its cheapest form, notebooks included; 12 to 13 minutes on 2 cores
+## make test: everything that a change can break, in its cheapest form, notebooks included; at most 12 minutes on 2 cores
 test: $(READY)
 	GANJAX_SMOKE=1 $(SUITE)
 

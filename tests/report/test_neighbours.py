@@ -55,6 +55,16 @@ def test_sheet_shows_samples_neighbours_and_controls(tmp_path):
     assert len(labels) == len(result.figure.images) == (3 + 2) * (1 + 4)
     assert labels[::5] == ["sample"] * 3 + ["held out"] * 2
     assert labels[1:5] == [f"{distance:.2f}" for distance in result.distances[0]]
+    width, height = result.figure.get_size_inches() * result.figure.dpi
+    for image, text in zip(result.figure.images, result.figure.texts[1:], strict=True):
+        (x, y), (tall, wide) = text.get_position(), image.get_array().shape[:2]
+        assert image.ox >= 0 and image.ox + wide <= width and image.oy + tall <= height
+        assert abs(x * width - image.ox - wide / 2) < 1 and 0 < image.oy - y * height < 10  # the caption is below it
+    firsts, frames = result.figure.images[::5], result.figure.artists
+    corners = [frame.get_xy() for frame in frames]
+    assert corners == [(image.ox, image.oy) for image in firsts] == sorted(corners, reverse=True)  # from the top down
+    tints = [frame.get_edgecolor() for frame in frames]
+    assert len(set(tints[:3])) == len(set(tints[3:])) == 1 and tints[0] != tints[3]  # samples, held-out images
     shown = result.figure.images[1].get_array()[::11, ::11]  # 6 x 5 pixels, each 11 x 11
     np.testing.assert_array_equal(shown, train[result.indices[0, 0]])
     title = result.figure.texts[0].get_text()

@@ -125,6 +125,8 @@ class Remedy(NamedTuple):
     fakes_kept: int = 0
     turns: int = 1  # of the discriminator
     rate: float = 1.0  # of both players' Adam, times the task's
+    falls: bool = False  # that rate, to 0 along a cosine, as in all remedies of some tasks
+    beta1: float = 0.5  # of both players' Adam
     play: Callable[[Dynamics], Dynamics] | None = None  # wraps the dynamics
 
 
@@ -164,7 +166,7 @@ class Task(NamedTuple):
     discriminator: Mapping[str, Any]
     latent: int
     batch: int
-    rate: float  # of Adam with beta1 = 0.5
+    rate: float  # of Adam
     decay: bool  # of the rate to zero along a cosine
     judge: Callable[[Array], Mapping[str, Any]]  # samples [count, ...] -> a figure for each of SCORES it knows
     perfect: Mapping[str, float]
@@ -224,8 +226,9 @@ def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) 
         ),
     )  # fmt: skip
     turns, rate = {"generator": 1, "discriminator": remedy.turns}, remedy.rate * task.rate
-    rates = {p: optax.cosine_decay_schedule(rate, n * config.steps) if task.decay else rate for p, n in turns.items()}
-    optimizers = {player: optax.adam(rate, b1=0.5) for player, rate in rates.items()}
+    falls = task.decay or remedy.falls
+    rates = {p: optax.cosine_decay_schedule(rate, n * config.steps) if falls else rate for p, n in turns.items()}
+    optimizers = {player: optax.adam(rate, b1=remedy.beta1) for player, rate in rates.items()}
     dynamics = alternating(optimizers, turns={"discriminator": remedy.turns})
     dynamics = remedy.play(dynamics) if remedy.play else dynamics
     averages = {"ema": Averaged("generator", ema(config.average, warmup=True))} if config.average else {}

@@ -10,6 +10,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 import contender  # noqa: E402
 import convolutions  # noqa: E402
+import operations  # noqa: E402
 import ours  # noqa: E402
 from workloads import OBJECTIVES, WORKLOADS, data_file  # noqa: E402
 
@@ -75,6 +76,14 @@ def test_every_form_of_a_layer_is_raced_and_compared():
     found = {(r["layer"], r["contraction"]) for r in records if r["contender"] == "few"}
     assert found == {(str(wide), "y"), (str(wide), "dx"), (str(wide), "dw"), (str(thin), "y"), (str(thin), "dw")}
     assert len(convolutions.table_of_layers(records).splitlines()) == 2 + 6
+
+
+def test_the_time_of_a_step_is_told_by_kind():
+    """Both networks' products are seen, and no operation runs longer than the trace."""
+    step = operations.measure(WORKLOADS["toy8"], 0.02)
+    assert 0 < step["products"] <= sum(step[kind] for kind in operations.KINDS)
+    assert 0 < step["busy"] <= step["traced"]
+    assert operations.KINDS["products"].search("dot.3") and not operations.KINDS["products"].search("convert_fusion.1")
 
 
 def test_the_side_of_another_commit_is_that_commits_own(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
     python benchmarks/operations.py mlp28 wgangp_mlp dcgan28 sngan32_s [--seconds 4]
 
-Milliseconds of a step by kind, as XLA names what it runs: products (matrix products and convolutions, with what is fused
+Milliseconds of a step by kind, as XLA names what it runs: products (of matrices and convolutions, with what is fused
 into them), copies (copies and transpositions by themselves), and the rest, which is element-wise work, reductions and
 random numbers. Where two cores run operations at once each counts in full, so `busy`, the time in which any of them
 runs, is less than their sum. What `busy` lacks of `traced`, the step while it is traced, passes unseen: gaps between

@@ -127,10 +127,12 @@ class Remedy(NamedTuple):
     rate: float = 1.0  # of both players' Adam, times the task's
     falls: bool = False  # that rate, to 0 along a cosine, as in all remedies of some tasks
     beta1: float = 0.5  # of both players' Adam
+    layers: int = 0  # hidden ones of both networks, each as wide as the task's first; 0 as the task has them
     play: Callable[[Dynamics], Dynamics] | None = None  # wraps the dynamics
 
 
 R1 = {"r1": Term(r1(), 0.02)}
+BOTH = {**R1, "r2": Term(r2(), 0.02)}
 REMEDIES = {
     "none": Remedy(),
     "packing 2": Remedy(packing=2),
@@ -147,7 +149,10 @@ REMEDIES = {
     "reverse KL": Remedy(loss="f_reverse_kl"),
     "Wasserstein, GP": Remedy(loss="wasserstein", terms={"gp": Term(gradient_penalty(), 0.1)}, turns=5),
     "R1": Remedy(terms=R1),
-    "relativistic, R1 and R2": Remedy(loss="relativistic_paired", terms={**R1, "r2": Term(r2(), 0.02)}),
+    "relativistic, R1 and R2": Remedy(loss="relativistic_paired", terms=BOTH),
+    "relativistic, R1 and R2, deeper": Remedy(
+        loss="relativistic_paired", terms=BOTH, layers=3, rate=10.0, falls=True, beta1=0.0
+    ),
     "packing 2, R1": Remedy(packing=2, terms=R1),
     "packing 2, relativistic": Remedy(packing=2, loss="relativistic_paired"),
 }
@@ -214,8 +219,9 @@ def _kept(path: Path) -> Result:
 def _train(task: Task, remedy: Remedy, config: Config, tick: Callable[[], Any]) -> Result:
     """All seeds in one program, a part between two looks at a time."""
     shape, data = task.data.shape[1:], jnp.asarray(task.data)
-    generator = mlp.Generator(shape, task.hidden, **task.generator)
-    discriminator = mlp.Discriminator(task.hidden, minibatch=remedy.minibatch, group=GROUP, **task.discriminator)
+    hidden = task.hidden[:1] * remedy.layers or task.hidden
+    generator = mlp.Generator(shape, hidden, **task.generator)
+    discriminator = mlp.Discriminator(hidden, minibatch=remedy.minibatch, group=GROUP, **task.discriminator)
     prior, deviation = normal_prior(task.latent), float(task.data.std())
     last = 0.8 * config.steps
     fades = lambda step: remedy.noise * deviation * jnp.maximum(1 - step / last, 0)  # noqa: E731
@@ -267,7 +273,7 @@ def _table(task: Task, config: Config, results: Mapping[str, Result]) -> list[st
     lines = [
         f"{config.task}: seeds {config.seed} to {config.seed + config.seeds - 1}, {config.steps:,} steps, "
         f"{task.judged:,} samples; mean +- standard deviation over seeds, fewest modes in brackets",
-        f"{'remedy':28} {'weights':8} {'at':8} "
+        f"{'remedy':32} {'weights':8} {'at':8} "
         + " ".join(f"{name.replace('_', ' '):>18}" for name in names)
         + f" {'skipped':>8}",
     ]
@@ -277,8 +283,8 @@ def _table(task: Task, config: Config, results: Mapping[str, Result]) -> list[st
             for when, look in (("last", last), ("stopped", found.distance[weights].argmin(0))):
                 values = {name: scores[name][look, np.arange(config.seeds)] for name in names}
                 cells = " ".join(f"{_cell(name, value):>18}" for name, value in values.items())
-                lines.append(f"{remedy:28} {weights:8} {when:8} {cells} {found.skipped:8d}")
-    lines.append(f"{'perfect sampler':28} {'':8} {'':8} " + " ".join(f"{task.perfect[name]:18.4g}" for name in names))
+                lines.append(f"{remedy:32} {weights:8} {when:8} {cells} {found.skipped:8d}")
+    lines.append(f"{'perfect sampler':32} {'':8} {'':8} " + " ".join(f"{task.perfect[name]:18.4g}" for name in names))
     lines.append(
         "stopped: of the looks at training, the one whose samples have the smallest sliced Wasserstein distance to "
         "held-out data"

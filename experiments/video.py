@@ -4,7 +4,8 @@ Claim: a generator whose frames share one code of content and follow a path of m
 frames and one of clips, draws digits that stay what they are and move as those of the simulator do, whose laws are
 exact; other motions of the same content, other contents of the same motion, and clips longer than any in training.
 Paper: Tulyakov et al., MoCoGAN: Decomposing Motion and Content for Video Generation, 2018; Vondrick et al., Generating
-Videos with Scene Dynamics, 2016 (two_stream, and volume, its one stream). Srivastava et al. 2015 for the digits.
+Videos with Scene Dynamics, 2016 (two_stream, and volume, its one stream); Kosiorek et al., Sequential Attend, Infer,
+Repeat: Generative Modelling of Moving Objects, 2018 (moved, of one object). Srivastava et al. 2015 for the digits.
 Command: python experiments/video.py train --workdir runs/video
          python experiments/video.py evaluate --workdir runs/video --count 1000
          python experiments/video.py sample --workdir runs/video --out clips.png --frames 48
@@ -44,20 +45,23 @@ if TYPE_CHECKING:
     from ganjax.data import Dataset
     from ganjax.training import Setup
 
+PATHS = ("mocogan", "moved")  # generators of content codes and paths of motion codes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Averaging, Rate, Latent, TrainConfig):
     """Which generator, who judges it, and how large they are."""
 
-    generator: Literal["mocogan", "two_stream", "volume", "stills"] = "mocogan"
-    """Content and motion codes and a generator of frames; a moving foreground before a background at rest; a volume of
-    one piece; frames that have nothing to do with each other, for control."""
+    generator: Literal["mocogan", "moved", "two_stream", "volume", "stills"] = "mocogan"
+    """Content and motion codes and a generator of frames; the same codes, of which content draws one picture and motion
+    says where it is; a moving foreground before a background at rest; a volume of one piece; frames that have nothing
+    to do with each other, for control."""
     judges: Literal["both", "frame", "clip"] = "both"
     """Discriminators: of frames, of clips, or one of each."""
     judged: int = 1
     """Frames of each clip that the discriminator of frames sees."""
     motion: int = 10
-    """Size of the motion codes of mocogan; --latent is of its content."""
+    """Size of the motion codes of mocogan and moved; --latent is of their content."""
     noise: float = 1.0
     """Deviation of the noise that moves them from frame to frame; 0 leaves all of a motion to its start."""
     width: int = 16
@@ -161,15 +165,16 @@ def clips(data: "Dataset", judged: int) -> "Dataset":
 
 def generator_of(config: Config, shape: tuple[int, ...], axis_name: str | None) -> "tuple[nn.Module, int]":
     """The generator, and the size of its latent for clips of this shape."""
-    from ganjax.models.video import MotionContent, Stills, TwoStream, Volume
+    from ganjax.models.video import MotionContent, MovedPicture, Stills, TwoStream, Volume
 
     how: dict[str, Any] = {"width": config.width, "axis_name": axis_name}
     if config.generator in ("two_stream", "volume"):
         module = {"two_stream": TwoStream, "volume": Volume}[config.generator]
         return module(shape, **how), config.latent
     made: MotionContent | Stills
-    if config.generator == "mocogan":
-        made = MotionContent(shape[1:], config.latent, config.motion, config.noise, **how)
+    if config.generator in PATHS:
+        drawn = MovedPicture if config.generator == "moved" else MotionContent
+        made = drawn(shape[1:], config.latent, config.motion, config.noise, **how)
     else:
         made = Stills(shape[1:], config.latent, **how)
     return made, made.latents(shape[0])
@@ -199,7 +204,7 @@ class SampleClips(Sample):
     """Draw clips from a trained generator and write a picture, a clip a row, and an animation beside it."""
 
     frames: int = 0
-    """Frames of a clip, of mocogan and stills; 0 as many as in training."""
+    """Frames of a clip, of mocogan, moved and stills; 0 as many as in training."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -218,7 +223,7 @@ class Panel(OfRun):
     out: Path
     """The picture to write, .png; a matrix is animated beside it, .gif."""
     what: Literal["matrix", "tracks"] = "matrix"
-    """Each of some contents with each of some motions, of mocogan; or where the brightness of clips has its centre."""
+    """Each of some contents with each of some motions, of mocogan and moved; or where the centre of brightness is."""
     contents: int = 5
     """Rows of the matrix."""
     motions: int = 4
@@ -242,8 +247,10 @@ class Panel(OfRun):
         from ganjax.training import load_state
 
         config = config_of(experiment, self.workdir)[0]
-        if self.what == "matrix" and config.generator != "mocogan":
-            raise ConfigError(f"--what matrix: {config.generator} has no codes of content and motion; take a mocogan")
+        if self.what == "matrix" and config.generator not in PATHS:
+            raise ConfigError(
+                f"--what matrix: {config.generator} has no codes of content and motion, as {' and '.join(PATHS)} have"
+            )
         state = load_state(run.setup, run.workdir)
         self.out.parent.mkdir(parents=True, exist_ok=True)
         draw = matrix if self.what == "matrix" else tracks

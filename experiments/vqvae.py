@@ -17,6 +17,9 @@ What we measured on MNIST (--data mnist.npz), seed 0, both stages in 108 s on 2 
 10,000 test images with pixels from -1 to 1, which is 3.80 with pixels from 0 to 1, where the linear autoencoder of 50
 numbers has 9.00; all 64 codes in use, perplexity 45.9; a map has 294 bits. The prior needs 3.55 bits for each of its 49
 codes where their use alone has 5.52, so 174 bits for an image; what it draws has the strokes of digits, and some are.
+By default, of 1,000 held-out garments, 200 s on shared cores: squared error 23.9 from -1 to 1, all 64 codes in use,
+perplexity 51.0; codes by their use have a Frechet distance of 180, the prior's, at 4.01 bits a code, 58.9, held-out
+images 2.5.
 A first stage of another initialisation, before there was a second: without revival (--revival 0) codes that nobody is
 near wait for the encoder: a training batch of step 500 uses 35, perplexity 21, with a codebook by gradient 30 and 19,
 with revival 63 and 46. After 1,000 steps averages without revival leave an error of 7.01 (pixels from 0 to 1) and

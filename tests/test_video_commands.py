@@ -62,6 +62,7 @@ def test_clips_of_two_lengths_are_refused():
 @pytest.mark.parametrize(
     ("options", "players"),
     [
+        ({"generator": "moved"}, ("frame", "clip", "generator")),
         ({"generator": "two_stream"}, ("frame", "clip", "generator")),
         ({"generator": "volume", "judges": "clip", "spectral": False}, ("clip", "generator")),
         ({"generator": "stills", "judges": "frame", "judged": 4}, ("frame", "generator")),
@@ -74,7 +75,7 @@ def test_every_generator_and_choice_of_judges_is_a_game(video, options, players)
     sampler = setup.sampler()
     x = jax.eval_shape(sampler.__call__, shapes.weights, Keys.of(0).samples, jax.ShapeDtypeStruct((3,), "int32"))
     assert x.shape == (3, 4, 8, 8, 1)
-    if config.generator != "stills":
+    if config.generator in ("two_stream", "volume"):
         with pytest.raises(ConfigError, match=f"--frames is 9, but {config.generator} makes clips of"):
             video.longer(config, setup, 9)
 

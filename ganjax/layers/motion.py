@@ -94,3 +94,26 @@ def warped(x: Array, places: Array) -> Array:
         return (x[i, j] * (1 - s) + x[i, right] * s) * (1 - t) + (x[below, j] * (1 - s) + x[below, right] * s) * t
 
     return jax.vmap(one)(x, places)
+
+
+def moved(x: Array, places: Array) -> Array:
+    """A picture at every place of its way: shifted by pixels and parts of pixels, bilinear; what leaves is gone.
+
+    `y_t(r, c) = sum_ij hat(r - i - p_t) hat(c - j - q_t) x(i, j)` with `hat(d) = max(0, 1 - |d|)`, by which a shift of
+    each axis is a matrix: derivatives by p and q are those of the interpolation, products all of it.
+
+    Args:
+        x: [B, H, W, C], 0 where there is nothing.
+        places: [B, T, 2], (p, q) pixels downwards and to the right.
+
+    Returns:
+        [B, T, H, W, C].
+    """
+
+    def shift(size: int, by: Array) -> Array:
+        """[B, T, size, size], from where to where."""
+        apart = jnp.subtract.outer(jnp.arange(size), jnp.arange(size))[None, None]
+        return jnp.maximum(0, 1 - jnp.abs(apart - by[..., None, None])).astype(x.dtype)
+
+    down, right = (shift(size, places[..., axis]) for axis, size in enumerate(x.shape[1:3]))
+    return jnp.einsum("btri,btcj,bijk->btrck", down, right, x)

@@ -1,4 +1,4 @@
-"""Networks of clips [B, T, H, W, C]: three generators and a control, a discriminator, and a network of features.
+"""Networks of clips [B, T, H, W, C]: four generators and a control, a discriminator, and a network of features.
 
 All take latents z ~ N(0, I) that are one vector, and frames as DCGAN does; kernels and norms are DCGAN's.
 """
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from ganjax.core import Array
 from ganjax.errors import DataError
+from ganjax.layers.motion import moved
 from ganjax.layers.volume import VolumeConv, VolumeConvTranspose
 from ganjax.models.dcgan import Discriminator, Generator, batch_norm, check_image_shape, doublings, kernel_init
 from ganjax.models.mlp import leaky_relu
@@ -79,25 +80,49 @@ class MotionContent(nn.Module):
         """The size of z of a clip of so many frames."""
         return self.content + self.motion * (1 + frames)
 
-    @nn.compact
-    def __call__(self, z: Array, *, train: bool) -> Array:
-        """[B, content + motion (1 + T)] to [B, T, H, W, C] in [-1, 1]."""
+    def codes(self, z: Array) -> tuple[Array, Array]:
+        """[B, content + motion (1 + T)] to c [B, content] and the path of m_t [B, T, motion]."""
         frames, rest = divmod(z.shape[1] - self.content - self.motion, self.motion)
         if frames < 1 or rest:
             raise ValueError(
-                f"MotionContent: z has {z.shape[1]} numbers, expected {self.content} of content and a multiple of "
-                f"{self.motion} of motion, twice that at least: see `latents`"
+                f"{type(self).__name__}: z has {z.shape[1]} numbers, expected {self.content} of content and a multiple "
+                f"of {self.motion} of motion, twice that at least: see `latents`"
             )
         content, start = z[:, : self.content], z[:, self.content : self.content + self.motion]
         noise_BxTxM = z[:, self.content + self.motion :].reshape(-1, frames, self.motion)
         cell = nn.GRUCell(self.motion, gate_fn=_held, dtype=self.dtype, name="recurrent")
-        path_BxTxM = jnp.asarray(nn.RNN(cell)(self.noise * noise_BxTxM, initial_carry=start))
-        held_BxTxD = jnp.broadcast_to(content[:, None], (z.shape[0], frames, self.content))
-        codes = jnp.concatenate([held_BxTxD, path_BxTxM], -1).reshape(z.shape[0] * frames, -1)
-        images = Generator(self.shape, self.width, axis_name=self.axis_name, dtype=self.dtype, name="frame")(
-            codes, train=train
-        )
-        return images.reshape(z.shape[0], frames, *self.shape)
+        return content, jnp.asarray(nn.RNN(cell)(self.noise * noise_BxTxM, initial_carry=start))
+
+    def frame(self) -> Generator:
+        """What draws a frame of codes."""
+        return Generator(self.shape, self.width, axis_name=self.axis_name, dtype=self.dtype, name="frame")
+
+    @nn.compact
+    def __call__(self, z: Array, *, train: bool) -> Array:
+        """[B, content + motion (1 + T)] to [B, T, H, W, C] in [-1, 1]."""
+        content, path_BxTxM = self.codes(z)
+        batch, frames, _ = path_BxTxM.shape
+        held_BxTxD = jnp.broadcast_to(content[:, None], (batch, frames, self.content))
+        codes = jnp.concatenate([held_BxTxD, path_BxTxM], -1).reshape(batch * frames, -1)
+        return self.frame()(codes, train=train).reshape(batch, frames, *self.shape)
+
+
+class MovedPicture(MotionContent):
+    """A picture and its way: content draws it once, motion says where it is (Kosiorek et al. 2018, of one object).
+
+    `x_t = shift(G(c) + 1, s p(m_t)) - 1` with MoCoGAN's path of m_t, an affine p and s half a side: what moves stays
+    what it is, before a background of -1, black. This is what a simulator of things that move does; that they are
+    reflected, where, and how fast they are is learned. A frame of the picture's own is drawn once a clip, the rest are
+    two products a frame.
+    """
+
+    @nn.compact
+    def __call__(self, z: Array, *, train: bool) -> Array:
+        """[B, content + motion (1 + T)] to [B, T, H, W, C] in [-1, 1]."""
+        content, path_BxTxM = self.codes(z)
+        height, width, _ = self.shape
+        places_BxTx2 = nn.Dense(2, dtype=self.dtype, name="place")(path_BxTxM) * jnp.array([[[height, width]]]) / 2
+        return moved(self.frame()(content, train=train) + 1, places_BxTx2) - 1
 
 
 class Stills(nn.Module):

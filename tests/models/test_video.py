@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from ganjax.errors import DataError
+from ganjax.models.dcgan import Generator
 from ganjax.models.video import (
     ClipCritic,
     ClipReader,
     FrameCritic,
     MotionContent,
+    MovedPicture,
     Stills,
     TwoStream,
     Volume,
@@ -62,6 +64,27 @@ def test_content_is_held_motion_is_causal_and_longer_clips_begin_alike():
         jax.eval_shape(lambda: module.apply(variables, z[:, :4], train=False))
 
 
+def test_one_picture_moves_by_whole_pixels_and_parts_of_them():
+    """The clip is the picture wherever the path is; between two pixels it is their mean, and outside nothing."""
+    module = MovedPicture(FRAME, content=3, motion=2, width=2)
+    z = np.random.default_rng(0).normal(size=(2, module.latents(5))).astype(np.float32)
+    variables = jax.jit(lambda: module.init(jax.random.key(0), z, train=True))()
+    ways = {"kernel": jnp.zeros((2, 2)), "bias": jnp.array([0.5, -0.25])}  # of half sides: 2 down, 1 to the left
+    variables["params"]["place"] = ways
+    clip = np.asarray(jax.jit(lambda v: module.apply(v, z, train=False))(variables))
+    draw = Generator(FRAME, 2)
+    own = {kind: variables[kind]["frame"] for kind in ("params", "batch_stats")}
+    picture = np.asarray(jax.jit(lambda v: draw.apply(v, z[:, :3], train=False))(own))
+    assert picture.std((1, 2, 3)).min() > 0
+    expected = np.full_like(picture, -1)
+    expected[:, 2:, :-1] = picture[:, :-2, 1:]
+    np.testing.assert_allclose(clip, np.broadcast_to(expected[:, None], clip.shape), atol=1e-6)
+
+    variables["params"]["place"] = ways | {"bias": jnp.array([0.0, 0.125])}  # half a pixel to the right
+    clip = np.asarray(jax.jit(lambda v: module.apply(v, z, train=False))(variables))[:, 0]
+    np.testing.assert_allclose(clip[:, :, 1:], (picture[:, :, 1:] + picture[:, :, :-1]) / 2, atol=1e-6)
+
+
 def test_two_streams_make_a_clip_of_a_foreground_before_a_background_at_rest():
     module = TwoStream((4, *FRAME), width=2)
     z = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
@@ -110,7 +133,13 @@ def test_what_is_no_clip_is_refused(shape, sentence):
 
 
 @pytest.mark.parametrize(
-    "module", [MotionContent(FRAME, 3, 2, width=2), TwoStream((4, *FRAME), 2), Stills(FRAME, 3, 2)]
+    "module",
+    [
+        MotionContent(FRAME, 3, 2, width=2),
+        MovedPicture(FRAME, 3, 2, width=2),
+        TwoStream((4, *FRAME), 2),
+        Stills(FRAME, 3, 2),
+    ],
 )
 def test_the_number_of_clips_can_be_left_open(module):
     """As `export` does it."""

@@ -15,9 +15,9 @@ What we measured: on MNIST (--data mnist.npz --steps 36000 --decay-steps 36000 -
 elbo --count 10000, --metrics log_likelihood --count 500), seed 0, the average's last step, 164 s on 2 quiet CPU cores:
 elbo -96.57 nats on 10,000 test images, L_2500 -93.41 on 500 of them, 19 latents in use. A third of the steps, 12,000:
 -104.4, -101.1, 28 in use. With black at -1 at the encoder's input these were -119.9, with 6 latents in use: most pixels
-of a digit are black. As many steps as an hour of these cores takes, 790,000 (--steps 790000 --decay-steps 790000, stopped
-and continued, beside much else for the most part): elbo -90.31 (training images -89.66), L_2500 -87.67 (-86.14). Burda et
-al. have -86.76 after 3,280 epochs in batches of 20, 12 times as many steps.
+of a digit are black. As many steps as an hour of these cores takes, 790,000 (--steps 790000 --decay-steps 790000,
+stopped and continued, beside much else for the most part): elbo -90.31 (training images -89.66), L_2500 -87.67
+(-86.14). Burda et al. have -86.76 after 3,280 epochs in batches of 20, 12 times as many steps.
 Beside a DCGAN (2,000 steps) and Gated PixelCNN (7,000 steps) of the same images, 500 samples each, by `evaluate` and
 `compare`: Frechet distance in the classifier's features 44.0 (DCGAN 51.6, PixelCNN 89.4, floor 10.6), precision .77
 (.60, .43), recall .87 (.74, .85), coverage .74 (.55, .35), bits per dimension .172 (none, .163), a sample in .008 ms

@@ -110,10 +110,10 @@ class MotionContent(nn.Module):
 class MovedPicture(MotionContent):
     """A picture and its way: content draws it once, motion says where it is (Kosiorek et al. 2018, of one object).
 
-    `x_t = shift(G(c) + 1, s p(m_t)) - 1` with MoCoGAN's path of m_t, an affine p and s half a side: what moves stays
-    what it is, before a background of -1, black. This is what a simulator of things that move does; that they are
-    reflected, where, and how fast they are is learned. A frame of the picture's own is drawn once a clip, the rest are
-    two products a frame.
+    `x_t = shift(G(c) + 1, p_t) - 1` with `p_1 = s P(m_1)`, `p_t = p_(t-1) + V(m_t)` in pixels, MoCoGAN's path of m_t,
+    affine P and V, and s half a side: what moves stays what it is, before a background of -1, black, and goes straight
+    on while its code holds. This is what a simulator of one thing that moves does; how fast it is, that it is
+    reflected, and where, is learned. The picture is drawn once a clip, the rest are two products a frame.
     """
 
     @nn.compact
@@ -121,7 +121,11 @@ class MovedPicture(MotionContent):
         """[B, content + motion (1 + T)] to [B, T, H, W, C] in [-1, 1]."""
         content, path_BxTxM = self.codes(z)
         height, width, _ = self.shape
-        places_BxTx2 = nn.Dense(2, dtype=self.dtype, name="place")(path_BxTxM) * jnp.array([[[height, width]]]) / 2
+        first_Bx1x2 = (
+            nn.Dense(2, dtype=self.dtype, name="place")(path_BxTxM[:, :1]) * jnp.array([[[height, width]]]) / 2
+        )
+        steps_BxTx2 = nn.Dense(2, dtype=self.dtype, name="step")(path_BxTxM[:, 1:])
+        places_BxTx2 = jnp.cumsum(jnp.concatenate([first_Bx1x2, steps_BxTx2], 1), 1)
         return moved(self.frame()(content, train=train) + 1, places_BxTx2) - 1
 
 

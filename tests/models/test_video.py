@@ -69,20 +69,24 @@ def test_one_picture_moves_by_whole_pixels_and_parts_of_them():
     module = MovedPicture(FRAME, content=3, motion=2, width=2)
     z = np.random.default_rng(0).normal(size=(2, module.latents(5))).astype(np.float32)
     variables = jax.jit(lambda: module.init(jax.random.key(0), z, train=True))()
-    ways = {"kernel": jnp.zeros((2, 2)), "bias": jnp.array([0.5, -0.25])}  # of half sides: 2 down, 1 to the left
-    variables["params"]["place"] = ways
-    clip = np.asarray(jax.jit(lambda v: module.apply(v, z, train=False))(variables))
     draw = Generator(FRAME, 2)
     own = {kind: variables[kind]["frame"] for kind in ("params", "batch_stats")}
     picture = np.asarray(jax.jit(lambda v: draw.apply(v, z[:, :3], train=False))(own))
     assert picture.std((1, 2, 3)).min() > 0
-    expected = np.full_like(picture, -1)
-    expected[:, 2:, :-1] = picture[:, :-2, 1:]
-    np.testing.assert_allclose(clip, np.broadcast_to(expected[:, None], clip.shape), atol=1e-6)
+    shown = jax.jit(lambda v: module.apply(v, z, train=False))
 
-    variables["params"]["place"] = ways | {"bias": jnp.array([0.0, 0.125])}  # half a pixel to the right
-    clip = np.asarray(jax.jit(lambda v: module.apply(v, z, train=False))(variables))[:, 0]
-    np.testing.assert_allclose(clip[:, :, 1:], (picture[:, :, 1:] + picture[:, :, :-1]) / 2, atol=1e-6)
+    def clip(place, step):
+        """That begins so many half sides away and goes on by so many pixels, whatever the path."""
+        for name, bias in (("place", place), ("step", step)):
+            variables["params"][name] = {"kernel": jnp.zeros((2, 2)), "bias": jnp.array(bias)}
+        return np.asarray(shown(variables))
+
+    expected = np.full((2, 5, *FRAME), -1.0)
+    for t in range(5):  # 2 pixels down and 1 to the left of it, then down by one at each frame
+        expected[:, t, 2 + t :, :-1] = picture[:, : 6 - t, 1:]
+    np.testing.assert_allclose(clip([0.5, -0.25], [1.0, 0.0]), expected, atol=1e-6)
+    between = clip([0.0, 0.125], [0.0, 0.0])  # half a pixel to the right, and stays
+    np.testing.assert_allclose(between[:, 4, :, 1:], (picture[:, :, 1:] + picture[:, :, :-1]) / 2, atol=1e-6)
 
 
 def test_two_streams_make_a_clip_of_a_foreground_before_a_background_at_rest():

@@ -159,9 +159,7 @@ REMEDIES = {
     "Wasserstein, GP": Remedy(loss="wasserstein", terms={"gp": Term(gradient_penalty(), 0.1)}, turns=5),
     "R1": Remedy(terms=R1),
     "relativistic, R1 and R2": Remedy(loss="relativistic_paired", terms=BOTH),
-    "R1 and R2, deeper": Remedy(
-        loss="relativistic_paired", terms=BOTH, layers=3, rate=10.0, falls=True, beta1=0.0
-    ),
+    "R1 and R2, deeper": Remedy(loss="relativistic_paired", terms=BOTH, layers=3, rate=10.0, falls=True, beta1=0.0),
     "packing 2, R1": Remedy(packing=2, terms=R1),
     "packing 2, relativistic": Remedy(packing=2, loss="relativistic_paired"),
 }

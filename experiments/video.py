@@ -21,9 +21,9 @@ held-out clips. Held-out real clips have motion_consistency 1 and identity .983;
 and 1, frozen .133 and 1. The distance of clips puts shuffled ones at 5.6 times its floor, that of frames at its floor.
 What we measured, seed 0, 5,000 steps, the average's last step, 1,000 clips, 16 minutes on 2 cores beside much else: the
 default has motion_consistency .268, identity .328 and a frame Frechet distance of 175: its digits change.
---generator moved has .382, .650 and 223, and had .270, .690 and 131 with places that the path says itself, without
-velocities: it begins outside of the frame at times and paints the edges of its picture. None is near .8. The control of
-stills has not been run.
+--generator moved has .382, .650 and 223, and had .270, .690 and 131 in a variant that is not kept, where the path
+says places and no velocities: it begins outside of the frame at times and paints the edges of its picture. None is
+near .8. The control of stills has not been run.
 Data are clips: bouncing:NAME of any grey images, or an .npz file with x_train [N, T, H, W, C] of at least 2 frames.
 """
 

@@ -1,5 +1,6 @@
 """The ganjax side of every benchmark: it builds, as large as published, and does the work that is counted."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -79,10 +80,12 @@ def test_every_form_of_a_layer_is_raced_and_compared():
 
 
 def test_the_time_of_a_step_is_told_by_kind():
-    """Both networks' products are seen, and no operation runs longer than the trace."""
-    step = operations.measure(WORKLOADS["toy8"], 0.02)
-    assert 0 < step["products"] <= sum(step[kind] for kind in operations.KINDS)
-    assert 0 < step["busy"] <= step["traced"]
+    """Both networks' products are seen, and no core is busy for longer than the trace."""
+    step = operations.measure(WORKLOADS["toy8"], 0.1)
+    total = sum(step[kind] for kind in operations.KINDS)
+    assert 0 < step["products"] < total
+    threads = (os.cpu_count() or 1) + 1  # one a core, and that of the client
+    assert 0 < step["busy"] <= step["traced"] and 0.999 * step["busy"] <= total <= threads * step["traced"]
     assert operations.KINDS["products"].search("dot.3") and not operations.KINDS["products"].search("convert_fusion.1")
 
 

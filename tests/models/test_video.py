@@ -66,10 +66,11 @@ def test_content_is_held_motion_is_causal_and_longer_clips_begin_alike():
 
 def test_one_picture_moves_by_whole_pixels_and_parts_of_them():
     """The clip is the picture wherever the path is; between two pixels it is their mean, and outside nothing."""
-    module = MovedPicture(FRAME, content=3, motion=2, width=2)
+    shape = (8, 16, 1)  # half sides of 4 and 8 pixels
+    module = MovedPicture(shape, content=3, motion=2, width=2)
     z = np.random.default_rng(0).normal(size=(2, module.latents(5))).astype(np.float32)
     variables = jax.jit(lambda: module.init(jax.random.key(0), z, train=True))()
-    draw = Generator(FRAME, 2)
+    draw = Generator(shape, 2)
     own = {kind: variables[kind]["frame"] for kind in ("params", "batch_stats")}
     picture = np.asarray(jax.jit(lambda v: draw.apply(v, z[:, :3], train=False))(own))
     assert picture.std((1, 2, 3)).min() > 0
@@ -81,11 +82,11 @@ def test_one_picture_moves_by_whole_pixels_and_parts_of_them():
             variables["params"][name] = {"kernel": jnp.zeros((2, 2)), "bias": jnp.array(bias)}
         return np.asarray(shown(variables))
 
-    expected = np.full((2, 5, *FRAME), -1.0)
+    expected = np.full((2, 5, *shape), -1.0)
     for t in range(5):  # 2 pixels down and 1 to the left of it, then down by one at each frame
         expected[:, t, 2 + t :, :-1] = picture[:, : 6 - t, 1:]
-    np.testing.assert_allclose(clip([0.5, -0.25], [1.0, 0.0]), expected, atol=1e-6)
-    between = clip([0.0, 0.125], [0.0, 0.0])  # half a pixel to the right, and stays
+    np.testing.assert_allclose(clip([0.5, -0.125], [1.0, 0.0]), expected, atol=1e-6)
+    between = clip([0.0, 0.0625], [0.0, 0.0])  # half a pixel to the right, and stays
     np.testing.assert_allclose(between[:, 4, :, 1:], (picture[:, :, 1:] + picture[:, :, :-1]) / 2, atol=1e-6)
 
 

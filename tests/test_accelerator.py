@@ -179,6 +179,15 @@ def test_a_pack_fits_and_says_what_it_left_out(images, tmp_path, capsys):
     assert len(load(str(out / "data" / "mnist.npz")).x_train) >= 100, "ganjax reads it as any .npz"
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="packs what git has committed")
+def test_the_source_leaves_room_for_data(tmp_path):
+    """Beside 44 MB of packages and in 60."""
+    left_out = packing.source(ROOT, tmp_path, ())
+    assert packing.size(tmp_path) < 9e6 and "no part of a run reads them" in left_out.values()
+    for name in packing.NOT_READ:
+        assert (ROOT / name).exists() and not (tmp_path / "ganjax" / name).exists(), name
+
+
 def test_a_pack_that_does_not_fit_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match=r"more than 0\.1; leave packages"):
         packing.pack(ROOT, tmp_path / "pack", None, megabytes=0.1, source=_source, site=_site(200_000))

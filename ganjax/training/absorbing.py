@@ -79,10 +79,11 @@ def _of(eqn: Any, inputs: list[Carried]) -> list[Carried]:
         branches = [_through(branch, inputs[1:]) for branch in params["branches"]]
         return [frozenset.intersection(*each) for each in zip(*branches, strict=True)]
     if name == "scan":
-        first, end = params["num_consts"], params["num_consts"] + params["num_carry"]
-        consts, slices = inputs[:first], [_NOTHING] * len(inputs[end:])
-        carry = _kept(lambda carry: _through(params["jaxpr"], [*consts, *carry, *slices]), inputs[first:end])
-        return carry + [_NOTHING] * (len(eqn.outvars) - len(carry))
+        body = getattr(params["jaxpr"], "jaxpr", params["jaxpr"])
+        end, size = _whole(eqn.invars, body.invars), _whole(eqn.outvars, body.outvars)
+        consts, slices = inputs[: end - size], [_NOTHING] * len(inputs[end:])
+        carry = _kept(lambda carry: _through(body, [*consts, *carry, *slices]), inputs[end - size : end])
+        return carry + [_NOTHING] * (len(eqn.outvars) - size)
     if name == "while":
         first = params["cond_nconsts"]
         end = first + params["body_nconsts"]
@@ -92,6 +93,14 @@ def _of(eqn: Any, inputs: list[Carried]) -> list[Carried]:
         same = [one if atom.aval.shape == shape else _NOTHING for one, atom in zip(inputs, eqn.invars, strict=True)]
         return [_ARITHMETIC[name](same)]
     return [_NOTHING] * len(eqn.outvars)
+
+
+def _whole(outside: Sequence[Any], inside: Sequence[Any]) -> int:
+    """How many of a scan's inputs or outputs each turn has whole; it has slices of the ones after them.
+
+    Told by their ranks: the equation's own counts have other names in JAX 0.10 and 0.11.
+    """
+    return sum(one.aval.ndim == turn.aval.ndim for one, turn in zip(outside, inside, strict=True))
 
 
 def _has_infinities(dtype: Any) -> bool:

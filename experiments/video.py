@@ -28,6 +28,7 @@ Data are clips: bouncing:NAME of any grey images, or an .npz file with x_train [
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,6 +65,8 @@ class Config(Averaging, Rate, Latent, TrainConfig):
     """Frames of each clip that the discriminator of frames sees."""
     motion: int = 10
     """Size of the motion codes of mocogan and moved; --latent is of their content."""
+    sprite: int = 16
+    """Side of the picture that moved draws; the walls of the frame reflect it. 20 for bouncing:mnist."""
     noise: float = 1.0
     """Deviation of the noise that moves them from frame to frame; 0 leaves all of a motion to its start."""
     width: int = 16
@@ -79,6 +82,7 @@ class Config(Averaging, Rate, Latent, TrainConfig):
         super().__post_init__()
         for name in ("judged", "motion", "width", "critic_width"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "sprite", self.sprite >= 4 and self.sprite % 4 == 0, "4, 8, 12, ...")
         require(self, "noise", 0 <= self.noise < float("inf"), "a number that is not negative")
         require(self, "mask", 0 <= self.mask < float("inf"), "a number that is not negative")
 
@@ -166,16 +170,23 @@ def clips(data: "Dataset", judged: int) -> "Dataset":
 
 
 def generator_of(config: Config, shape: tuple[int, ...], axis_name: str | None) -> "tuple[nn.Module, int]":
-    """The generator, and the size of its latent for clips of this shape."""
+    """The generator, and the size of its latent for clips of this shape.
+
+    Raises:
+        ConfigError: a picture of --sprite pixels has no way to go in a frame.
+    """
+    from ganjax.errors import ConfigError
     from ganjax.models.video import MotionContent, MovedPicture, Stills, TwoStream, Volume
 
+    if config.generator == "moved" and config.sprite >= min(shape[1:3]):
+        raise ConfigError(f"--sprite is {config.sprite}, expected less than {min(shape[1:3])}, the side of a frame")
     how: dict[str, Any] = {"width": config.width, "axis_name": axis_name}
     if config.generator in ("two_stream", "volume"):
         module = {"two_stream": TwoStream, "volume": Volume}[config.generator]
         return module(shape, **how), config.latent
     made: MotionContent | Stills
     if config.generator in PATHS:
-        drawn = MovedPicture if config.generator == "moved" else MotionContent
+        drawn = partial(MovedPicture, sprite=config.sprite) if config.generator == "moved" else MotionContent
         made = drawn(shape[1:], config.latent, config.motion, config.noise, **how)
     else:
         made = Stills(shape[1:], config.latent, **how)

@@ -96,24 +96,26 @@ def warped(x: Array, places: Array) -> Array:
     return jax.vmap(one)(x, places)
 
 
-def moved(x: Array, places: Array) -> Array:
-    """A picture at every place of its way: shifted by pixels and parts of pixels, bilinear; what leaves is gone.
+def moved(x: Array, places: Array, sides: tuple[int, int]) -> Array:
+    """A picture at every place of its way through a frame, by pixels and parts of pixels; what leaves it is gone.
 
-    `y_t(r, c) = sum_ij hat(r - i - p_t) hat(c - j - q_t) x(i, j)` with `hat(d) = max(0, 1 - |d|)`, by which a shift of
-    each axis is a matrix: derivatives by p and q are those of the interpolation, products all of it.
+    Bilinear: `y_t(r, c) = sum_ij hat(r - i - p_t) hat(c - j - q_t) x(i, j)` with `hat(d) = max(0, 1 - |d|)`, by which a
+    shift along each axis is a matrix. Derivatives by p and q are those of the interpolation, at whole pixels the means
+    of both sides': central differences.
 
     Args:
-        x: [B, H, W, C], 0 where there is nothing.
-        places: [B, T, 2], (p, q) pixels downwards and to the right.
+        x: [B, h, w, C], 0 where there is nothing.
+        places: [B, T, 2], (p, q), how far its first pixel is from the frame's, downwards and to the right.
+        sides: H and W of the frame.
 
     Returns:
         [B, T, H, W, C].
     """
 
-    def shift(size: int, by: Array) -> Array:
-        """[B, T, size, size], from where to where."""
-        apart = jnp.subtract.outer(jnp.arange(size), jnp.arange(size))[None, None]
-        return jnp.maximum(0, 1 - jnp.abs(apart - by[..., None, None])).astype(x.dtype)
+    def shift(side: int, size: int, by: Array) -> Array:
+        """[B, T, side, size], where to and from where."""
+        apart = jnp.subtract.outer(jnp.arange(side), jnp.arange(size))[None, None] - by[..., None, None]
+        return jnp.maximum(0, jnp.minimum(1 + apart, 1 - apart)).astype(x.dtype)
 
-    down, right = (shift(size, places[..., axis]) for axis, size in enumerate(x.shape[1:3]))
+    down, right = (shift(sides[axis], x.shape[1 + axis], places[..., axis]) for axis in (0, 1))
     return jnp.einsum("btri,btcj,bijk->btrck", down, right, x)

@@ -93,9 +93,9 @@ class MotionContent(nn.Module):
         cell = nn.GRUCell(self.motion, gate_fn=_held, dtype=self.dtype, name="recurrent")
         return content, jnp.asarray(nn.RNN(cell)(self.noise * noise_BxTxM, initial_carry=start))
 
-    def frame(self) -> Generator:
+    def frame(self, shape: tuple[int, ...]) -> Generator:
         """What draws a frame of codes."""
-        return Generator(self.shape, self.width, axis_name=self.axis_name, dtype=self.dtype, name="frame")
+        return Generator(shape, self.width, axis_name=self.axis_name, dtype=self.dtype, name="frame")
 
     @nn.compact
     def __call__(self, z: Array, *, train: bool) -> Array:
@@ -104,29 +104,38 @@ class MotionContent(nn.Module):
         batch, frames, _ = path_BxTxM.shape
         held_BxTxD = jnp.broadcast_to(content[:, None], (batch, frames, self.content))
         codes = jnp.concatenate([held_BxTxD, path_BxTxM], -1).reshape(batch * frames, -1)
-        return self.frame()(codes, train=train).reshape(batch, frames, *self.shape)
+        return self.frame(self.shape)(codes, train=train).reshape(batch, frames, *self.shape)
 
 
 class MovedPicture(MotionContent):
     """A picture and its way: content draws it once, motion says where it is (Kosiorek et al. 2018, of one object).
 
-    `x_t = shift(G(c) + 1, p_t) - 1` with `p_1 = s P(m_1)`, `p_t = p_(t-1) + V(m_t)` in pixels, MoCoGAN's path of m_t,
-    affine P and V, and s half a side: what moves stays what it is, before a background of -1, black, and goes straight
-    on while its code holds. This is what a simulator of one thing that moves does; how fast it is, that it is
-    reflected, and where, is learned. The picture is drawn once a clip, the rest are two products a frame.
+    `x_t = shift(G(c) + 1, p_t) - 1` with `p_t = F - |u_t mod 2 F - F|` along each axis, F the side of a frame less that
+    of the picture, `u_1 = F P(m_1)` and `u_t = u_(t-1) + V(m_t)` in pixels, MoCoGAN's path of m_t, affine P and V. So
+    what moves stays what it is and whole, before a background of -1, black, goes straight on while its code holds, and
+    is reflected by the walls, which a path unfolds. What it is, where it begins and how fast it goes is learned. Places
+    are rounded to whole pixels, as a raster has them: between two of them a picture is blurred, by which a
+    discriminator would know it. Derivatives pass straight through, as differences of the pixels on both sides. The
+    picture is drawn once a clip, the rest are two products a frame.
     """
+
+    sprite: int = 16  # side of the picture
 
     @nn.compact
     def __call__(self, z: Array, *, train: bool) -> Array:
         """[B, content + motion (1 + T)] to [B, T, H, W, C] in [-1, 1]."""
         content, path_BxTxM = self.codes(z)
-        height, width, _ = self.shape
-        first_Bx1x2 = (
-            nn.Dense(2, dtype=self.dtype, name="place")(path_BxTxM[:, :1]) * jnp.array([[[height, width]]]) / 2
-        )
+        *sides, channels = self.shape
+        if self.sprite >= min(sides):
+            raise ValueError(f"MovedPicture: sprite is {self.sprite}, expected less than the frame's {sides}")
+        free_1x1x2 = (jnp.array(sides) - self.sprite)[None, None]
+        first_Bx1x2 = free_1x1x2 * nn.Dense(2, dtype=self.dtype, name="place")(path_BxTxM[:, :1])
         steps_BxTx2 = nn.Dense(2, dtype=self.dtype, name="step")(path_BxTxM[:, 1:])
-        places_BxTx2 = jnp.cumsum(jnp.concatenate([first_Bx1x2, steps_BxTx2], 1), 1)
-        return moved(self.frame()(content, train=train) + 1, places_BxTx2) - 1
+        unfolded_BxTx2 = jnp.cumsum(jnp.concatenate([first_Bx1x2, steps_BxTx2], 1), 1)
+        places_BxTx2 = free_1x1x2 - jnp.abs(unfolded_BxTx2 % (2 * free_1x1x2) - free_1x1x2)
+        places_BxTx2 += jax.lax.stop_gradient(jnp.round(places_BxTx2) - places_BxTx2)
+        picture = self.frame((self.sprite, self.sprite, channels))(content, train=train)
+        return moved(picture + 1, places_BxTx2, (sides[0], sides[1])) - 1
 
 
 class Stills(nn.Module):

@@ -132,7 +132,8 @@ def test_a_batch_too_large_for_the_memory(tmp_path, monkeypatch, request):
         def cost(params, moment):
             value = jnp.square(params["one"] - moment.batch.x.mean()).sum()
             if huge:
-                scores = jnp.broadcast_to(params["one"], (2**20, 2**20, 8))  # 32 TB once sorted
+                held = jax.lax.stop_gradient(params["one"])  # XLA of jaxlib 0.11 ends the process on the derivative
+                scores = jnp.broadcast_to(held, (2**20, 2**20, 8))  # 32 TB once sorted
                 value += jnp.sort(scores, axis=0)[0].sum()
             return value, Outcome({}, {})
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from equations import equations
 
 from ganjax.errors import ConfigError
 from ganjax.layers.attention import SelfAttention
@@ -74,16 +75,7 @@ def test_the_softmax_is_in_full_precision():
     assert y.dtype == jnp.bfloat16
     np.testing.assert_allclose(y.astype(jnp.float32), oracle(variables["params"], x), atol=0.1)
     logits = jax.make_jaxpr(lambda x: half.apply(variables, x))(x.astype(jnp.bfloat16))
-    assert any(e.primitive.name == "exp" and e.outvars[0].aval.dtype == jnp.float32 for e in _equations(logits.jaxpr))
-
-
-def _equations(jaxpr):
-    for equation in jaxpr.eqns:
-        yield equation
-        for value in equation.params.values():
-            inner = getattr(value, "jaxpr", value)
-            if hasattr(inner, "eqns"):
-                yield from _equations(inner)
+    assert any(e.primitive.name == "exp" and e.outvars[0].aval.dtype == jnp.float32 for e in equations(logits))
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 4, 16), (1, 4, 5, 16), (1, 4, 4, 7)])

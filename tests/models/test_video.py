@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ganjax.data.bouncing import bounced
 from ganjax.errors import DataError
+from ganjax.layers.motion import moved
 from ganjax.models.dcgan import Generator
 from ganjax.models.video import (
     ClipCritic,
@@ -64,30 +66,58 @@ def test_content_is_held_motion_is_causal_and_longer_clips_begin_alike():
         jax.eval_shape(lambda: module.apply(variables, z[:, :4], train=False))
 
 
-def test_one_picture_moves_by_whole_pixels_and_parts_of_them():
-    """The clip is the picture wherever the path is; between two pixels it is their mean, and outside nothing."""
-    shape = (8, 16, 1)  # half sides of 4 and 8 pixels
-    module = MovedPicture(shape, content=3, motion=2, width=2)
+def test_one_picture_moves_by_whole_pixels_between_walls():
+    """The clip is the picture at the pixel where the path is; walls reflect it as they do in the simulator.
+
+    Of a frame of 8x16 and a picture of 4, which has 4 and 12 pixels to go.
+    """
+    shape = (8, 16, 1)
+    module = MovedPicture(shape, content=3, motion=2, width=2, sprite=4)
     z = np.random.default_rng(0).normal(size=(2, module.latents(5))).astype(np.float32)
     variables = jax.jit(lambda: module.init(jax.random.key(0), z, train=True))()
-    draw = Generator(shape, 2)
+    draw = Generator((4, 4, 1), 2)
     own = {kind: variables[kind]["frame"] for kind in ("params", "batch_stats")}
     picture = np.asarray(jax.jit(lambda v: draw.apply(v, z[:, :3], train=False))(own))
     assert picture.std((1, 2, 3)).min() > 0
     shown = jax.jit(lambda v: module.apply(v, z, train=False))
 
     def clip(place, step):
-        """That begins so many half sides away and goes on by so many pixels, whatever the path."""
+        """That begins at such shares of its ways and goes on by so many pixels, whatever the path."""
         for name, bias in (("place", place), ("step", step)):
             variables["params"][name] = {"kernel": jnp.zeros((2, 2)), "bias": jnp.array(bias)}
         return np.asarray(shown(variables))
 
-    expected = np.full((2, 5, *shape), -1.0)
-    for t in range(5):  # 2 pixels down and 1 to the left of it, then down by one at each frame
-        expected[:, t, 2 + t :, :-1] = picture[:, : 6 - t, 1:]
-    np.testing.assert_allclose(clip([0.5, -0.125], [1.0, 0.0]), expected, atol=1e-6)
-    between = clip([0.0, 0.0625], [0.0, 0.0])  # half a pixel to the right, and stays
-    np.testing.assert_allclose(between[:, 4, :, 1:], (picture[:, :, 1:] + picture[:, :, :-1]) / 2, atol=1e-6)
+    for place, step in (([0.5, 0.25], [1.0, -2.0]), ([1.75, 0.0], [-1.0, 3.0])):  # 1.75: at .25, and on its way back
+        expected = np.full((2, 5, *shape), -1.0)
+        down, right = (bounced(p * free, v, 5, free) for p, v, free in zip(place, step, (4, 12), strict=True))
+        for t in range(5):
+            p, q = int(down[t]), int(right[t])
+            expected[:, t, p : p + 4, q : q + 4] = picture
+        np.testing.assert_allclose(clip(place, step), expected, atol=1e-6)
+    np.testing.assert_array_equal(clip([0.1, 0.2], [0.0, 0.0]), clip([0.0, 2 / 12], [0.0, 0.0]))  # .4 and 2.4 pixels
+    with pytest.raises(ValueError, match=r"sprite is 8, expected less than the frame's \[8, 16\]"):
+        jax.eval_shape(lambda: module.clone(sprite=8).apply(variables, z, train=False))
+
+
+def test_a_picture_is_moved_by_parts_of_pixels_and_its_derivatives_are_central_differences():
+    rng = np.random.default_rng(0)
+    x, cotangent = rng.normal(size=(2, 3, 4, 1)), rng.normal(size=(2, 1, 6, 8, 1))
+
+    def at(places):
+        return moved(jnp.asarray(x), places[:, None], (6, 8))
+
+    between = np.asarray(at(jnp.array([[0.0, 1.5], [2.25, 0.0]])))
+    np.testing.assert_allclose(between[0, 0, :3, 2:5], (x[0, :, 1:] + x[0, :, :-1]) / 2, atol=1e-6)
+    np.testing.assert_allclose(between[1, 0, 3:5, :4], 0.75 * x[1, 1:] + 0.25 * x[1, :-1], atol=1e-6)
+
+    @jax.jit
+    def both(places):
+        cost = lambda places: (at(places) * cotangent).sum((1, 2, 3, 4))  # noqa: E731
+        one = jnp.eye(2)[:, None]
+        return jax.grad(lambda p: cost(p).sum())(places), [(cost(places + e) - cost(places - e)) / 2 for e in one]
+
+    found, expected = both(jnp.array([[1.0, 2.0], [2.0, 1.0]]))
+    np.testing.assert_allclose(found, np.stack(expected, 1), rtol=1e-4, atol=1e-5)
 
 
 def test_two_streams_make_a_clip_of_a_foreground_before_a_background_at_rest():
@@ -141,7 +171,7 @@ def test_what_is_no_clip_is_refused(shape, sentence):
     "module",
     [
         MotionContent(FRAME, 3, 2, width=2),
-        MovedPicture(FRAME, 3, 2, width=2),
+        MovedPicture(FRAME, 3, 2, width=2, sprite=4),
         TwoStream((4, *FRAME), 2),
         Stills(FRAME, 3, 2),
     ],

@@ -283,6 +283,18 @@ def test_an_experiment_that_computes_leaves_nothing_of_bad_data(name, tmp_path, 
     assert code == 5 and len(err.splitlines()) == 1 and not (tmp_path / "run").exists(), err
 
 
+def test_a_smoke_size_is_compiled_in_less_time_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    base.prepare_jax(start=False)
+    plain = os.environ["XLA_FLAGS"].split()
+    for _ in range(2):
+        base.prepare_jax(start=False, smoke=True)
+        assert os.environ["XLA_FLAGS"].split() == [*plain, base.SMOKE_FLAG]
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_opt_preset=DEFAULT")
+    base.prepare_jax(start=False, smoke=True)
+    assert base.SMOKE_FLAG not in os.environ["XLA_FLAGS"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's own rules are those that cost time")
 def test_memory_that_is_freed_is_kept_for_the_next():
     """64 MB, ten times over: all pages are cleared for the first alone, which is 16,384 of them."""

@@ -59,7 +59,7 @@ class Train(Configured[TrainConfig]):
     def run(self, experiment: Experiment) -> None:
         config = self.config
         check_free(self.workdir)
-        prepare_jax(start=self.coordinator is None)
+        prepare_jax(start=self.coordinator is None, smoke=self.smoke)
         from ganjax.training import parallel
 
         if self.coordinator is not None:

@@ -36,7 +36,7 @@ class Compute(Configured[Any]):
 
         config = self.config
         check_free(self.workdir)
-        prepare_jax()
+        prepare_jax(smoke=self.smoke)
         # A closed form that diverges is infinite beyond the largest number.
         with claimed(self.workdir, describe(experiment, config)), np.errstate(over="ignore"):
             print("\n".join(experiment.compute(config, self.workdir)))

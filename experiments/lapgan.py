@@ -62,8 +62,9 @@ class Config(Averaging, Adam, Latent, TrainConfig):
     """Show discriminators the enlarged image beside the sum."""
     hidden: int = 256
     """Units of the two hidden layers of both networks of the smallest level; --latent is its noise."""
-    smallest_steps: int = 3000
-    """Steps of the smallest level, which cost little; --steps are of each of the others."""
+    ratio: int = 4
+    """Steps of a level over those of the next larger one, of which each costs four times as much; --steps are of the
+    largest."""
     width: int = 16
     """Channels of the two hidden maps of a generator; 64 in the authors' code."""
     side: int = 5
@@ -81,7 +82,7 @@ class Config(Averaging, Adam, Latent, TrainConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        sizes = ("levels", "hidden", "smallest_steps", "width", "side", "discriminator_width")
+        sizes = ("levels", "hidden", "ratio", "width", "side", "discriminator_width")
         for name in (*sizes, "control_width", "control_steps"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         require(self, "dropout", 0 <= self.dropout < 1, "at least 0 and less than 1")
@@ -90,7 +91,7 @@ class Config(Averaging, Adam, Latent, TrainConfig):
 
 
 CONFIG = Config(
-    steps=600,  # of each level but the smallest
+    steps=600,  # of the largest level
     latent=64,
     learning_rate=5e-4,  # that of the DCGAN, which is the control
     ema_decay=0.99,  # the last hundred steps of so few
@@ -151,7 +152,8 @@ def level(config: Config, dataset: "Dataset", drawn: "list[Level]", axis_name: s
     if last:
         judge = Judge(config.discriminator_width, config.pair, config.kernels, config.dropout, axis_name)
     game = gan(own.generator, judge, LOSSES["non_saturating"], prior=own.prior, axis_name=axis_name)
-    kept, steps = recipe.averages(config), config.steps if last else config.smallest_steps
+    kept, largest = recipe.averages(config), last == config.levels - 1
+    steps = config.steps * config.ratio ** (config.levels - 1 - last)
     ended = "raw" if kept is None else config.average
     return Setup(
         game=lapgan.above(game, drawn),
@@ -162,7 +164,7 @@ def level(config: Config, dataset: "Dataset", drawn: "list[Level]", axis_name: s
         if last
         else {"prior": sampler(own.generator, own.prior)},
         start={lapgan.owner(k, last): From(f"level_{k}", GENERATOR, ended) for k in range(last)},
-        steps=None if last else steps,
+        steps=None if largest else steps,
     )
 
 
@@ -299,7 +301,7 @@ SMOKE = {
     "data": "digits",
     "levels": 2,
     "hidden": 8,
-    "smallest_steps": 4,
+    "ratio": 1,
     "width": 2,
     "side": 3,
     "discriminator_width": 2,

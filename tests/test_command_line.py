@@ -152,6 +152,19 @@ def test_every_experiment_runs_in_its_smoke_size(name, tmp_path, run, request):
         drawn = {"panel"} if list(workdir.rglob("samples")) else set()
         drawn |= {"neighbours"} if drawn and name not in OTHER_THAN_IMAGES else set()
         assert {p.stem for p in pictures} >= {"curves", *drawn}
+        if FULL:
+            _continues(name, tmp_path / "part", run, _last_line(out))
+
+
+def _continues(name, workdir, run, digest):
+    """Stopped after half of its steps, in the middle of its last stage if it has several, it ends with the same bits."""
+    experiment = load_experiment(name)
+    steps = dataclasses.replace(experiment.config, **experiment.smoke).steps
+    half = ("--steps", steps // 2, "--checkpoint-every", max(1, steps // 2))
+    for args in (half, half[2:]):
+        code, out, err = run(name, "train", "--workdir", workdir, "--smoke", "--sample-every", 0, *args)
+        assert code == 0, err
+    assert _last_line(out) == digest
 
 
 @pytest.mark.parametrize(

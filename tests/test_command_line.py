@@ -157,7 +157,7 @@ def test_every_experiment_runs_in_its_smoke_size(name, tmp_path, run, request):
 
 
 def _continues(name, workdir, run, digest):
-    """Stopped after half of its steps, in the middle of its last stage if it has several, it ends with the same bits."""
+    """Stopped after half of its steps, in the last stage if it has several, it ends with the same bits."""
     experiment = load_experiment(name)
     steps = dataclasses.replace(experiment.config, **experiment.smoke).steps
     half = ("--steps", steps // 2, "--checkpoint-every", max(1, steps // 2))

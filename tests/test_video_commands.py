@@ -45,7 +45,7 @@ def _setup(video, data, **options):
         ((4, 8, 9, 1), {}, DataError, "divisible by 4"),
         ((4, 8, 8, 1), {"judged": 5}, ConfigError, "--judged is 5, expected at most 4"),
         ((4, 8, 8, 1), {"judged": 0}, ConfigError, "--judged is 0, expected at least 1"),
-        ((4, 8, 8, 1), {"generator": "moved"}, ConfigError, "--sprite is 16, expected less than 8, the side of a frame"),
+        ((4, 8, 8, 1), {"generator": "moved"}, ConfigError, "--sprite is 16, expected less than 8, the side of"),
         ((4, 8, 8, 1), {"sprite": 6}, ConfigError, "--sprite is 6, expected 4, 8, 12"),
         ((4, 8, 8, 1), {"mask": -1.0}, ConfigError, "--mask is -1.0, expected a number that is not negative"),
     ],

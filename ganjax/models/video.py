@@ -18,8 +18,6 @@ from ganjax.layers.volume import VolumeConv, VolumeConvTranspose
 from ganjax.models.dcgan import Discriminator, Generator, batch_norm, check_image_shape, doublings, kernel_init
 from ganjax.models.mlp import leaky_relu
 
-HOLD = 2.0  # of gates, where they begin: at each frame 12 % of a code are new
-
 
 def check_clip_shape(shape: tuple[int, ...]) -> None:
     """Raises `DataError` for a shape that these networks cannot make.
@@ -55,23 +53,20 @@ def kernel_of(stride: int) -> tuple[int, int, int]:
     return (4 if stride == 2 else 3, 4, 4)
 
 
-def _held(x: Array) -> Array:
-    """Gates that begin open: a path that nothing has taught yet keeps what it has, and is smooth."""
-    return nn.sigmoid(x + HOLD)
-
-
 class MotionContent(nn.Module):
     """MoCoGAN: what a clip shows is one code, how it moves is a path of codes (Tulyakov et al. 2018, section 3.1).
 
     `x_t = G(c, m_t)`, `m_t = R(e_t, m_{t-1})` with one content code c of a clip, noise e_t of each frame, m_0 ~ N(0, I)
-    and a gated recurrent unit R; G is DCGAN's generator of one frame. Here `z = (c, m_0, e_1, ..., e_T)`: a longer z
-    makes a longer clip of the same weights. R is given `noise e_t`: with none of it m_0 decides the whole motion.
+    and a gated recurrent unit R; G is DCGAN's generator of one frame. The gates of R begin open, so that a path which
+    nothing has taught yet keeps what it has, and is smooth. Here `z = (c, m_0, e_1, ..., e_T)`: a longer z makes a
+    longer clip of the same weights. R is given `noise e_t`: with none of it m_0 decides the whole motion.
     """
 
     shape: tuple[int, ...]  # (height, width, channels) of a frame
     content: int = 50  # numbers of c
     motion: int = 10  # numbers of m_t and of e_t
     noise: float = 1.0  # deviation of what R is given of e_t
+    hold: float = 2.0  # of gates, where they begin: at each frame sigmoid(-hold) of a code, 12 %, are new
     width: int = 64  # channels of the last hidden map of a frame
     axis_name: str | None = None  # of the devices that share BatchNorm statistics
     dtype: Any = None
@@ -90,7 +85,7 @@ class MotionContent(nn.Module):
             )
         content, start = z[:, : self.content], z[:, self.content : self.content + self.motion]
         noise_BxTxM = z[:, self.content + self.motion :].reshape(-1, frames, self.motion)
-        cell = nn.GRUCell(self.motion, gate_fn=_held, dtype=self.dtype, name="recurrent")
+        cell = nn.GRUCell(self.motion, gate_fn=lambda x: nn.sigmoid(x + self.hold), dtype=self.dtype, name="recurrent")
         return content, jnp.asarray(nn.RNN(cell)(self.noise * noise_BxTxM, initial_carry=start))
 
     def frame(self, shape: tuple[int, ...]) -> Generator:
@@ -111,14 +106,16 @@ class MovedPicture(MotionContent):
     """A picture and its way: content draws it once, motion says where it is (Kosiorek et al. 2018, of one object).
 
     `x_t = shift(G(c) + 1, p_t) - 1` with `p_t = F - |u_t mod 2 F - F|` along each axis, F the side of a frame less that
-    of the picture, `u_1 = F P(m_1)` and `u_t = u_(t-1) + V(m_t)` in pixels, MoCoGAN's path of m_t, affine P and V. So
-    what moves stays what it is and whole, before a background of -1, black, goes straight on while its code holds, and
+    of the picture, `u_1 = F P(m_1)` and `u_t = u_(t-1) + V(m_t)` in pixels, MoCoGAN's path of m_t, affine P and V
+    with a hidden layer, which begins at a pixel a frame: at once forwards, as both ways are on the circle of u. So what
+    moves stays what it is and whole, before a background of -1, black, goes straight on while its code holds, and
     is reflected by the walls, which a path unfolds. What it is, where it begins and how fast it goes is learned. Places
     are rounded to whole pixels, as a raster has them: between two of them a picture is blurred, by which a
     discriminator would know it. Derivatives pass straight through, as differences of the pixels on both sides. The
     picture is drawn once a clip, the rest are two products a frame.
     """
 
+    hold: float = 6.0  # 0.2 %: what bounces keeps its speed
     sprite: int = 16  # side of the picture
 
     @nn.compact
@@ -130,7 +127,8 @@ class MovedPicture(MotionContent):
             raise ValueError(f"MovedPicture: sprite is {self.sprite}, expected less than the frame's {sides}")
         free_1x1x2 = (jnp.array(sides) - self.sprite)[None, None]
         first_Bx1x2 = free_1x1x2 * nn.Dense(2, dtype=self.dtype, name="place")(path_BxTxM[:, :1])
-        steps_BxTx2 = nn.Dense(2, dtype=self.dtype, name="step")(path_BxTxM[:, 1:])
+        speeds_BxTxD = nn.tanh(nn.Dense(32, dtype=self.dtype, name="speed")(path_BxTxM[:, 1:]))
+        steps_BxTx2 = nn.Dense(2, bias_init=nn.initializers.ones, dtype=self.dtype, name="step")(speeds_BxTxD)
         unfolded_BxTx2 = jnp.cumsum(jnp.concatenate([first_Bx1x2, steps_BxTx2], 1), 1)
         places_BxTx2 = free_1x1x2 - jnp.abs(unfolded_BxTx2 % (2 * free_1x1x2) - free_1x1x2)
         places_BxTx2 += jax.lax.stop_gradient(jnp.round(places_BxTx2) - places_BxTx2)

@@ -84,7 +84,8 @@ def test_one_picture_moves_by_whole_pixels_between_walls():
     def clip(place, step):
         """That begins at such shares of its ways and goes on by so many pixels, whatever the path."""
         for name, bias in (("place", place), ("step", step)):
-            variables["params"][name] = {"kernel": jnp.zeros((2, 2)), "bias": jnp.array(bias)}
+            kernel = jnp.zeros_like(variables["params"][name]["kernel"])
+            variables["params"][name] = {"kernel": kernel, "bias": jnp.array(bias)}
         return np.asarray(shown(variables))
 
     for place, step in (([0.5, 0.25], [1.0, -2.0]), ([1.75, 0.0], [-1.0, 3.0])):  # 1.75: at .25, and on its way back

@@ -26,13 +26,13 @@ cores beside other programs): motion_consistency, identity and the frame Frechet
     moved                                       .736  .819   36.6  the clip Frechet distance is 126, its floor 78
     moved, --noise 0 --steps 8000, 10 minutes   .766  .820   35.1  117
     stills, the control                         .060  .370  366    an image GAN of as many frames
-So frames of both are nearer than an image GAN's, what moves stays what it is, and .8 of motion is missed by little: of
-500 clips of the last run 12 % go less than .7 pixels a frame along an axis, and have .43; the 64 % that go as fast as
-real ones have .88. Forms of moved that are not kept: a picture as large as the frame, at places that the path says,
-.270 .690 131, or at sums of velocities, .382 .650 223; one of 16 pixels between walls, blurred between pixels, was
-known at once by the discriminator of clips (cost .01 after 400 steps); at whole pixels, with gates that hold less, .573
-.811 48.1, with --noise 0 .580 .816 49.1; with gates as now and velocities affine in the path, which cannot avoid
-standing still, .541 .827 41.4. All were compared on seed 0, on which the figures above are.
+So frames of both are nearer than an image GAN's, what moves stays what it is, and .8 of motion is missed: some clips go
+slower than a pixel a frame along an axis, as no real ones do. Forms of moved that are not kept: a picture as large as
+the frame, at places that the path says, .270 .690 131, or at sums of velocities, .382 .650 223; one of 16 pixels
+between walls, blurred between pixels, was known at once by the discriminator of clips (cost .01 after 400 steps); at
+whole pixels, with gates that hold less, .573 .811 48.1, with --noise 0 .580 .816 49.1; with gates as now and velocities
+affine in the path, which cannot avoid standing still, .541 .827 41.4. All were compared on seed 0, on which the figures
+above are.
 Data are clips: bouncing:NAME of any grey images, or an .npz file with x_train [N, T, H, W, C] of at least 2 frames.
 """
 

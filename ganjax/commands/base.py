@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Convolutions to Eigen: 12 to 20 % less time of a DCGAN step than XLA:CPU's default (benchmarks/README.md).
 CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
-# A run of seconds is compiled in less time rather than run in less: 44 s for 60 of SNGAN's smoke size on 64x64 images.
+# A run of seconds is compiled in less time rather than run in less: 47 s for 60 of SNGAN's smoke size on 64x64 images.
 SMOKE_FLAG = "--xla_cpu_opt_preset=FAST_COMPILE"
 
 

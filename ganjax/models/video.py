@@ -106,11 +106,12 @@ class MovedPicture(MotionContent):
     """A picture and its way: content draws it once, motion says where it is (Kosiorek et al. 2018, of one object).
 
     `x_t = shift(G(c) + 1, p_t) - 1` with `p_t = F - |u_t mod 2 F - F|` along each axis, F the side of a frame less that
-    of the picture, `u_1 = F P(m_1)` and `u_t = u_(t-1) + V(m_t)` in pixels, MoCoGAN's path of m_t, affine P and V
-    with a hidden layer, which begins at a pixel a frame: at once forwards, as both ways are on the circle of u. So what
-    moves stays what it is and whole, before a background of -1, black, goes straight on while its code holds, and
-    is reflected by the walls, which a path unfolds. What it is, where it begins and how fast it goes is learned. Places
-    are rounded to whole pixels, as a raster has them: between two of them a picture is blurred, by which a
+    of the picture, `u_1 = F P(m_1)` and `u_t = u_(t-1) + V(m_t)` in pixels, MoCoGAN's path of m_t, P affine and V a
+    perceptron of 32 hidden units. So what moves stays what it is and whole, before a background of -1, black, goes
+    straight on while its code holds, and is reflected by the walls, which a path unfolds. What it is, where it begins
+    and how fast it goes is learned. At first V is about a pixel a frame, forwards alone: u runs on a circle, where a
+    thing that goes back is one that has been reflected, and speeds on both sides of 0 would have to stand still between
+    them. Places are rounded to whole pixels, as a raster has them: between two of them a picture is blurred, by which a
     discriminator would know it. Derivatives pass straight through, as differences of the pixels on both sides. The
     picture is drawn once a clip, the rest are two products a frame.
     """

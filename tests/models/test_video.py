@@ -100,6 +100,21 @@ def test_one_picture_moves_by_whole_pixels_between_walls():
         jax.eval_shape(lambda: module.clone(sprite=8).apply(variables, z, train=False))
 
 
+def test_a_picture_begins_to_go_forwards_and_keeps_its_speed():
+    """Before anything is learned: about a pixel a frame, and where no noise moves the code next to nothing changes."""
+    module = MovedPicture(FRAME, content=3, motion=10, noise=0.0, width=2, sprite=4)
+    z = np.random.default_rng(0).normal(size=(64, module.latents(8))).astype(np.float32)
+
+    @jax.jit
+    def steps():
+        _, seen = module.init_with_output(jax.random.key(0), z, train=False, capture_intermediates=True)
+        return seen["intermediates"]["step"]["__call__"][0]
+
+    found = np.asarray(steps())
+    assert found.shape == (64, 7, 2) and np.abs(found.mean((0, 1)) - 1).max() < 0.3
+    assert found.std(1).mean() < 0.05 * found.std(0).mean()
+
+
 def test_a_picture_is_moved_by_parts_of_pixels_and_its_derivatives_are_central_differences():
     rng = np.random.default_rng(0)
     x, cotangent = rng.normal(size=(2, 3, 4, 1)), rng.normal(size=(2, 1, 6, 8, 1))

@@ -161,12 +161,17 @@ def _continues(name, workdir, run, last_line):
     stage = re.search(r"of the stage (\w+)", last_line)
     last, smoke = workdir / (stage[1] if stage else ""), load_experiment(name).smoke
 
-    def interrupt(setup, seed, workdir, step, state, writers):
-        if workdir == last and latest_step(last):
-            raise KeyboardInterrupt
-
     half = max(1, smoke["steps"] // 2)
-    args = ("train", "--workdir", workdir, "--smoke", "--sample-every", half, "--checkpoint-every", max(1, half // 2))
+    saved = max(1, half // 2)
+
+    def interrupt(setup, seed, workdir, step, state, writers):
+        if workdir == last and step > saved:
+            for _ in range(1000):  # until the checkpoint before this one is written, beside the steps
+                if latest_step(last):
+                    raise KeyboardInterrupt
+                time.sleep(0.01)
+
+    args = ("train", "--workdir", workdir, "--smoke", "--sample-every", half, "--checkpoint-every", saved)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gallery, "observe", interrupt)
         assert run(name, *args)[0] == 130

@@ -157,7 +157,9 @@ class Trained(NamedTuple):
         return {p: Owned(pick(self.params[p]), pick(self.net_state[p])) for p in self.judge.players}
 
 
-def trained(setup: Setup, judge: Judge, config: Config, steps: int, begin: Mapping[str, Any] | None = None) -> Trained:
+def trained(
+    setup: Setup, judge: Judge, config: Config, steps: int, first: Trained | None = None, begin: Mapping[str, str] = {}
+) -> Trained:
     """All seeds in one program: member after member on a CPU, which one member fills, else at once.
 
     Args:
@@ -165,14 +167,17 @@ def trained(setup: Setup, judge: Judge, config: Config, steps: int, begin: Mappi
         judge: what it trains.
         config: seeds and looks.
         steps: how many.
-        begin: player -> parameters of all seeds, of players that do not begin with fresh ones.
+        first: what was trained before, if anything.
+        begin: player -> with whose weights of `first` it begins; with fresh ones where nothing is said.
     """
     check(setup)
     seeds, count = config.seed + np.arange(config.seeds), steps // config.looks
     one, data = stretch(setup), jax.device_put(arrays(setup))
     stack = partial(jax.tree.map, lambda *leaves: np.stack(leaves))
     state = stack(*(initial_state(setup, int(seed), {}) for seed in seeds))
-    state = replace(state, params={**state.params, **(begin or {})})
+    for part in ("params", "net_state"):
+        taken = {player: getattr(first, part)[own] for player, own in begin.items()}
+        state = replace(state, **{part: {**getattr(state, part), **taken}})
     keys = jnp.stack([Keys.of(int(seed)).steps for seed in seeds])
 
     @partial(jax.jit, donate_argnums=0)
@@ -250,19 +255,19 @@ def of_task(config: Config, source: Dataset, target: Dataset) -> Iterator[tuple[
     """Every method from source to target, one after another."""
     shared = {field.name: getattr(config, field.name) for base in (Adaptation, Latent, Rate) for field in fields(base)}
     common = AdaptationConfig(**shared, steps=config.steps, batch_size=config.batch_size)
-    begun: Mapping[str, Any] = {}
+    first: Trained | None = None
     names = list(dict.fromkeys(["source_only", *config.methods, *([ON_TARGET] if config.on_target else [])]))
     for name in tqdm(names, desc=f"{name_of(source)} to {name_of(target)}", unit="method", dynamic_ncols=True):
         if name in ("source_only", ON_TARGET):
-            first, count = (target, config.target_count) if name == ON_TARGET else (source, config.source_count)
-            plan = adaptation.plan(replace(common, method="source_only", source_count=count), first, target)
+            data, count = (target, config.target_count) if name == ON_TARGET else (source, config.source_count)
+            plan = adaptation.plan(replace(common, method="source_only", source_count=count), data, target)
             found = trained(plan.stages[""], plan.judge, config, config.source_steps)
-            begun = found.params if name == "source_only" else begun
+            first = first or found
         else:
             plan = adaptation.plan(replace(common, method=name), source, target)  # type: ignore[arg-type]
             setup = list(plan.stages.values())[-1]
-            begin = {player: begun[own.player] for player, own in setup.start.items()}
-            found = trained(setup._replace(start={}), plan.judge, config, config.steps, begin)
+            begin = {player: own.player for player, own in setup.start.items()}
+            found = trained(setup._replace(start={}), plan.judge, config, config.steps, first, begin)
         yield name, found
 
 

@@ -80,9 +80,9 @@ class _Made:
     def classes(self) -> int:
         return self.source.classes or 0
 
-    def encoder(self, **options: Any) -> nn.Module:
+    def encoder(self, *, batch_norm: bool = False) -> nn.Module:
         own: dict[str, Any] = {} if self.config.network == "lenet" else {"features": None, "widths": (32, 48)}
-        return lenet.Encoder(axis_name=self.axis_name, **own, **options)
+        return lenet.Encoder(axis_name=self.axis_name, batch_norm=batch_norm or self.config.batch_norm, **own)
 
     def classifier(self) -> nn.Module:
         return nn.Dense(self.classes) if self.config.network == "lenet" else lenet.Classifier(self.classes)

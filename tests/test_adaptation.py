@@ -1,7 +1,10 @@
 """What each method of domain adaptation trains, and what of the data it is shown."""
 
+import importlib.util
+import sys
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,10 +14,14 @@ from ganjax import adaptation
 from ganjax.core import Batch, Owned
 from ganjax.data import Dataset
 from ganjax.evaluation.held_out import reads_withheld
-from ganjax.games.adaptation import Judge
+from ganjax.games.adaptation import DOMAINS, Judge
 from ganjax.options import AdaptationConfig
 from ganjax.training.setup import arrays, check, state_shapes
 
+_path = Path(__file__).parents[1] / "experiments" / "adaptation_table.py"
+_spec = importlib.util.spec_from_file_location("adaptation_table", _path)
+TABLE = sys.modules["adaptation_table"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(TABLE)
 CONFIG = AdaptationConfig(data="a", target="b", batch_size=4, coupled_width=8)
 
 
@@ -107,3 +114,24 @@ def test_every_method_can_have_the_network_of_dann(method):
             (5, 5, 32, 48),
         ]
         assert not any(leaf.ndim == 2 for leaf in jax.tree.leaves(encoder))
+
+
+@pytest.mark.parametrize(("method", "kept"), [("reversal", True), ("mcd", True), ("adda", False)])
+def test_batch_norm_is_in_every_encoder_that_is_asked_for_it(method, kept):
+    """Where one encoder serves both domains, each has its own statistics; ADDA has an encoder for each."""
+    plain, normed = (list(planned(method, batch_norm=on).stages.values())[-1] for on in (False, True))
+    encoders = [player for player in state_shapes(plain).params if player in ("encoder", *DOMAINS)]
+    for player in encoders:
+        before, after = (state_shapes(setup).net_state[player] for setup in (plain, normed))
+        assert not jax.tree.leaves(before) and jax.tree.leaves(after)
+        assert (set(after) == set(DOMAINS)) == kept
+
+
+def test_the_second_stage_of_the_table_begins_with_statistics_of_the_first_too():
+    """The encoder of the source is frozen in it, so at the end it still has them."""
+    small = {"seeds": 2, "steps": 1, "source_steps": 2, "looks": 1, "batch_size": 4, "methods": ("adda",)}
+    config = replace(TABLE.Config(picture="adda", batch_norm=True, on_target=False), **small)
+    (_, first), (_, second) = TABLE.of_task(config, _data(1), _data(2))
+    for part in ("params", "net_state"):
+        before, after = getattr(first, part)["encoder"], getattr(second, part)["source"]
+        jax.tree.map(np.testing.assert_array_equal, before, after)

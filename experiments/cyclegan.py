@@ -170,7 +170,9 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
         for module, player, stream, own, other in ((g, G, A, a, b), (f, F, B, b, a)):
             if module is not None:
                 comparable = own.shape[-1] in (1, other.shape[-1])
-                measures |= translation.truth_measures(module, player, stream, TRUTH, untranslated=comparable)
+                measures |= translation.truth_measures(
+                    module, player, stream, TRUTH, other.x_train, untranslated=comparable
+                )
     optimizers = dict.fromkeys(order, recipe.adam_of(config, config.hold))
     if config.play == "turns":
         dynamics = alternating(optimizers, order=order, fresh=False, axis_name=axis_name)

@@ -59,7 +59,7 @@ def test_turns_and_cut_are_traced():
     cut = _build(replace(SMALL, method="cut", channels=3, identity=1.0))
     state, _ = _trace(cut)
     assert set(state.params) == {"g", "heads", "d_b"} and list(cut.samplers) == ["a_to_b"]
-    assert set(cut.measures) == {"l1_g", "l1_g_untranslated"}
+    assert set(cut.measures) == {"l1_g", "l1_g_mean", "l1_g_median", "l1_g_untranslated"}
 
 
 def test_turns_are_taken_as_in_the_torch_code(monkeypatch):

@@ -42,7 +42,8 @@ class Sample(Picture):
 
     given: tuple[str, ...] = ()
     """What to ask for, in turn: classes by number or name, captions, vectors; or the path of a set of images for what
-    is made of images. By default classes in turn, or held-out examples."""
+    is made of images, which go through what the run's own went through: grey or RGB, padding, size. By default classes
+    in turn, or held-out examples."""
     text: tuple[str, ...] = ()
     """Captions to draw, in turn, each in quotation marks; words that the data do not have are named and left out."""
     truncation: float | None = None

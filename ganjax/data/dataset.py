@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -64,6 +64,7 @@ class Dataset:
     channel_classes: int | None = None  # K of stacked images, whose channels are grey images of K classes each
     companions: Mapping[str, Companion] = dataclasses.field(default_factory=dict)  # keyed by name
     x_kind: Kind | None = None  # where the arrays do not say it: waveforms of a rate, tokens of a vocabulary
+    form: Callable[[np.ndarray], np.ndarray] | None = None  # what raw images have gone through to be examples
 
     def __post_init__(self) -> None:
         validate(self)

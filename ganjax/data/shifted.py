@@ -27,8 +27,9 @@ def paired(
 ) -> tuple[Dataset, Dataset]:
     """Both as networks get them: 28x28 pixels, one or three channels, the source's classes numbered as the target's.
 
-    Classes are matched by name where both sets have names; the source loses those that the target's names lack. The
-    target's labels decide nothing, nor need there be any.
+    Classes are matched by name where both sets have names; the source loses those that the target's names lack. Names
+    "0", "1", ... of the source are numbers to a target without names. The target's labels decide nothing, nor need
+    there be any.
 
     Raises:
         DataError: no images, other than grey or RGB ones, no labels of the source, or classes that do not fit.
@@ -89,6 +90,8 @@ def both(source: Dataset, target: Dataset, count: int) -> Dataset:
 def _of_classes(source: Dataset, target: Dataset) -> Dataset:
     """The source with the classes that the target has, by name."""
     names = target.class_names
+    if names is None and source.class_names == tuple(map(str, range(source.classes or 0))):
+        return replace(_bare(source), class_names=None)  # such names are the numbers of the classes
     if source.class_names == names or source.class_names is None:
         if names is not None and (source.classes or 0) != len(names):
             raise DataError(

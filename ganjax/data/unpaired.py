@@ -1,5 +1,6 @@
 """Two sets of images as two domains: brought to one size, or made of a set of pairs that nobody is to see."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -61,7 +62,7 @@ def resized(dataset: Dataset, side: int = 0, *, pad: int = 0, channels: int = 0)
     """The images, and companions that are images, padded, then brought to one size, and grey ones to more channels.
 
     Interpolation is bilinear, over as many pixels as make one where images shrink (Pillow's). What is padded has the
-    median colour of the corners.
+    median colour of the training images' corners. What comes out does the same to other images, as its `form`.
 
     Args:
         dataset: of images.
@@ -79,25 +80,32 @@ def resized(dataset: Dataset, side: int = 0, *, pad: int = 0, channels: int = 0)
         raise DataError(f"the data set {dataset.name} has {dataset.kind.plural}, expected images")
     dataset = dataset.in_memory()
 
-    def of(x: np.ndarray, like: np.ndarray) -> np.ndarray:
-        return _channels(_scaled(x, like, side, pad), channels, dataset.name)
+    def of(like: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        around = _corners(like)
+        return lambda x: _channels(_scaled(x, around, side, pad), channels, dataset.name)
 
     def both(train: np.ndarray, test: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-        return of(train, train), None if test is None else of(test, train)
+        form = of(train)
+        return form(train), None if test is None else form(test)
 
     images = {name: one for name, one in dataset.companions.items() if one.kind.name == "image"}
     beside = {name: Companion(*both(one.train, one.test), one.kind) for name, one in images.items()}
     x_train, x_test = both(dataset.x_train, dataset.x_test)
-    return replace(dataset, x_train=x_train, x_test=x_test, companions={**dataset.companions, **beside})
+    companions = {**dataset.companions, **beside}
+    return replace(dataset, x_train=x_train, x_test=x_test, companions=companions, form=of(dataset.x_train))
 
 
-def _scaled(x: np.ndarray, like: np.ndarray, side: int, pad: int) -> np.ndarray:
+def _corners(x: np.ndarray) -> np.ndarray:
+    """The median colour of the corners, [C] uint8."""
+    return np.median(x[:, [0, 0, -1, -1], [0, -1, 0, -1]], axis=(0, 1)).astype(np.uint8)
+
+
+def _scaled(x: np.ndarray, around: np.ndarray, side: int, pad: int) -> np.ndarray:
     if pad:
-        corners = like[:, [0, 0, -1, -1], [0, -1, 0, -1]]  # [N, 4, C]
-        around = np.full((len(x), x.shape[1] + 2 * pad, x.shape[2] + 2 * pad, x.shape[3]), 0, np.uint8)
-        around[:] = np.median(corners, axis=(0, 1)).astype(np.uint8)
-        around[:, pad:-pad, pad:-pad] = x
-        x = around
+        framed = np.empty((len(x), x.shape[1] + 2 * pad, x.shape[2] + 2 * pad, x.shape[3]), np.uint8)
+        framed[:] = around
+        framed[:, pad:-pad, pad:-pad] = x
+        x = framed
     return bilinear(x, side) if side else x
 
 

@@ -16,7 +16,17 @@ from ganjax.data.bouncing import FASTEST
 from ganjax.errors import ConfigError, did_you_mean, reason
 from ganjax.evaluation.extractor import Extractor, extract, extract_moments
 from ganjax.evaluation.receipt import Score
-from ganjax.metrics.motion import centres, frozen, identity, motion_consistency, shuffled
+from ganjax.metrics.motion import (
+    at_rest,
+    centres,
+    frozen,
+    identity,
+    ink_variation,
+    motion_consistency,
+    reach,
+    shuffled,
+    straightness,
+)
 
 # The metrics whose published names belong to the Inception network with its published weights.
 INCEPTION = "fid_inception_v3"
@@ -229,7 +239,19 @@ def _motion(sets: Comparison, real: Examples, fake: Examples) -> Values:
     del real
     places = sets.dataset.companions["motion"].train
     free = int(places[:, 0].max()), int(places[:, 2].max())
-    return {"motion_consistency": float(motion_consistency(centres(fake.x), free, fastest=FASTEST).mean())}
+    tracks, sides = centres(fake.x), fake.x.shape[2:4]
+    found = {"motion_consistency": float(motion_consistency(tracks, free, fastest=FASTEST).mean())}
+    if fake.x.shape[1] > 2 and (reach(sides, free, FASTEST) > 0).all():
+        found["straightness"] = straightness(tracks, sides, free, fastest=FASTEST)
+    return found
+
+
+def _unsteadiness(sets: Comparison, real: Examples, fake: Examples) -> Values:
+    del sets, real
+    return {
+        "at_rest": float(at_rest(centres(fake.x)).mean()),
+        "ink_variation": float(ink_variation(fake.x).mean()),
+    }
 
 
 def _identity(sets: Comparison, real: Examples, fake: Examples) -> Values:
@@ -237,9 +259,9 @@ def _identity(sets: Comparison, real: Examples, fake: Examples) -> Values:
     return {"identity": float(identity(np.asarray(fake.frames.labels).reshape(len(fake), -1)).mean())}
 
 
-def _controls(values: Callable[..., Values], sets: Comparison) -> dict[str, Score]:
+def _controls(better: Literal["lower", "higher"], values: Callable[..., Values], sets: Comparison) -> dict[str, Score]:
     """The scores, and in their notes those of real clips whose frames are shuffled, or all the first."""
-    scores = _paired("higher", values, sets)
+    scores = _paired(better, values, sets)
     real, stand_in = sets.floor
     said = dict.fromkeys(scores, "")
     for name, change in (("shuffled", shuffled), ("frozen", frozen)):
@@ -344,8 +366,9 @@ METRICS: dict[str, Metric] = {
     "duplicates": Metric("features", _nothing, partial(_paired, "lower", _duplicates)),
     "memorisation": Metric("features", _lacks_held_out, _memorisation),
     "frame_frechet": Metric("moments", _lacks_clips, partial(_paired, "lower", _frame_frechet)),
-    "motion": Metric("features", _lacks_motion, partial(_controls, _motion)),
-    "identity": Metric("features", _lacks_named_clips, partial(_controls, _identity)),
+    "motion": Metric("features", _lacks_motion, partial(_controls, "higher", _motion)),
+    "steadiness": Metric("features", _lacks_motion, partial(_controls, "lower", _unsteadiness)),
+    "identity": Metric("features", _lacks_named_clips, partial(_controls, "higher", _identity)),
 }
 
 

@@ -1,6 +1,6 @@
 """What translations from one domain of images to another have in common: samplers, and measures with a truth."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from ganjax.core import Array, Batch, Game, Key, Measure, PyTree, Sampler, Weights, noise
 from ganjax.games.likelihood import CLASSIFIER
 from ganjax.games.network import Network, network
-from ganjax.kinds import IMAGE
+from ganjax.kinds import IMAGE, from_bytes
 
 A, B = "a", "b"  # the streams
 G, F, D_A, D_B = "g", "f", "d_a", "d_b"  # the players: G: A -> B, F: B -> A, and who tells A and who tells B
@@ -147,15 +147,18 @@ def cycle_measures(g: nn.Module, f: nn.Module) -> dict[str, Measure]:
 
 
 def truth_measures(
-    module: nn.Module, player: str, stream: str, truth: str, *, untranslated: bool
+    module: nn.Module, player: str, stream: str, truth: str, known: np.ndarray, *, untranslated: bool
 ) -> dict[str, Measure]:
-    """`|G(a) - b|` where the b of each held-out a is known, pixels from -1 to 1, and `|a - b|`, of doing nothing.
+    """`|G(a) - b|` where the b of each held-out a is known, pixels from -1 to 1, beside what needs no translator.
+
+    These are `|a - b|`, of doing nothing, and the error of the mean and of the median picture of B.
 
     Args:
         module: G, or F.
         player: whose it is.
         stream: of the examples that are translated.
         truth: their companion, which players never see.
+        known: uint8 [N, H, W, C], the training images of B.
         untranslated: whether a is as b, or grey, so that doing nothing has an error.
     """
     net = network(module)
@@ -166,10 +169,16 @@ def truth_measures(
     def nothing(weights: Weights, batch: Batch, key: Key) -> Array:
         return l1(batch.y, batch.x)
 
-    found = {f"l1_{player}": Measure(values, (player,), stream, "lower", y=truth)}
-    if untranslated:
-        found[f"l1_{player}_untranslated"] = Measure(nothing, (player,), stream, "lower", y=truth)
-    return found
+    def always(picture: np.ndarray) -> Callable[[Weights, Batch, Key], Array]:
+        seen = from_bytes(picture)[None]
+        return lambda weights, batch, key: l1(batch.y, jnp.broadcast_to(seen, batch.y.shape))
+
+    predictors = {"mean": always(known.mean(0)), "median": always(np.median(known, 0))}
+    predictors |= {"untranslated": nothing} if untranslated else {}
+    return {
+        name: Measure(of, (player,), stream, "lower", y=truth)
+        for name, of in {f"l1_{player}": values, **{f"l1_{player}_{k}": of for k, of in predictors.items()}}.items()
+    }
 
 
 def label_measures(g: nn.Module, classifier: nn.Module, *, untranslated: bool) -> dict[str, Measure]:

@@ -27,7 +27,7 @@ def centres(x: NDArray[np.uint8]) -> NDArray[np.float64]:
         ValueError: x has another rank.
     """
     _check_clips("centres", x)
-    light = np.maximum(x.mean(-1) / 255 - FAINT, 0)
+    light = _light(x)
     mass = light.sum((2, 3))
     whole = np.where(mass > 0, mass, np.nan)
     return np.stack(
@@ -58,11 +58,7 @@ def motion_consistency(tracks: ArrayLike, free: tuple[int, int], *, fastest: flo
     Raises:
         ValueError: tracks of another shape, or of fewer than two frames.
     """
-    tracks = np.asarray(tracks, np.float64)
-    if tracks.ndim != 3 or tracks.shape[2] != 2 or tracks.shape[1] < 2:
-        raise ValueError(
-            f"motion_consistency: tracks have shape {tracks.shape}, expected [N, T, 2] of at least 2 frames"
-        )
+    tracks = _checked_tracks("motion_consistency", tracks, 2)
     check_range("motion_consistency", 1, whole=True, free=np.asarray(free))
     check_range("motion_consistency", 1, fastest=fastest)
     moved = np.diff(tracks, axis=1)
@@ -75,6 +71,68 @@ def motion_consistency(tracks: ArrayLike, free: tuple[int, int], *, fastest: flo
             best = near.sum(2).argmax(1)
             kept[part] &= near[np.arange(len(near)), best]
     return kept.mean(1)
+
+
+def reach(sides: tuple[int, int], free: tuple[int, int], fastest: float) -> NDArray[np.float64]:
+    """How far from the middle of a frame a centre can be and meet no wall within a frame, [2]; negative for nowhere.
+
+    The centre may lie an eighth of the thing off its middle.
+
+    Args:
+        sides: of a frame, height and width in pixels.
+        free: how far the thing can move along each axis: the side minus that of the thing.
+        fastest: pixels a frame.
+    """
+    side, way = np.asarray(sides), np.asarray(free)
+    return way / 2 - fastest - (side - way) / 8
+
+
+def straightness(tracks: ArrayLike, sides: tuple[int, int], free: tuple[int, int], *, fastest: float) -> float:
+    """The share of the frames away from walls at which what is bright goes straight on.
+
+    Along each axis those frames count whose centre is within `reach` of the middle, and its second difference is to be
+    at most half a pixel. Clips of the simulator have 1, and so has a thing at rest: see `at_rest`.
+
+    Args:
+        tracks: [N, T, 2] as of `centres`; dark frames (NaN) do not count.
+        sides: of a frame, height and width in pixels.
+        free: how far the thing can move along each axis.
+        fastest: pixels a frame.
+
+    Returns:
+        Of all clips and both axes together, as many a clip has no such frame; 0 if none has.
+
+    Raises:
+        ValueError: tracks of another shape, or of fewer than three frames.
+    """
+    tracks = _checked_tracks("straightness", tracks, 3)
+    inner = tracks[:, 1:-1]
+    bent = np.abs(tracks[:, 2:] - 2 * inner + tracks[:, :-2])
+    away = np.abs(inner - (np.asarray(sides) - 1) / 2) <= reach(sides, free, fastest)
+    counted = bent[away & np.isfinite(bent)]
+    return float((counted <= TOLERANCE + 1e-9).mean()) if len(counted) else 0.0
+
+
+def at_rest(tracks: ArrayLike) -> NDArray[np.float64]:
+    """The share of a clip's steps, [N], that are shorter than half a pixel along both axes; tracks as of `centres`."""
+    moved = np.abs(np.diff(_checked_tracks("at_rest", tracks, 2), axis=1))
+    return (moved < TOLERANCE).all(-1).mean(1)
+
+
+def ink_variation(x: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The standard deviation of the brightness of a clip's frames over its mean, [N]; 0 of a thing that stays whole.
+
+    Args:
+        x: [N, T, H, W, C] uint8; what is fainter than a tenth is background, a dark clip has 0.
+    """
+    _check_clips("ink_variation", x)
+    ink = _light(x).sum((2, 3))
+    return ink.std(1) / np.maximum(ink.mean(1), np.finfo(float).tiny)
+
+
+def _light(x: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """By how much each pixel is brighter than background, [N, T, H, W]."""
+    return np.maximum(x.mean(-1) / 255 - FAINT, 0)
 
 
 def _waves(frames: int, length: int, fastest: float) -> NDArray:
@@ -118,6 +176,13 @@ def shuffled(x: NDArray, *, seed: int = 0) -> NDArray:
 def frozen(x: NDArray) -> NDArray:
     """Clips [N, T, ...] whose first frame stays: the control that never changes and never moves."""
     return np.repeat(x[:, :1], x.shape[1], axis=1)
+
+
+def _checked_tracks(where: str, tracks: ArrayLike, frames: int) -> NDArray[np.float64]:
+    found = np.asarray(tracks, np.float64)
+    if found.ndim != 3 or found.shape[2] != 2 or found.shape[1] < frames:
+        raise ValueError(f"{where}: tracks have shape {found.shape}, expected [N, T, 2] of at least {frames} frames")
+    return found
 
 
 def _check_clips(where: str, x: NDArray) -> None:

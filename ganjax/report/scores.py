@@ -32,6 +32,9 @@ HINTS = {
     "duplicates": "Share of samples as near to another one as hardly any two real images are.",
     "time_per_sample": "Milliseconds of wall time for a sample, in full calls on the device that the receipt names.",
     "motion_consistency": "Share of the steps of what is bright that are those of one thing bouncing between walls.",
+    "straightness": "Share of the frames away from walls at which what is bright goes straight on, to half a pixel.",
+    "at_rest": "Share of the steps in which what is bright moves less than half a pixel: what is frozen has 1.",
+    "ink_variation": "How much the brightness of a clip varies over its frames, relative to its mean.",
     "identity": "Share of a clip's frames whose class, for the classifier, is that of most of them.",
     "accuracy": "Share of examples that a classifier gets right.",
 }

@@ -12,6 +12,7 @@ from ganjax.checks import check_players, check_range
 from ganjax.core import Array, Draw, GameState, Key, PyTree, Sampler, Weights, substream
 from ganjax.data import Dataset, load, subsample
 from ganjax.data.dataset import CLASS
+from ganjax.data.shifted import coloured
 from ganjax.errors import ConfigError, reason
 from ganjax.kinds import Kind
 from ganjax.training.setup import Setup
@@ -242,11 +243,13 @@ def told(setup: Setup, draws: Sampler, words: Sequence[str], count: int) -> Give
         raise ConfigError("--given: what is drawn of this run is asked for nothing; leave it out")
     (dataset, what), kind = asked, given_kind(setup, draws)
     if kind.parse is None:
-        x = load(words[0]).x_train
         wanted = of_split(dataset, what, "train").shape[1:]  # type: ignore[union-attr]
+        own = load(words[0]).x_train
+        raw = own[np.arange(count) % len(own)]
+        x = _formed(raw, wanted, dataset) if kind.name == "image" and raw.dtype == np.uint8 else raw
         if len(words) > 1 or x.shape[1:] != wanted:
-            raise ConfigError(f"--given {words[0]} has {kind.name}s of {x.shape[1:]}, expected one set of {wanted}")
-        return Given(x[np.arange(count) % len(x)], f"{kind.name}s of {words[0]}")
+            raise ConfigError(f"--given {words[0]} has {kind.name}s of {raw.shape[1:]}, expected one set of {wanted}")
+        return Given(x, f"{kind.name}s of {words[0]}")
     try:
         values = np.stack([np.asarray(kind.parse(word)) for word in words])
     except ValueError as error:
@@ -254,6 +257,14 @@ def told(setup: Setup, draws: Sampler, words: Sequence[str], count: int) -> Give
     if what == CLASS:
         return in_turn(setup, draws, count, values.tolist())
     return Given(values[np.arange(count) % len(values)], f"--given {' '.join(words)}")
+
+
+def _formed(x: np.ndarray, wanted: tuple[int, ...], dataset: Dataset) -> np.ndarray:
+    """Raw images as the data set has them: grey or RGB, and what else its own images went through."""
+    if x.ndim == 4 and x.shape[1:] != wanted:
+        x = coloured(x, "grey" if wanted[-1] == 1 else "rgb")
+        x = x if dataset.form is None else dataset.form(x)
+    return x
 
 
 def unknown_words(setup: Setup, draws: Sampler, texts: Sequence[str]) -> list[str]:

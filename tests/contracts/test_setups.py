@@ -187,6 +187,11 @@ def test_what_is_given_stands_above_what_is_made_of_it(runs, data, tmp_path):
         Image.fromarray(np.full((4, 4), 100 * k, np.uint8)).save(tmp_path / "mine" / f"{k}.png")
     code, _, err = command("cyclegan", *given, "--given", tmp_path / "mine")
     assert code == 0 and load_image(out).shape == default.shape, err
+    plain = load_image(out)
+    for k in range(2):
+        Image.fromarray(np.full((4, 4, 3), 100 * k, np.uint8)).save(tmp_path / "mine" / f"{k}.png")
+    code, _, err = command("cyclegan", *given, "--given", tmp_path / "mine")
+    assert code == 0 and (load_image(out) == plain).all(), f"grey images that are stored as RGB: {err}"
     code, _, err = command("cyclegan", *given, "--given", "digits")
     assert code == 2 and "--given digits has images of (8, 8, 1), expected one set of (4, 4, 1)" in err
     code, _, err = command("vae_gan", "sample", "--workdir", runs("vae_gan")[0], "--out", out, "--given", "3")

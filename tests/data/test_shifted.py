@@ -71,6 +71,14 @@ def test_classes_are_matched_by_name_and_targets_are_not_looked_at():
         np.testing.assert_array_equal(source.y_train, again[0].y_train)
 
 
+def test_names_that_are_numbers_need_none_of_the_target():
+    """As street numbers of TFDS, named "0" to "9", meet digits of a file, which have no names."""
+    named, plain = _images(20, 32, channels=3, names=tuple("0123456789")), _images(20, 28)
+    source, target = paired(named, plain)
+    assert source.class_names is target.class_names is None and source.classes == 10
+    np.testing.assert_array_equal(source.y_train, named.y_train)
+
+
 def test_what_stands_in_for_data_is_paired_as_they_are():
     """So that what was trained can be drawn without them."""
     found = paired(*(stand_in(outline(load(name)), "0" * 64) for name in ("glyphs", "digits")))
@@ -83,7 +91,9 @@ def test_what_does_not_fit_is_said():
     with pytest.raises(DataError, match="has no class 'x', which the target set16 has"):
         paired(named, _images(20, 16, names=tuple("012345678x")))
     with pytest.raises(DataError, match="has names of classes and the target set16 has none"):
-        paired(named, _images(20, 16))
+        paired(_images(20, 16, names=tuple("abcdefghij")), _images(20, 16))
+    with pytest.raises(DataError, match="has 12 classes and the source set16 10"):
+        paired(named, _images(24, 16, classes=12))
     with pytest.raises(DataError, match="5 classes without names and the target set16 10"):
         paired(_images(20, 16, classes=5), named)
     with pytest.raises(DataError, match="has 10 classes and the source set16 5"):

@@ -1,5 +1,7 @@
 """Domains: no pair is in training, the truth stays with its image, and sizes are brought together."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,18 @@ def test_few_pairs_are_not_halved_and_what_is_no_image_is_refused():
         unpaired(load("fluent_emoji"), "caption")
     with pytest.raises(DataError, match="no 'sketch' with its examples"):
         unpaired(_pairs(9), "sketch")
+
+
+def test_other_images_go_through_the_same():
+    """What is to be translated is framed with the colour of the training set's corners, not of its own."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (9, 6, 6, 1), dtype=np.uint8)
+    x[:, [0, 0, -1, -1], [0, -1, 0, -1]] = 40
+    ready = resized(Dataset(x, x_test=255 - x, name="x"), 8, pad=2, channels=3)
+    np.testing.assert_array_equal(ready.form(x), ready.x_train)
+    np.testing.assert_array_equal(ready.form(255 - x), ready.x_test)
+    assert (ready.form(255 - x)[:, 0] == 40).all()
+    assert dataclasses.replace(ready, name="y").form is ready.form
 
 
 def test_images_are_padded_then_resized_and_grey_ones_repeated():

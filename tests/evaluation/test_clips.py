@@ -47,11 +47,24 @@ def test_the_distance_of_frames_is_blind_to_their_order_and_that_of_clips_is_not
     assert frames.value == pytest.approx(frames.floor, rel=1e-6)
     clips = METRICS["frechet"].score(sets)["frechet_classifier"]
     assert clips.value > 2 * clips.floor > 0
-    motion = METRICS["motion"].score(sets)["motion_consistency"]
+    scores = METRICS["motion"].score(sets)
+    assert list(scores) == ["motion_consistency"], "walls so near that no frame is away from them"
+    motion = scores["motion_consistency"]
+    rest = METRICS["steadiness"].score(sets)["at_rest"]
+    assert rest.floor < 0.01 and rest.better == "lower" and rest.note.endswith("frozen 1.000")
     assert motion.floor == 1 and motion.value < 0.4 and motion.better == "higher"
     assert motion.note.startswith(f"real clips shuffled {motion.value:.3f}, frozen 0.")
     same = METRICS["identity"].score(sets)["identity"]
     assert same.value == same.floor > 0.9, "who it is, shows in every order"
+
+
+def test_what_goes_straight_on_is_scored_where_walls_are_far():
+    base = Dataset(np.random.default_rng(0).integers(128, 256, (60, 12, 12, 1), dtype=np.uint8), name="noise")
+    data = bouncing(base, frames=8, side=32)
+    real = tuple(Examples(data.x_train[half], None) for half in (slice(30), slice(30, 60)))
+    sets = Comparison(Examples(shuffled(data.x_train[30:]), None), real[0], real, None, data, None)
+    found = METRICS["motion"].score(sets)["straightness"]
+    assert found.floor == 1 and found.value < 0.8 and found.note.endswith("frozen 1.000")
 
 
 def test_both_networks_are_kept_and_read_back(cache, monkeypatch):

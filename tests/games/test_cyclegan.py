@@ -211,8 +211,13 @@ def test_an_onlooker_reads_and_truths_are_compared():
         found[name] = measure.summary(jax.tree.map(np.asarray, values))
     assert found == {"kept_label": 0, "permuted_label": 1, "own_label": 1, "untranslated_label": 1}
     assert "untranslated_label" not in label_measures(Turns(), Sign(), untranslated=False)
-    truths = truth_measures(Turns(), G, A, "truth", untranslated=True)
+    seen = np.array([[0, 0, 0], [0, 255, 255], [255, 255, 255]], np.uint8)  # the median: the row in the middle
+    truths = truth_measures(Turns(), G, A, "truth", seen, untranslated=True)
     told = batch[A]._replace(y=-batch[A].x)
     values = {name: float(one.values(weights, told, None).mean()) for name, one in truths.items()}
     expected = float(2 * jnp.abs(batch[A].x).mean())
-    assert values == {"l1_g": 0, "l1_g_untranslated": pytest.approx(expected)}
+    mean, median = (float(jnp.abs(told.y - jnp.array([[-one, one, one]])).mean()) for one in (1 / 3, 1))
+    assert values == pytest.approx(
+        {"l1_g": 0, "l1_g_mean": mean, "l1_g_median": median, "l1_g_untranslated": expected}, abs=1e-6
+    )
+    assert set(truth_measures(Turns(), G, A, "truth", seen, untranslated=False)) == {"l1_g", "l1_g_mean", "l1_g_median"}

@@ -5,7 +5,16 @@ import pytest
 
 from ganjax.data import Dataset
 from ganjax.data.bouncing import FASTEST, bouncing
-from ganjax.metrics.motion import centres, frozen, identity, motion_consistency, shuffled
+from ganjax.metrics.motion import (
+    at_rest,
+    centres,
+    frozen,
+    identity,
+    ink_variation,
+    motion_consistency,
+    shuffled,
+    straightness,
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +63,38 @@ def test_steps_that_count_by_hand():
     assert motion_consistency(between, (40, 40), fastest=3) == 1, "speeds between whole pixels are lawful"
 
 
+def test_the_simulator_goes_straight_on_and_keeps_its_ink(clips):
+    def straight(x):
+        return straightness(centres(x), (24, 24), (12, 12), fastest=FASTEST)
+
+    assert straight(clips) == straight(frozen(clips)) == 1 and straight(shuffled(clips)) < 0.7
+    assert straightness(centres(clips), (24, 24), (18, 18), fastest=FASTEST) < 1, "walls that are taken to be farther"
+    assert at_rest(centres(clips)).max() == 0 and (at_rest(centres(frozen(clips))) == 1).all()
+    np.testing.assert_allclose(ink_variation(clips), 0, atol=1e-12)
+    half = clips.copy()
+    half[:, 6:] = 0
+    np.testing.assert_allclose(ink_variation(half), 1, atol=1e-12)
+
+
+def test_frames_that_go_straight_on_by_hand():
+    t = np.arange(7.0)
+    track = np.stack([6 + t, np.full(7, 9.0)], -1)[None]  # rows 6 to 12 of 20, of which 7.25 to 11.75 are away
+
+    def straight(tracks):
+        return straightness(tracks, (20, 20), (10, 10), fastest=1.5)
+
+    assert straight(track) == 1
+    bent = track.copy()
+    bent[0, 3:, 0] += 0.6  # two of the four second differences of rows, and none of the five of columns
+    np.testing.assert_allclose(straight(bent), 7 / 9)
+    beside = bent - np.array([4.0, 0])  # only its last inner frame is away now
+    assert straight(beside) == 1
+    dark = bent.copy()
+    dark[0, 2] = np.nan
+    assert straight(dark) == 1
+    assert straight(track - 6) == 0, "nothing is ever away"
+
+
 def test_identity_and_controls_by_hand():
     np.testing.assert_allclose(identity([[1, 1, 1, 1], [0, 1, 1, 2], [3, 2, 1, 0]]), [1, 0.5, 0.25])
     x = np.arange(12).reshape(2, 6, 1)
@@ -69,6 +110,9 @@ def test_identity_and_controls_by_hand():
         (lambda: centres(np.zeros((2, 4, 4, 1), np.uint8)), ValueError, r"expected clips \[N, T, H, W, C\]"),
         (lambda: motion_consistency(np.zeros((1, 1, 2)), (3, 3), fastest=3), ValueError, "of at least 2 frames"),
         (lambda: motion_consistency(np.zeros((1, 4, 2)), (0, 3), fastest=3), ValueError, "free"),
+        (lambda: straightness(np.zeros((1, 2, 2)), (9, 9), (3, 3), fastest=1), ValueError, "of at least 3 frames"),
+        (lambda: at_rest(np.zeros((4, 2))), ValueError, "at_rest: tracks have shape"),
+        (lambda: ink_variation(np.zeros((2, 4, 4, 1), np.uint8)), ValueError, "ink_variation: x has shape"),
         (lambda: identity(np.zeros((2, 3))), ValueError, r"expected integers \[N, T\]"),
     ],
 )

@@ -95,7 +95,8 @@ def test_one_picture_moves_by_whole_pixels_between_walls():
             p, q = int(down[t]), int(right[t])
             expected[:, t, p : p + 4, q : q + 4] = picture
         np.testing.assert_allclose(clip(place, step), expected, atol=1e-6)
-    np.testing.assert_array_equal(clip([0.1, 0.2], [0.0, 0.0]), clip([0.0, 2 / 12], [0.0, 0.0]))  # .4 and 2.4 pixels
+    nearest = clip([0.0, 2 / 12], [1.0, -2.0])
+    np.testing.assert_array_equal(clip([0.1, 0.2], [0.7, -2.4]), nearest)  # .4 and 2.4 pixels, and steps between some
     with pytest.raises(ValueError, match=r"sprite is 8, expected less than the frame's \[8, 16\]"):
         jax.eval_shape(lambda: module.clone(sprite=8).apply(variables, z, train=False))
 

@@ -11,15 +11,17 @@ Analyzing and Improving the Image Quality of StyleGAN, 2020 (section 5, projecti
 Command: python experiments/dcgan.py train --workdir runs/dcgan_glyphs --data glyphs --steps 2500 --latent 64 \\
              --ema-decay 0.99
          python experiments/latent_arithmetic.py train --workdir runs/arithmetic --dcgan runs/dcgan_glyphs
+         python experiments/stylegan.py train --workdir runs/stylegan_faces --data faces.npz
          python experiments/latent_arithmetic.py train --workdir runs/faces --data faces.npz --networks styles \\
              --stylegan runs/stylegan_faces --attributes skin haircolor glasses earrings
 Without --dcgan or --stylegan a small generator is trained first. Attributes are the letter and its case where classes
-are characters, the class elsewhere; every companion that is a class of few values (faces.npz with skin_train,
-glasses_train, ... and the same of test); and of a companion of many values whether its name holds a word (--words: bold
-and italic fonts).
+are characters, the class elsewhere; every companion that is a class of few values (faces.npz has nine as columns of
+attr_train and attr_test, called as its array attributes says); and of a companion of many values whether its name holds
+a word (--words: bold and italic fonts).
 Figure: for each network arithmetic_NAME.png, a, b, c, a - b + c and the controls, a trial a row, drawn at random;
 interpolation_NAME.png, ways between two latents above the fading of one picture into the other; inversion_NAME.png,
-images above what is found for them and the errors of what is shown.
+images above what is found for them and the errors of what is shown. Of several starts (--starts) the best is kept, and
+the table says how many end near it.
 The mean of n draws of N(0, I) is shorter than draws are, by 1 / sqrt(n): sums of z are scaled to the length sqrt(d)
 before they are drawn, those of every control alike. Styles w have no such law and stay as they are.
 What we measured, seed 0, the first two commands with --networks dcgan, 21 s of processor time once the classifiers were
@@ -81,6 +83,7 @@ BATCH = 64  # images that are rendered at once
 PICTURES, DIVERSE = 2000, 500  # images of a Frechet distance, and of distances between all of them
 SHOWN = 8  # trials, ways or images in a picture
 NOISE = 0.2  # deviation of what an inversion leaves unexplained, of pixels from -1 to 1, as in the command `latent`
+WITHIN = 1.1  # a start of an inversion counts as near the best up to so many times its loss
 SUM, TARGET = "a - b + c", "mean of the target"
 STEP = "direction"
 ARMS = (SUM, "c alone", "random direction", "shuffled labels", TARGET)
@@ -275,6 +278,13 @@ def quality(x: NDArray, judge: Extractor, data: Dataset) -> dict[str, list[float
 # -- generators and their latents -------------------------------------------------------------------------------------
 
 
+class Inversion(NamedTuple):
+    """What is found for images."""
+
+    codes: Array  # [B, ...], of the best start
+    ends: Array  # [starts, B], the last losses of all starts
+
+
 class Space(NamedTuple):
     """The latents of a trained generator, called codes whatever they are: z, or w."""
 
@@ -282,8 +292,8 @@ class Space(NamedTuple):
     codes: Callable[[int, int], Array]  # (first, count) -> [count, D]; code i is the same whatever else is drawn
     render: Callable[[Any], Array]  # codes [B, ...] -> images, uint8
     settled: Callable[[Array], Array]  # codes [..., D] as they are drawn
-    # (images as networks see them [B, ...], key) -> codes [B, ...], keyed by the name of the way to find them
-    inverters: Mapping[str, Callable[[Array, Any], Array]]
+    # (images as networks see them [B, ...], key) -> what is found, keyed by the name of the way to find it
+    inverters: Mapping[str, Callable[[Array, Any], Inversion]]
     straight: bool  # whether ways are straight, or turn on the sphere
 
     def images(self, codes: Any) -> NDArray:
@@ -316,9 +326,10 @@ def dcgan_space(config: Config, data: Dataset) -> Space:
 
     drawn = jax.jit(lambda index: draws.latents(weights, key, index))
 
-    def invert(x: Array, key: Any) -> Array:
+    def invert(x: Array, key: Any) -> Inversion:
         how: dict[str, Any] = {"starts": config.starts, "steps": config.inversion}
-        return latents.project(decode, x, key, size=size, prior_weight=NOISE**2 / pixels, **how).z
+        found = latents.project(decode, x, key, size=size, prior_weight=NOISE**2 / pixels, **how)
+        return Inversion(found.z, found.ends)
 
     return Space(
         "dcgan",
@@ -351,11 +362,11 @@ def style_space(config: Config, data: Dataset) -> Space:
     many = codes(0, 1024)
     mean, spread, layers = many.mean(0), many.std(0), stylegan_layers(data.shape)
 
-    def inverter(start: Array) -> Callable[[Array, Any], Array]:
-        def invert(x: Array, key: Any) -> Array:
+    def inverter(start: Array) -> Callable[[Array, Any], Inversion]:
+        def invert(x: Array, key: Any) -> Inversion:
             found = [styles.project(render, x, k, start, spread, steps=config.inversion) for k in starts(key)]
-            best = jnp.stack([one.losses[-1] for one in found]).argmin(0)
-            return jnp.stack([one.w for one in found])[best, jnp.arange(len(x))]
+            ends = jnp.stack([one.losses[-1] for one in found])
+            return Inversion(jnp.stack([one.w for one in found])[ends.argmin(0), jnp.arange(len(x))], ends)
 
         return jax.jit(invert)
 
@@ -559,7 +570,7 @@ def edited_images(
     """As of `edits`, of what is found for held-out images; and a picture of steps of full length."""
     x = data.x_test[subsample(len(data.x_test), config.inverted)]  # type: ignore[arg-type, index]
     way, invert = next(iter(space.inverters.items()))
-    codes = np.asarray(invert(data.kind.encode(jnp.asarray(x)), Keys.of(config.seed).steps))
+    codes = np.asarray(invert(data.kind.encode(jnp.asarray(x)), Keys.of(config.seed).steps).codes)
     plain = space.images(codes)
     before, content = readings(judges, plain), [Row(x[:SHOWN], "held-out images"), Row(plain[:SHOWN], f"by {way}")]
     found = {}
@@ -618,9 +629,20 @@ def smoothness(images: NDArray, named: NDArray) -> list[float]:
     return [float(x) for x in (neither.mean(), changes.mean(), np.median(largest), np.median(around))]
 
 
-def inverted(space: Space, invert: Callable[[Array, Any], Array], x: NDArray, encode: Any, key: Any) -> NDArray:
-    """The pictures of the codes that are found for images, both uint8: what is counted, reported and shown."""
-    return space.images(invert(encode(jnp.asarray(x)), key))
+def inverted(
+    space: Space, invert: Callable[[Array, Any], Inversion], x: NDArray, encode: Any, key: Any
+) -> tuple[NDArray, float]:
+    """The pictures of the codes that are found for images, both uint8: what is counted, reported and shown.
+
+    And the share of starts near the best.
+    """
+    found = invert(encode(jnp.asarray(x)), key)
+    return space.images(found.codes), near_the_best(np.asarray(found.ends))
+
+
+def near_the_best(ends: NDArray) -> float:
+    """The share of starts [S, B] whose last loss is at most WITHIN times the least of their image."""
+    return float((ends <= WITHIN * ends.min(0)).mean())
 
 
 def rmse(x: NDArray, x_hat: NDArray) -> NDArray:
@@ -632,7 +654,9 @@ def inversions(
     config: Config, space: Space, known: Sequence[Attribute], judges: Mapping[str, Extractor], data: Dataset,
     workdir: Path,
 ) -> dict[str, list[float]]:  # fmt: skip
-    """{what: median error, median error of the nearest training image, share of attributes that are read right}."""
+    """{what: median error, that of the nearest training image, shares of attributes read right and of starts near the
+    best}.
+    """
     sets: dict[str, tuple[NDArray, Sequence[NDArray]]] = {}
     for split in ("test", "train"):
         of = subsample(len(getattr(data, f"x_{split}")), config.inverted)
@@ -646,10 +670,10 @@ def inversions(
         near = float("nan") if at is None else float(np.median(rmse(x, data.x_train[at])))
         content.append(Row(x[:SHOWN], what))
         for name, invert in space.inverters.items():
-            x_hat = inverted(space, invert, x, data.kind.encode, key)
+            x_hat, share = inverted(space, invert, x, data.kind.encode, key)
             error, seen = rmse(x, x_hat), readings(judges, x_hat)
             right = np.mean([(seen[one.name] == values).mean() for one, values in zip(known, y, strict=True)])
-            found[f"{what}, {name}"] = [float(np.median(error)), near, float(right)]
+            found[f"{what}, {name}"] = [float(np.median(error)), near, float(right), share]
             content.append(Row(x_hat[:SHOWN], f"by {name}", f"RMSE {np.median(error[:SHOWN]):.3f}"))
     out = workdir / f"inversion_{space.name}.png"
     rows(content, out, title="Images, and what is found for them", group=1 + len(space.inverters))
@@ -708,10 +732,17 @@ def told_of_ways(turns: Mapping[str, Sequence[float]]) -> list[str]:
 
 def told_of_inversion(found: Mapping[str, Sequence[float]]) -> list[str]:
     """A line for each set of images and way to invert them."""
-    heads = ("RMSE of the picture", "nearest training image", "attributes read right")
-    lines = [f"{'inversion':44}" + "".join(f"{head:>24}" for head in heads)]
-    for name, (error, near, right) in found.items():
-        lines.append(f"{name:44}{error:>24.4f}{'' if np.isnan(near) else f'{near:.4f}':>24}{right:>24.1%}")
+    heads = (
+        "RMSE of the picture",
+        "nearest training image",
+        "attributes read right",
+        f"loss <= {WITHIN:g} x best start",
+    )
+    lines = [f"{'inversion':44}" + "".join(f"{head:>25}" for head in heads)]
+    for name, (error, near, right, share) in found.items():
+        lines.append(
+            f"{name:44}{error:>25.4f}{'' if np.isnan(near) else f'{near:.4f}':>25}{right:>25.1%}{share:>25.1%}"
+        )
     return lines
 
 

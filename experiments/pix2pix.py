@@ -12,7 +12,8 @@ drawings with other masks of dropout, which is all the noise that there is.
 Two generators learn side by side from one initialisation and the same examples: the second, "control", never hears of
 the discriminator (--no-control leaves it out; --game 0 leaves the game out, and not a step of it is computed).
 `evaluate` measures both, with the dropout of training and "undropped", beside predictors that learn nothing: the
-drawing itself (l1_drawing), the picture of the most similar drawing (l1_neighbour) and the median picture (l1_median).
+drawing itself (l1_drawing), the picture of the most similar drawing (l1_neighbour), the mean and the median picture
+(l1_mean, l1_median), and what is dark of the drawing on the latter (l1_outlined).
 Data of your own are an .npz file with x_train, x_test, the pictures, and drawing_train, drawing_test, uint8
 [N, H, W, C] of the same size. Of OpenMoji without its flags, whose drawings say nothing of their colours, with
 keep = group != 5: np.savez("openmoji.npz", x_train=colour[keep], drawing_train=outline[keep], y_train=group[keep], ...)
@@ -162,10 +163,18 @@ def trivial(dataset: "Dataset", given: str) -> "dict[str, Measure]":
         away = np.square(known).sum(1)[None] - 2 * asked @ known.T  # beside |asked|^2, which decides nothing
         return from_bytes(dataset.x_train[away.argmin(1)])
 
+    def mean(drawings):
+        return from_bytes(dataset.x_train.mean(0))[None]
+
     def median(drawings):
         return from_bytes(np.median(dataset.x_train, axis=0))[None]
 
-    predictors = {"l1_drawing": grey, "l1_neighbour": neighbour, "l1_median": median}
+    def outlined(drawings):
+        return np.where(grey(drawings) < 0, grey(drawings), median(drawings))
+
+    predictors = {
+        "l1_drawing": grey, "l1_neighbour": neighbour, "l1_mean": mean, "l1_median": median, "l1_outlined": outlined,
+    }  # fmt: skip
     return {
         name: Measure(lambda w, batch, key: (batch.x, batch.y), (GENERATOR,), "data", "lower", given, error(of))
         for name, of in predictors.items()

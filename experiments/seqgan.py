@@ -3,8 +3,9 @@
 Claim: rewards of a discriminator lower what samples cost under an oracle, as the paper reports; so does a lower
 temperature of the model of maximum likelihood, which costs held-out sequences less (Caccia et al.).
 Paper: Yu, Zhang, Wang and Yu, SeqGAN, 2017 (--method seqgan: reward D, completions of each prefix); Che et al.,
-Maximum-Likelihood Augmented Discrete GANs, 2017 (maligan: D / (1 - D) normalised over the batch, which are the weights
-of Hjelm et al., Boundary-Seeking GANs, 2018, too where a generator has no z); Jang, Gu and Poole, Categorical
+Maximum-Likelihood Augmented Discrete GANs, 2017 (maligan: D / (1 - D) normalised over the batch; Hjelm et al.,
+Boundary-Seeking GANs, 2018, normalise it among the outputs of one z, which are all where a generator has no z: of one
+that has, `sixteen_pixels` compares both); Jang, Gu and Poole, Categorical
 Reparameterization with Gumbel-Softmax, 2017 (gumbel), Bengio et al. 2013 (straight_through); Caccia et al., Language
 GANs Falling Short, 2020 (the curve over temperatures); Witten and Bell 1991 (the n-grams).
 Command: python experiments/seqgan.py train --workdir runs/seqgan

@@ -15,8 +15,9 @@ Four stages, each an ordinary run in a folder of its own: "text" learns what cap
 wrong pairs of training images (--encoder words: linear in hashed pieces of words; characters: a transformer of
 characters; random: the first with its initial weights, and no such stage); "matcher" learns the readers that measures
 ask, which no generator is trained against; "sketch" and "image" are the two of the paper. The readers have other
-networks than the encoder and learn all pairs, those that are held out of the generators' reach too; what they say of
-real images is the ceiling (r_precision_real, category_real).
+networks than the encoder and learn all pairs, those that are held out of the generators' reach too, for there are too
+few to keep some for them alone; so what they say of real images (r_precision_real, category_real) is a ceiling that
+they have learned by heart.
 --pairs says what the discriminator is told: see matching_aware.py for where each choice leads.
 Data of your own are an .npz file with x_train, x_test (square, a side of 16, 32, 64, ...), caption_train, caption_test
 (texts) and, for the measure category, y_train, y_test; --without leaves out captions that hold some words.
@@ -178,7 +179,7 @@ def captioned(data: "Dataset", without: str) -> "Dataset":
     """Square images with captions, but for those whose captions hold some words.
 
     Raises:
-        DataError: no such images, no captions, or nothing is left.
+        DataError: no such images, no captions, a caption without a word, or nothing is left.
     """
     import numpy as np
 
@@ -197,6 +198,11 @@ def captioned(data: "Dataset", without: str) -> "Dataset":
     kept = {"train": np.arange(len(data.x_train)), "test": np.arange(0 if data.x_test is None else len(data.x_test))}
     for split, rows in kept.items():
         texts = vocabulary.decode(data.y("caption", split)) if len(rows) else []
+        if empty := [row for row, text in enumerate(texts) if not text]:
+            raise DataError(
+                f"the data set {data.name} has {len(empty)} of {len(texts)} captions without a word in caption_{split}"
+                f", the first at index {empty[0]}; write what these images show, or leave them out of the data"
+            )
         out = [bool(without) and f" {without.lower()} " in f" {text} " for text in texts]
         kept[split] = rows[~np.array(out, bool)]
         if len(rows) and not len(kept[split]):

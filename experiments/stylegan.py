@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     from ganjax.report.rows import Row
     from ganjax.training import Setup
 
-OWN = {"latent": 64, "style": 64, "mapping": 2, "base": 2048, "most": 64}  # without a preset
-
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Precision, Averaging, Adam, Latent, TrainConfig):
@@ -96,8 +94,8 @@ class Config(Precision, Averaging, Adam, Latent, TrainConfig):
             require(self, name, 0 <= getattr(self, name) < math.inf, "a number that is not negative")
         require(self, "batch_size", self.batch_size % self.group == 0, f"a multiple of --group {self.group}")
         require(self, "remat", not self.remat, "left out: these networks have no blocks to compute again")
-        for name, size in OWN.items():
-            alone = self.preset == "none" or getattr(self, name) == size
+        for name in ("latent", "style", "mapping", "base", "most"):
+            alone = self.preset == "none" or getattr(self, name) == getattr(CONFIG, name)
             require(self, name, alone, f"left out with --preset {self.preset}, which says it")
 
 
@@ -198,7 +196,9 @@ class Styles(OfRun):
         more = (self.steps,) if self.what == "projection" else ()
         content = VIEWS[self.what](trained(run.setup, chosen, Keys.of(self.seed).samples), self.count, *more)
         rows(content, self.out, title=TITLES[self.what])
-        print("\n".join(f"{row.caption}: {row.note}".replace("\n", " ") for row in content if row.note))
+        for row in content:
+            if row.note:
+                print(f"{row.caption}: {row.note}".replace("\n", " "))
         print(self.out)
 
 

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ganjax import launch
 from ganjax.commands.base import OfRun, config_of, opened
+from ganjax.commands.codes import Codes
 from ganjax.config import require
 from ganjax.errors import ConfigError
 from ganjax.options import Adam, Conditional, TrainConfig
@@ -137,11 +138,14 @@ def networks(config: Config, dataset: "Dataset") -> Networks:
 
     observation, classes = laplace(1.0), (dataset.classes or 0) if config.conditional else 0
     told = config.codes, config.prior_width, config.prior_blocks, classes
+    transformed = config.prior == "transformer"
     return Networks(
         MapEncoder(config.vector, config.width),
         MapDecoder(dataset.shape[-1], observation.outputs, config.width),
         observation,
-        Transformer(*told, config.prior_heads) if config.prior == "transformer" else GatedPixelCNN(*told),
+        Transformer(*told, config.prior_heads)
+        if config.prior == "transformer"
+        else GatedPixelCNN(*told, values=config.codes),
         map_shape(dataset.shape),
         classes,
     )
@@ -312,4 +316,4 @@ SMOKE = {
 EXPERIMENT = launch.Experiment("vqgan", __doc__, CONFIG, SMOKE, build=build)
 
 if __name__ == "__main__":
-    launch.main(EXPERIMENT, more={"enlarge": Enlarge})
+    launch.main(EXPERIMENT, more={"codes": Codes, "enlarge": Enlarge})

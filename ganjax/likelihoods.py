@@ -73,6 +73,11 @@ def scaled(v: Array, levels: int) -> Array:
     return v / ((levels - 1) / 2) - 1
 
 
+def unscaled(x: Array, levels: int) -> Array:
+    """The way back, to the nearest level, int32."""
+    return jnp.round((x + 1) * ((levels - 1) / 2)).astype(jnp.int32)
+
+
 def categorical(levels: int = 256) -> Observation:
     """`p(v) = softmax(l)_v` of `levels` levels that were scaled to [-1, 1]: nothing is said of their order.
 
@@ -81,7 +86,7 @@ def categorical(levels: int = 256) -> Observation:
     check_range("categorical", 2, whole=True, levels=levels)
 
     def log_probs(logits: Array, x: Array) -> Array:
-        v = jnp.round((x + 1) * ((levels - 1) / 2)).astype(jnp.int32)
+        v = unscaled(x, levels)
         return jnp.take_along_axis(jax.nn.log_softmax(_split(logits, levels)), v[..., None], -1)[..., 0]
 
     def mean(logits: Array) -> Array:

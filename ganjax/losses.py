@@ -238,12 +238,14 @@ def information(categories: int, continuous: int = 0, *, head: str = "code") -> 
     return values
 
 
-def feature_matching(*, axis_name: str | None = None) -> Callable[[Any], Array]:
+def feature_matching(*, absolute: bool = False, axis_name: str | None = None) -> Callable[[Any], Array]:
     """`|mean h(x) - mean h(G(z))|^2`, a generator's term, h the discriminator's features (Salimans et al. 2016, 3.1).
 
     The paper lets the generator minimise this alone: `LOSSES[name]._replace(generator=of_fakes(jnp.zeros_like))`.
 
     Args:
+        absolute: the mean over the features of `|mean h_j(x) - mean h_j(G(z))|` instead, as the authors' code has it
+            for CIFAR-10.
         axis_name: the mapped axis that shares the batch, if any.
 
     Returns:
@@ -256,6 +258,8 @@ def feature_matching(*, axis_name: str | None = None) -> Callable[[Any], Array]:
             raise ValueError("feature_matching: the discriminator returns logits alone; give it heads={}")
         gap = real.mean(0) - fake.mean(0)
         gap = gap if axis_name is None else jax.lax.pmean(gap, axis_name)
+        if absolute:
+            return jnp.abs(gap).mean()
         return (gap**2).sum()
 
     return values

@@ -62,7 +62,7 @@ class TrainConfig(Schedule):
     """Seed of the initialisation, the order of the data and all noise."""
     data: str = "fashion_mnist"
     """fashion_mnist, fluent_emoji, glyphs, digits, chirps, ring, grid, swiss_roll, tfds:NAME, stacked:NAME,
-    bouncing:NAME, oracle:WORDS, a path to an .npz file or a folder of images or WAV files."""
+    bouncing:NAME, spinning:NAME, oracle:WORDS, a path to an .npz file or a folder of images or WAV files."""
     data_dir: str | None = None
     """Where TFDS keeps its prepared data sets; by default, where TFDS looks."""
     batch_size: int = 64

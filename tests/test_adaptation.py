@@ -135,3 +135,41 @@ def test_the_second_stage_of_the_table_begins_with_statistics_of_the_first_too()
     for part in ("params", "net_state"):
         before, after = getattr(first, part)["encoder"], getattr(second, part)["source"]
         jax.tree.map(np.testing.assert_array_equal, before, after)
+
+
+def test_the_table_says_by_which_protocol_a_published_number_was_taken():
+    """Two rows of one table that were not taken alike say so."""
+    one = np.full(2, 0.5)
+    lines = dict.fromkeys(("source_only", "cogan", "coral"), TABLE.Line(one, one, one, one, one))
+    source, target = (replace(_data(k), name=name) for k, name in ((1, "sets/mnist.npz"), (2, "usps")))
+    rows = TABLE.table(TABLE.Config(seeds=2), source, target, lines)
+    assert rows[1].endswith("by its protocol")
+    assert rows[2].endswith("75.2  sample, adapting") and rows[3].endswith("91.2  sample, best step")
+    assert rows[4].endswith("-") and "50.00 ± 0.00" in rows[4]
+    assert TABLE.name_of(replace(source, name="tfds:svhn_cropped")) == "svhn_cropped"
+
+
+@pytest.mark.parametrize(
+    ("method", "decays"),
+    [("source_only", [2.5e-5]), ("adda", [2.5e-5, 0]), ("reversal", [0]), ("mcd", [0]), ("cogan", [5e-4])],
+)
+def test_weights_decay_where_the_authors_have_it(method, decays, monkeypatch):
+    """Without a gradient a step of SGD takes this share of the rate off them: the first stage of ADDA, and CoGAN."""
+    taken = []
+    for play in ("simultaneous", "alternating"):
+        real = getattr(adaptation, play)
+        monkeypatch.setattr(adaptation, play, lambda own, real=real, **how: taken.append(own) or real(own, **how))
+    config = replace(CONFIG, method=method, optimiser="sgd", learning_rate=0.5, source_rate=0.5)
+    stages = adaptation.plan(config, _data(1), _data(2)).stages.values()
+    by_players = {frozenset(own): own for own in taken}
+    for setup, decay in zip(stages, decays, strict=True):
+        for sgd in by_players[frozenset(setup.game.players)].values():
+            moved, _ = sgd.update(np.zeros(()), sgd.init(np.ones(())), np.ones(()))
+            np.testing.assert_allclose(moved, -0.5 * decay, rtol=1e-6)
+
+
+@pytest.mark.fault("ADDA: both updates run in one call without an order, neither simultaneous nor in turns")
+@pytest.mark.parametrize("method", ["adda", "adda_features"])
+def test_critic_and_encoder_of_adda_move_at_once(method):
+    dynamics = planned(method).stages["adapt"].dynamics
+    assert dynamics.slices == 1 and not dynamics.one_at_a_time

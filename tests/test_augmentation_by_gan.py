@@ -5,10 +5,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
 
+from ganjax.augment import jitter
+from ganjax.core import Batch
 from ganjax.data import load
 from ganjax.data.scarce import with_labels
 from ganjax.errors import ConfigError, DataError
@@ -44,11 +48,41 @@ def test_the_gan_and_the_classifiers_see_the_labelled_images_alone():
 
 
 @pytest.mark.fault("augmentation studies: longer training is credited to samples")
-def test_all_arms_take_equal_steps_of_equal_batches():
-    part = with_labels(load("digits"), 30)
+def test_all_arms_take_equal_steps_of_equal_batches(monkeypatch):
+    """And their rates fall to zero over the same steps; a spy in the place of training."""
+    part, taken, falling = with_labels(load("digits"), 30), [], []
     setups = {arm: EXPERIMENT.classifier_of(SMALL, arm, part, _samples(SMALL, part)) for arm in EXPERIMENT.ARMS}
     assert {setup.examples for setup in setups.values()} == {SMALL.batch_size}
-    assert {arm for arm, setup in setups.items() if setup.streams["data"].prepare} == {"shifts", "samples and shifts"}
+    assert {arm for arm, setup in setups.items() if setup.streams["data"].prepare} == {"moves", "samples and moves"}
+    decay = EXPERIMENT.optax.cosine_decay_schedule
+    monkeypatch.setattr(EXPERIMENT.optax, "cosine_decay_schedule", lambda *how: falling.append(how) or decay(*how))
+    monkeypatch.setattr(EXPERIMENT, "fit", lambda setup, seed, steps: taken.append((seed, steps)))
+    monkeypatch.setattr(EXPERIMENT, "measured", lambda setup, name: lambda state: 0.5)
+    for arm in EXPERIMENT.ARMS:
+        EXPERIMENT.learned(SMALL, arm, part, _samples(SMALL, part), 3)
+    assert taken == [(3, SMALL.steps)] * 6 and falling == [(1e-3, SMALL.steps)] * 6
+
+
+def test_moved_images_are_turned_shifted_and_flipped():
+    """A ramp over the columns: its slopes in the middle say by which angle it was turned and whether it is mirrored."""
+    ramp = jnp.broadcast_to(jnp.arange(8.0)[None, :, None], (8, 8, 1))
+    keys, one = jax.random.split(jax.random.key(0), 400), Batch(ramp, jnp.int32(7), jnp.int32(0))
+
+    def moved(**how):
+        return jax.jit(jax.vmap(lambda key: EXPERIMENT.moves(replace(SMALL, **how))(key, one)))(keys)
+
+    found = moved(rotation=20.0, flip=True)
+    x = np.asarray(found.x)[..., 0]
+    across, down = x[:, 3, 4] - x[:, 3, 3], x[:, 4, 3] - x[:, 3, 3]
+    np.testing.assert_allclose(np.hypot(across, down), 1, rtol=1e-4)
+    angle = np.degrees(np.arctan2(down, np.abs(across)))
+    assert stats.kstest(angle, stats.uniform(-20, 40).cdf).pvalue > 1e-3
+    assert 150 < (across < 0).sum() < 250 and (found.y == 7).all()
+    alone = jax.jit(jax.vmap(lambda key: jitter(SMALL.shift, flip=False)(key, one)))(keys)
+    np.testing.assert_array_equal(moved(rotation=0.0).x, alone.x)
+    assert len(np.unique(alone.x[:, 3, 3, 0])) == 3
+    with pytest.raises(ConfigError, match="--rotation is 200"):
+        replace(SMALL, rotation=200.0)
 
 
 @pytest.mark.parametrize(("images", "share"), [(20, 0.5), (100, 0.25), (5000, 0.8)])
@@ -81,7 +115,7 @@ def test_the_table_pairs_the_same_choices():
     found = {
         2: [
             EXPERIMENT.Found(
-                {arm: base + 0.01 * (arm == "shifts") for arm in EXPERIMENT.ARMS},
+                {arm: base + 0.01 * (arm == "moves") for arm in EXPERIMENT.ARMS},
                 0.9,
                 part.x_train[:10],
                 part.x_train[:10],
@@ -89,9 +123,9 @@ def test_the_table_pairs_the_same_choices():
             for base in (0.5, 0.7)
         ]
     }
-    lines = EXPERIMENT.table(replace(SMALL, arms=("shifts",)), load("digits"), found)
+    lines = EXPERIMENT.table(replace(SMALL, arms=("moves",)), load("digits"), found)
     said = {line[:22].strip(): line[22:].strip() for line in lines}
-    assert said["images alone"] == "60.00" and said["shifts"] == "61.00 (+1.00 ± 0.00)"
+    assert said["images alone"] == "60.00" and said["moves"] == "61.00 (+1.00 ± 0.00)"
     assert "duplicates" not in said and said["right samples"].endswith("90.0")
 
 
@@ -100,7 +134,7 @@ def test_what_cannot_be_labelled_is_refused():
         EXPERIMENT.check_labels(load("digits"), replace(SMALL, per_class=(500,)))
     with pytest.raises(DataError, match="expected images with labels"):
         EXPERIMENT.check_labels(load("ring"), SMALL)
-    with pytest.raises(ConfigError, match='--arms: "shift" is unknown: did you mean "shifts"'):
-        replace(SMALL, arms=("shift",))
+    with pytest.raises(ConfigError, match='--arms: "move" is unknown: did you mean "moves"'):
+        replace(SMALL, arms=("move",))
     with pytest.raises(ConfigError, match="more than 0 and less than 1"):
         replace(SMALL, share=1.0)

@@ -13,7 +13,7 @@ import contender  # noqa: E402
 import convolutions  # noqa: E402
 import operations  # noqa: E402
 import ours  # noqa: E402
-from workloads import OBJECTIVES, WORKLOADS, data_file  # noqa: E402
+from workloads import OBJECTIVES, STYLES, TRANSLATION, WORKLOADS, data_file  # noqa: E402
 
 from ganjax.training.flops import step_flops  # noqa: E402
 from ganjax.training.setup import state_shapes  # noqa: E402
@@ -33,7 +33,10 @@ PARAMETERS = {
     "sample_sngan_s": (264_769, 368_771),
     "wgan_gp28": (138_561, 759_681),
     "r1_28": (138_561, 759_681),
+    "stylegan64": (366_945, 350_520),
+    "sample_stylegan64": (366_945, 350_520),
 }
+PAIRS = WORKLOADS | OBJECTIVES | STYLES  # of a discriminator and a generator
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +44,30 @@ def setup_of(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
 
     def make(name: str):
-        workload = (WORKLOADS | OBJECTIVES)[name]
-        return ours.build(workload, data_file(workload, folder, 4096))[0]
+        workload = (PAIRS | TRANSLATION)[name]
+        return ours.build(workload, data_file(workload, folder, 1024))[0]
 
     return make
 
 
-@pytest.mark.parametrize("name", WORKLOADS | OBJECTIVES)
+@pytest.mark.parametrize("name", PAIRS)
 def test_networks_are_as_large_as_their_peers(name, setup_of):
     params = state_shapes(setup_of(name)).params
     sizes = {player: sum(leaf.size for leaf in jax.tree.leaves(params[player])) for player in params}
     assert (sizes["discriminator"], sizes["generator"]) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("cyclegan", {**dict.fromkeys("gf", 1_073_281), **dict.fromkeys(("d_a", "d_b"), 166_625)}),
+        ("pix2pix", {"generator": 7_313_731, "discriminator": 168_353}),
+    ],
+)
+def test_translators_are_as_large_as_the_authors(name, parameters, setup_of):
+    """Counted from the published lists of layers, of as many channels, blocks and halvings."""
+    params = state_shapes(setup_of(name)).params
+    assert {player: sum(leaf.size for leaf in jax.tree.leaves(params[player])) for player in params} == parameters
 
 
 @pytest.mark.parametrize("name", ["toy8", "mlp28", "wgangp_mlp"])

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ganjax import launch
 from ganjax.core import Game, Outcome, Sampler
-from ganjax.data import Companion, Dataset, text
+from ganjax.data import Companion, Dataset, load, text
 from ganjax.dynamics import simultaneous
 from ganjax.errors import DataError
 from ganjax.kinds import VECTOR
@@ -137,6 +137,17 @@ def test_captions_of_some_words_are_left_out():
     vectors = Companion(np.ones((8, 2), np.float32), np.ones((8, 2), np.float32), VECTOR)
     with pytest.raises(DataError, match="for captions, expected texts"):
         module.captioned(dataclasses.replace(one, companions={"caption": vectors}), "")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_captions_without_a_word_are_refused(split, tmp_path):
+    module, data, wordless = _module("stackgan"), _data(), ["  ", "blue car", "", "\t...!"]
+    arrays = {f"x_{name}": getattr(data, f"x_{name}") for name in ("train", "test")}
+    captions = {"caption_train": CAPTIONS, "caption_test": CAPTIONS} | {f"caption_{split}": CAPTIONS[:4] + wordless}
+    np.savez(tmp_path / "d.npz", **arrays, **{name: np.array(own) for name, own in captions.items()})
+    sentence = rf"has 3 of 8 captions without a word in caption_{split}, the first at index 4; write what these images"
+    with pytest.raises(DataError, match=sentence):
+        module.captioned(load(str(tmp_path / "d.npz")), "skin tone")
 
 
 def test_readers_learn_what_generators_do_not():

@@ -90,3 +90,33 @@ def test_the_frontier_is_below_the_curve_of_temperatures():
     best, cold = frontier(truth, 5.0), tempered(truth, 0.26269)
     np.testing.assert_allclose(cross_entropy(best, truth, 20), cross_entropy(cold, truth, 20), atol=1e-4)
     assert cross_entropy(truth, best, 20) < cross_entropy(truth, cold, 20) - 0.3
+
+
+def test_no_model_costs_held_out_sequences_less_than_the_entropy():
+    """Gibbs: of any law of whole sequences, by enumeration, and of any chain; what the truth says of samples can."""
+    p, length, rng = _chain(0), 4, np.random.default_rng(1)
+    sequences = [*product(range(3), repeat=length)]
+    law = np.array([p.start[x[0]] * np.prod([p.transition[i, j] for i, j in pairwise(x)]) for x in sequences])
+    for sharpness in (0.01, 0.3, 3.0):
+        noisy = law * np.exp(sharpness * rng.normal(size=len(law)))
+        for q in (noisy / noisy.sum(), rng.dirichlet(np.full(len(law), sharpness)) + 1e-300):
+            assert -(law * np.log(q)).sum() > -(law * np.log(law)).sum()
+        moved = p.transition * np.exp(sharpness * rng.normal(size=(3, 3)))
+        q = p._replace(transition=moved / moved.sum(1, keepdims=True))
+        assert cross_entropy(p, q, length) > cross_entropy(p, p, length)
+    assert cross_entropy(tempered(p, 0.2), p, length) < cross_entropy(p, p, length) - 0.1
+
+
+def test_no_model_that_visits_all_states_equally_often_is_left_of_the_frontier():
+    """Mixtures of permutations, near to the truth at a temperature and far from it, and the truth at temperatures."""
+    truth, rng = permuted_chain(), np.random.default_rng(0)
+    both = lambda q, w: cross_entropy(truth, q, 20) + w * cross_entropy(q, truth, 20)  # noqa: E731
+    shift = [np.eye(8)[(3 * np.arange(8) + 1 + k) % 8] for k in range(8)]  # k behind what is most probable
+    for weight in (0.5, 5.0):
+        best = both(frontier(truth, weight), weight)
+        for concentration in (0.1, 1.0):
+            shares = rng.dirichlet(np.full(8, concentration)) + 1e-6
+            mixed = np.einsum("k,kij->ij", shares / shares.sum(), shift)
+            assert both(truth._replace(transition=mixed), weight) > best
+        for temperature in (0.2, 0.5, 0.9):
+            assert both(tempered(truth, temperature), weight) > best

@@ -9,10 +9,12 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+import matrix
 import numpy as np
 import pytest
 from scipy.stats import norm, truncnorm
 
+from ganjax import launch
 from ganjax.data import load
 from ganjax.errors import ConfigError
 from ganjax.games import latents
@@ -118,6 +120,23 @@ def test_statistics_are_measured_for_each_threshold(monkeypatch):
     assert [point.threshold for point in points] == [0.5, 2.0, np.inf]
     assert [point.deviation for point in points] == pytest.approx([0.0806**0.5, 0.7737**0.5, 1], abs=2e-4)
     assert points[0].agreement == pytest.approx(0.1) and points[0].precision > 0
+
+
+@pytest.mark.skipif(not matrix.FULL, reason="compiles BigGAN twice: GANJAX_TESTS=full")
+def test_a_run_of_biggan_is_looked_at(tmp_path, monkeypatch):
+    """Trained in its smoke size, hierarchical latents and all; what is looked at is its newest checkpoint."""
+    monkeypatch.syspath_prepend(_path.parent)
+    import biggan as trained
+
+    run, out = tmp_path / "run", tmp_path / "leakage"
+    launch.main(trained.EXPERIMENT, ["train", "--smoke", "--workdir", str(run)])
+    setup, state = EXPERIMENT.of_run(run)
+    assert int(state.step) == trained.SMOKE["steps"] and setup.imitated(setup.sampler()).name == "digits"
+    launch.main(EXPERIMENT.EXPERIMENT, ["train", "--smoke", "--run", str(run), "--workdir", str(out)])
+    kept = json.loads((out / "results.json").read_text())
+    np.testing.assert_allclose(np.sum(kept["confusion"]["samples"], 1), 1)
+    assert np.shape(kept["turning"]) == (4, EXPERIMENT.COLUMNS) and len(kept["truncation"]["1"]) == 2
+    assert all((out / f"{name}.png").exists() for name in ("confusion", "interpolation", "curves"))
 
 
 def test_a_run_that_is_none_or_has_no_classes_is_refused(tmp_path, monkeypatch):

@@ -9,10 +9,12 @@ import jax
 import numpy as np
 import pytest
 
+from ganjax.commands import codes
 from ganjax.core import Batch, Owned
 from ganjax.data import Dataset
 from ganjax.errors import ConfigError
 from ganjax.games import quantised
+from ganjax.kinds import from_bytes
 
 FILE = Path(__file__).parents[1] / "experiments" / "vqgan.py"
 SPEC = importlib.util.spec_from_file_location("vqgan", FILE)
@@ -51,3 +53,19 @@ def test_the_stages_that_there_are():
         vqgan.build(CONFIG, lambda _: plain, None)
     with pytest.raises(ConfigError, match="prior-width is 8, expected a multiple of the 3 heads"):
         dataclasses.replace(CONFIG, prior_heads=3)
+
+
+def test_codes_are_those_of_every_image_and_vectors_those_of_the_first(monkeypatch):
+    """40 images in calls of 16, of which the last has fewer: no image twice, none left out."""
+    monkeypatch.setattr(codes, "CALL", 16)
+    monkeypatch.setattr(codes, "SHOWN", 100)
+    made = vqgan.networks(CONFIG, DATA)
+    game = quantised.vqvae(made.encoder, made.decoder, made.observation, codes=8)
+    x = from_bytes(DATA.x_train)
+    params, state = jax.jit(game.init)(jax.random.key(0), Batch(x, None, np.arange(40)))
+    weights = {player: Owned(params[player], state[player]) for player in params}
+    vectors, found = codes.told(made.encoder, weights, DATA.x_train)
+    np.testing.assert_array_equal(found, quantised.encode(made.encoder, weights, x))
+    z = np.asarray(quantised.embed(made.encoder, weights, x)).reshape(40 * 4, -1)
+    assert len(np.unique(found)) > 1 and vectors.shape == (160, CONFIG.vector)
+    np.testing.assert_allclose(vectors, z, atol=1e-6)

@@ -10,6 +10,7 @@ import math
 import os
 import re
 import resource
+import runpy
 import subprocess
 import sys
 import time
@@ -134,11 +135,25 @@ def dcgan_with_an_alarm(tmp_path_factory):
     return workdir, (code, out.getvalue(), err.getvalue())
 
 
+# The pictures of an experiment's own commands, and the first words of what is printed above each.
+OWN_PICTURES = {
+    "lapgan": {("chain", "--count", 20): ["chain", "from_4", "single"]},
+    "progressive": {("film",): []},
+    "stackgan": {("panel",): [], ("panel", "--between", "red heart", "blue car"): []},
+    "stylegan": {
+        ("styles", "--what", "mixing"): [],
+        ("styles", "--what", "truncation"): ["psi"] * 5,
+        ("styles", "--what", "noise"): ["style"] * 3,
+        ("styles", "--what", "projection", "--steps", 2): ["one", "a"] * 2,
+    },
+}
+
+
 OTHER_THAN_IMAGES = {"animation", "seqgan", "video", "wavegan"}  # clips, words and sounds: no nearest image is drawn
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in TRACED])
-def test_every_experiment_runs_in_its_smoke_size(name, tmp_path, run, request):
+def test_every_experiment_runs_in_its_smoke_size(name, tmp_path, run, request, capsys):
     workdir, less = tmp_path / "run", () if FULL else LESS.get(name, ())
     if name == "dcgan":
         workdir, (code, out, err) = request.getfixturevalue("dcgan_with_an_alarm")
@@ -153,7 +168,22 @@ def test_every_experiment_runs_in_its_smoke_size(name, tmp_path, run, request):
         drawn |= {"neighbours"} if drawn and name not in OTHER_THAN_IMAGES else set()
         assert {p.stem for p in pictures} >= {"curves", *drawn}
         if FULL:
+            for words, printed in OWN_PICTURES.get(name, {}).items():
+                _draws(name, words, printed, workdir, tmp_path / "own.png", capsys)
             _continues(name, tmp_path / "part", run, _last_line(out))
+
+
+def _draws(name, words, printed, workdir, out, capsys):
+    """The script, as a user starts it, draws the picture and says this of it."""
+    out.unlink(missing_ok=True)
+    args = map(str, (f"{name}.py", *words, "--workdir", workdir, "--out", out))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", list(args))
+        runpy.run_path(str(ROOT / "experiments" / f"{name}.py"), run_name="__main__")
+    *lines, last = capsys.readouterr().out.splitlines()
+    said = [line.split()[0] for line in lines]
+    assert last == str(out) and said[len(said) - len(printed) :] == printed, lines
+    assert min(_pixels(out).shape[:2]) > 50
 
 
 def _continues(name, workdir, run, last_line):

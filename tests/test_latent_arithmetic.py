@@ -121,10 +121,11 @@ def test_the_error_in_the_table_is_that_of_the_picture(monkeypatch, tmp_path):
     def render(codes):  # half of the resolution of what was found
         return (2 * jnp.round((codes.reshape(-1, 8, 8, 1) + 1) * 127.5 / 2)).clip(0, 255).astype(jnp.uint8)
 
+    def invert(x, key):
+        return EXPERIMENT.Inversion(0.9 * x.reshape(len(x), -1), jnp.outer(jnp.array([1.0, 2.0]), jnp.ones(len(x))))
+
     codes = lambda first, count: jnp.linspace(-1, 1, 64 * count).reshape(count, 64)  # noqa: E731
-    space = EXPERIMENT.Space(
-        "toy", codes, jax.jit(render), lambda z: z, {"z": lambda x, key: 0.9 * x.reshape(len(x), -1)}, straight=True
-    )
+    space = EXPERIMENT.Space("toy", codes, jax.jit(render), lambda z: z, {"z": invert}, straight=True)
     config = replace(SMALL, inverted=EXPERIMENT.SHOWN)
     found = EXPERIMENT.inversions(config, space, known, {"class": None}, digits, tmp_path)
     content = drawn["inversion_toy"]
@@ -133,8 +134,18 @@ def test_the_error_in_the_table_is_that_of_the_picture(monkeypatch, tmp_path):
         errors = np.sqrt(np.square(x.images / 255 - x_hat.images / 255).mean((1, 2, 3)))
         reported = found[f"{x.caption}, z"]
         assert reported[0] == pytest.approx(np.median(errors), rel=1e-9) and reported[0] > 0.01
-        assert x_hat.note == f"RMSE {np.median(errors):.3f}"
+        assert x_hat.note == f"RMSE {np.median(errors):.3f}" and reported[3] == 0.5
     assert np.isnan(found["training images, z"][1]) and found["held-out images, z"][1] > 0
+
+
+def test_starts_that_end_near_the_best_of_their_image_are_counted():
+    """Two of three of the first image, one of the second, whose losses are of another size."""
+    ends = np.array([[1.0, 50.0], [1.09, 10.0], [1.2, 11.5]])
+    share = EXPERIMENT.near_the_best(ends)
+    assert share == 0.5 and EXPERIMENT.near_the_best(ends[:1]) == 1
+    *_, line = EXPERIMENT.told_of_inversion({"own samples, z": [0.01, np.nan, 1.0, share]})
+    assert line.endswith("100.0%" + " " * 20 + "50.0%")
+    assert EXPERIMENT.told_of_inversion({})[0].endswith("loss <= 1.1 x best start")
 
 
 def test_ways_by_hand():

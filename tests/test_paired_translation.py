@@ -47,10 +47,13 @@ def test_predictors_that_learn_nothing():
     x, y = (np.float64(one) / 127.5 - 1 for one in (data.x_test, data.companions["drawing"].test))
     known = np.float64(data.companions["drawing"].train) / 127.5 - 1
     nearest = ((y[:, None] - known[None]) ** 2).sum((2, 3, 4)).argmin(1)
+    median = np.median(data.x_train, 0) / 127.5 - 1
     guesses = {
         "l1_drawing": y,
         "l1_neighbour": np.float64(data.x_train[nearest]) / 127.5 - 1,
-        "l1_median": np.median(data.x_train, 0) / 127.5 - 1,
+        "l1_mean": data.x_train.mean(0) / 127.5 - 1,
+        "l1_median": median,
+        "l1_outlined": np.where(y < 0, y, median[None]),
     }
     batch = Batch(np.float32(x), np.float32(y), None)
     for name, guess in guesses.items():

@@ -3,16 +3,24 @@
 import dataclasses
 import importlib.util
 import math
+import re
 import sys
 from functools import lru_cache
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from ganjax import launch
+from ganjax.core import Game, Outcome
 from ganjax.data import Dataset
+from ganjax.dynamics import simultaneous
 from ganjax.errors import ConfigError, DataError
+from ganjax.options import TrainConfig
+from ganjax.training import From, Setup, Stream
 from ganjax.training.setup import initial_state, state_shapes
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -48,6 +56,8 @@ def test_levels_look_on_at_those_below_and_begin_with_their_averages():
     assert list(stages) == ["level_0", "level_1"] and stages["level_1"].start["generator_0"].weights == "raw"
     assert stages["level_1"].game.players == ("discriminator", "generator")
     assert stages["level_0"].steps == 4 and stages["level_1"].steps is None, "those of --steps"
+    _, stages = _built("lapgan", _data(8), levels=3, ratio=3)
+    assert [stages[f"level_{k}"].steps for k in range(3)] == [36, 12, None]
 
 
 def test_the_control_has_as_many_parameters_as_all_levels_together():
@@ -83,3 +93,32 @@ def test_what_does_not_go_together_is_refused():
         dataclasses.replace(_module("progressive").CONFIG, batch_size=6)
     with pytest.raises(DataError, match=r"examples have shape \(3,\), expected images"):
         _built("progressive", Dataset(np.zeros((4, 3), np.float32)))
+
+
+def _point(*names):
+    """A point that follows what it is shown, in stages that are alike, but that "second" begins with "first"."""
+
+    def build(config, load, axis_name):
+        def cost(params, moment):
+            return jnp.square(params["point"] - moment.batch.x).mean(), Outcome({}, {})
+
+        game = Game(lambda key, batch: ({"point": jax.random.normal(key, (1, 2))}, {"point": {}}), {"point": cost})
+        stage = Setup(game, simultaneous({"point": optax.sgd(0.1)}), {"data": Stream(load(config.data), 4)})
+        second = stage._replace(start={"point": From("first", "point")})
+        return {name: second if name == "second" else stage for name in names}
+
+    config = TrainConfig(data="ring", steps=3, sample_every=0, chunk=3)
+    return launch.Experiment("point", "Follows what it is shown.", config, {}, build)
+
+
+def test_a_stage_ends_alike_whatever_stages_are_trained_beside_it(tmp_path, capsys):
+    """Before it or after it, and with a seed of its own: those that are alike end differently."""
+
+    def ends(*names):
+        launch.main(_point(*names), ["train", "--quiet", "--workdir", str(tmp_path / "-".join(names))])
+        found = dict(re.findall(r"of the stage (\w+) digest (\w+)", capsys.readouterr().out))
+        assert list(found) == list(names)
+        return found
+
+    alone, after, before = ends("first"), ends("first", "second"), ends("before", "first")
+    assert alone["first"] == after["first"] == before["first"] != before["before"]

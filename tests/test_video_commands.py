@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganjax.data import Dataset
+from ganjax.data import Dataset, subsample
 from ganjax.errors import ConfigError, DataError
 from ganjax.gallery import animation_of, picture
 from ganjax.training import Keys, draw
@@ -97,3 +98,26 @@ def test_longer_clips_and_a_matrix_of_contents_and_motions(video, tmp_path):
     panel = video.Panel(workdir=tmp_path, out=tmp_path / "m.png", contents=2, motions=3)
     paths = video.matrix(config, setup, state, panel)
     assert [path.name for path in paths] == ["m.png", "m.gif"] and all(path.exists() for path in paths)
+
+
+def test_tracks_are_of_so_many_samples_over_sixteen_times_as_many_real_clips(video, tmp_path, monkeypatch):
+    """A bright pixel that goes down in samples; in real clips to the right, in the second half of these to the left."""
+    down, right = np.zeros((2, 5, 8, 6, 1), np.uint8)
+    down[range(5), range(5), 2], right[range(5), 7, range(5)] = 255, 255
+    data, asked, shown = Dataset(np.stack(50 * [right] + 50 * [right[::-1]]), name="mine"), [], []
+    monkeypatch.setattr("ganjax.report.animation.track_plot", lambda *args: shown.append(args))
+
+    def drawn(setup, state, key, count, **how):
+        asked.append((key, count, how))
+        return np.stack([down] * count)
+
+    monkeypatch.setattr("ganjax.training.draw", drawn)
+    setup = SimpleNamespace(streams={"data": SimpleNamespace(dataset=data)})
+    panel = video.Panel(workdir=tmp_path, out=tmp_path / "t.png", what="tracks", count=3, weights="raw", seed=7)
+    assert video.tracks(video.CONFIG, setup, None, panel) == [tmp_path / "t.png"]
+    ((samples, real, size, out),) = shown
+    np.testing.assert_array_equal(samples, np.stack(3 * [np.stack([np.arange(5), np.full(5, 2)], 1)]))
+    assert real.shape == (48, 5, 2) and size == (8, 6) and out == tmp_path / "t.png"
+    np.testing.assert_array_equal(real[:, 0, 1], np.where(subsample(100, 48) < 50, 0, 4))
+    ((key, count, how),) = asked
+    assert (real[..., 0] == 7).all() and count == 3 and how == {"weights": "raw"} and key == Keys.of(7).samples

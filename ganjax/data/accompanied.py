@@ -16,11 +16,12 @@ from ganjax.data.memory import check_size
 from ganjax.errors import DataError
 from ganjax.kinds import MAX_CLASSES, MAX_RATE, VECTOR, Kind, classes, kind_of, waveforms
 
-FACTS = ("rate", "vocabulary")  # of all arrays of a file
+FACTS = ("rate", "vocabulary", "attributes")  # of all arrays of a file
+MAX_ATTRIBUTES = 100  # columns of classes; more are no attributes but pixels
 _COMPANION = re.compile(r"([A-Za-z]\w{0,79})_(?:train|test)")
 _EXPECTED = (
     "expected images [N, H, W, C], clips [N, T, H, W, C], maps [N, H, W] of int32, vectors [N, E] of float32, "
-    "classes [N] or texts [N]"
+    "classes [N], attributes [N, E] of uint8 or texts [N]"
 )
 
 
@@ -62,8 +63,24 @@ class Accompanied:
             return text.tokens(self._vocabulary, length)
         return None
 
+    def companions(self) -> dict[str, Companion]:
+        """What all arrays are; of whole numbers [N, E], but waveforms and tokens, each column is a class.
+
+        Raises:
+            DataError: nothing that is known; `Dataset` checks the rest.
+        """
+        made: dict[str, Companion] = {}
+        for name in self.names():
+            x = self._found.get(f"{name}_train")
+            table = x is not None and x.ndim == 2 and x.dtype.kind in "iu" and x.dtype.name not in ("int16", "int32")
+            for own, one in (self._attributes(name) if table else {name: self.companion(name)}).items():
+                if own in made:
+                    self._fail(f"{name}_train", f"is called {own!r}, as another array is; rename one of them")
+                made[own] = one
+        return made
+
     def companion(self, name: str) -> Companion:
-        """What the arrays of that name are.
+        """What the arrays of that name are, taken as one.
 
         Raises:
             DataError: nothing that is known; `Dataset` checks the rest.
@@ -87,6 +104,28 @@ class Accompanied:
         if kind is None:
             self._fail(f"{name}_train", f"has shape {train.shape}, {_EXPECTED}")
         return Companion(train, test, kind)
+
+    def _attributes(self, name: str) -> dict[str, Companion]:
+        """The columns of an array, called as the file says, by default NAME_0, NAME_1, ..."""
+        train, test = self._found[f"{name}_train"], self._found.get(f"{name}_test")
+        count = train.shape[1]
+        if not 1 <= count <= MAX_ATTRIBUTES:
+            what = f"has {count:,} columns of whole numbers, expected 1 to {MAX_ATTRIBUTES} attributes"
+            self._fail(f"{name}_train", f"{what}; use x.astype('float32') for vectors")
+        if test is not None and (test.dtype.kind not in "iu" or test.shape[1:] != (count,)):
+            got = f"dtype {test.dtype} and shape {test.shape}"
+            self._fail(f"{name}_test", f"has {got}, expected whole numbers [N, {count}] as in training")
+        called = self._found.get("attributes", np.array([f"{name}_{k}" for k in range(count)]))
+        self._check_texts("attributes", called)
+        if not len(called) == len(set(called)) == count:
+            self._fail(
+                "attributes", f"has {len(called)} names, expected {count} different ones, of {name}_train's columns"
+            )
+        found = {}
+        for k, own in enumerate(map(str, called)):
+            splits = [integer_labels(one[:, k]) for one in (train, test) if one is not None]
+            found[own] = Companion(splits[0], None if test is None else splits[1], self._classes(own, splits))
+        return found
 
     def _fail(self, field: str, problem: str) -> NoReturn:
         raise DataError(f"{self._path}: {field} {problem}")

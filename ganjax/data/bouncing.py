@@ -57,11 +57,8 @@ def bouncing(
         DataError: the base is not grey, or its images do not fit into a frame with a pixel to move.
     """
     check_range("bouncing", 1, whole=True, frames=frames, side=side, at_once=at_once, count=count)
-    if base.kind.name != "image" or base.shape[2:] != (1,):
-        raise DataError(
-            f"bouncing:{base.name}: it has {base.kind.plural} of {base.shape}, expected grey images [H, W, 1]"
-        )
-    height, width = _sprites(base.x_train[:1]).shape[1:]
+    check_grey("bouncing", base)
+    height, width = sprites(base.x_train[:1]).shape[1:]
     if max(height, width) >= side:
         raise DataError(f"bouncing:{base.name}: images of {height}x{width} pixels do not move in frames of {side}")
 
@@ -75,7 +72,7 @@ def bouncing(
                 phase, speed = rng.integers(2 * free, size=len(rows)), rng.integers(1, FASTEST + 1, size=len(rows))
                 tracks.append(bounced(phase, speed, frames, free))
                 motion += [tracks[-1][:, 0], np.where(phase < free, speed, -speed)]
-            _paint(found, _sprites(x[shown]), *tracks)
+            _paint(found, sprites(x[shown]), *tracks)
             told.append(np.stack(motion, 1).astype(np.float32))
         return found, None if y is None else y[rows], told[0]
 
@@ -94,7 +91,13 @@ def bouncing(
     )
 
 
-def _sprites(x: NDArray) -> NDArray:
+def check_grey(how: str, base: Dataset) -> None:
+    """Raise `DataError` unless the base of clips has grey images."""
+    if base.kind.name != "image" or base.shape[2:] != (1,):
+        raise DataError(f"{how}:{base.name}: it has {base.kind.plural} of {base.shape}, expected grey images [H, W, 1]")
+
+
+def sprites(x: NDArray) -> NDArray:
     """Images [N, H, W, 1] as they move, [N, h, w]."""
     x = np.asarray(x)[..., 0]
     x = x.repeat(2, 1).repeat(2, 2) if max(x.shape[1:]) <= INK // 2 else x

@@ -13,6 +13,7 @@ from ganjax.data.dataset import Dataset
 from ganjax.data.folder import OnBad, load_folder
 from ganjax.data.npz import load_npz
 from ganjax.data.oracle import PREFIX, named_oracle
+from ganjax.data.spinning import spinning
 from ganjax.data.stacked import stacked
 from ganjax.data.tfds import load_tfds
 from ganjax.data.wav import holds_recordings, load_recordings
@@ -34,9 +35,9 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
     """The data set of that name.
 
     Args:
-        name: one of `KNOWN`, `tfds:NAME`, `stacked:` or `bouncing:` and the name of grey images, `oracle:` and a
-            number of words, or the path of an .npz file or of a folder of images or of WAV files. A known name wins
-            over a folder; write `./digits` for a folder that is called so.
+        name: one of `KNOWN`, `tfds:NAME`, `stacked:`, `bouncing:` or `spinning:` and the name of grey images, `oracle:`
+            and a number of words, or the path of an .npz file or of a folder of images or of WAV files. A known name
+            wins over a folder; write `./digits` for a folder that is called so.
         data_dir: where TFDS sets are prepared; used by `tfds:NAME` alone.
         on_bad: what a bad image of a folder does, `error` or `skip`; see `load_folder`.
         lazy: leave the images of a folder or of TFDS on disk and read them where they are asked for, which is done
@@ -53,7 +54,7 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
         raise DataError(f"the name of the data set is empty; known: {', '.join(KNOWN)}")
     if name in KNOWN:
         return KNOWN[name]()
-    for prefix, made in (("stacked:", stacked), ("bouncing:", bouncing)):
+    for prefix, made in (("stacked:", stacked), ("bouncing:", bouncing), ("spinning:", spinning)):
         if name.startswith(prefix):
             return made(load(name.removeprefix(prefix), data_dir, on_bad=on_bad, lazy=lazy))
     if name.startswith(PREFIX):
@@ -75,5 +76,5 @@ def load(name: str, data_dir: str | None = None, *, on_bad: OnBad = "error", laz
     hint = did_you_mean(name, KNOWN)
     raise DataError(
         f'unknown data set "{name[:200]}"{hint or "."} Known: {", ".join(KNOWN)}, tfds:NAME, stacked:NAME, '
-        "bouncing:NAME, oracle:WORDS, a path to an .npz file or a folder of images or WAV files"
+        "bouncing:NAME, spinning:NAME, oracle:WORDS, a path to an .npz file or a folder of images or WAV files"
     )

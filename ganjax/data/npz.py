@@ -24,8 +24,9 @@ def load_npz(path: str | Path) -> Dataset:
 
     Arrays `NAME_train` and `NAME_test` are a companion of that name: uint8 [N, H, W, C] an image, [N, T, H, W, C] a
     clip; float32 or bool [N, E] a vector; int16 [N, T] a waveform; integers [N] a class, whose names may lie in
-    `NAME_names`; int32 [N, H, W] a map of labels; texts [N] tokens of the words of `vocabulary`, by default of those of
-    the training texts; int32 [N, L] tokens of the words of `vocabulary`. Other arrays are left alone.
+    `NAME_names`; other integers [N, E] E classes, called as `attributes` says or NAME_0, NAME_1, ...; int32
+    [N, H, W] a map of labels; texts [N] tokens of the words of `vocabulary`, by default of those of the training texts;
+    int32 [N, L] tokens of the words of `vocabulary`. Other arrays are left alone.
 
     A file whose one array `NAME_train` of uint8 [N] holds bytes of UTF-8, and `NAME_test` where something is held out,
     is a running text: tokens of its characters in long rows, which `running.sequences` cuts.
@@ -51,7 +52,7 @@ def load_npz(path: str | Path) -> Dataset:
         found.get("x_test"),
         y_test,
         name=str(path),
-        companions={name: what.companion(name) for name in what.names()},
+        companions=what.companions(),
         x_kind=what.kind_of("x_train"),
     )
 

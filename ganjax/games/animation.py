@@ -135,11 +135,18 @@ def animated(detector: nn.Module, generator: nn.Module, weights: Weights, source
     return jax.lax.map(frame, jnp.moveaxis(driving, 1, 0)).swapaxes(0, 1)
 
 
-def samplers(detector: nn.Module, generator: nn.Module) -> dict[str, Sampler]:
-    """Held-out clips from their first frames: moved as they move, "reconstruction", or as in a mirror, "mirrored"."""
+def samplers(detector: nn.Module, generator: nn.Module, sources: Array | None = None) -> dict[str, Sampler]:
+    """Held-out clips from their first frames: moved as they move, "reconstruction", or as in a mirror, "mirrored".
+
+    Args:
+        detector: of the game.
+        generator: of the game.
+        sources: [M, H, W, C] images that are moved in the place of first frames, sample i the image i mod M.
+    """
 
     def draw(mirrored: bool, weights: Weights, key: Key, index: Array, x: Array) -> Array:
-        return animated(detector, generator, weights, x[:, 0], x[:, :, :, ::-1] if mirrored else x)
+        source = x[:, 0] if sources is None else sources[index % sources.shape[0]]
+        return animated(detector, generator, weights, source, x[:, :, :, ::-1] if mirrored else x)
 
     return {
         name: Sampler((DETECTOR, GENERATOR), "data", partial(draw, mirrored), given=("data", "x"), batch=32)

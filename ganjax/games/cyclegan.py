@@ -46,8 +46,9 @@ def cyclegan(
     Norms and squares are means over examples and pixels or logits. G and F differentiate the same look, each in its own
     parameters, of which a compiler computes once what they share. Players that move at once see what was translated
     before any of them moved, as in the PyTorch code; `alternating(..., order=["g", "d_b", "f", "d_a"], fresh=False)` is
-    the order of the Torch code. For any phi that preserves the law of A, (G phi, phi^-1 F) pays the same for game and
-    cycle: colours may come out inverted, classes swapped.
+    the order of the Torch code, whose discriminators however see the G(a) made before G moved, not, as here, after it,
+    and whose labels of .9 for real images are not used. For any phi that preserves the law of A, (G phi, phi^-1 F) pays
+    the same for game and cycle: colours may come out inverted, classes swapped.
 
     Args:
         g: module, `a -> b`.

@@ -112,6 +112,7 @@ class Projection(NamedTuple):
     z: Array  # [B, Z], the best of the starts
     x_hat: Array  # [B, ...], decode(z)
     losses: Array  # [steps + 1, B], of that start, before each step and after the last
+    ends: Array  # [starts, B], after the last step of every start
 
 
 def project(
@@ -174,7 +175,7 @@ def project(
     curve = jnp.concatenate([curve, total(last)[1][None]])
     best, image = curve[-1].argmin(0), jnp.arange(len(x))
     z = last[best, image]
-    return Projection(z, decode(z), curve[:, best, image])
+    return Projection(z, decode(z), curve[:, best, image], curve[-1])
 
 
 def _times(z_0: Array, z_1: Array, count: int) -> Array:

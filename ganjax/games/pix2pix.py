@@ -222,7 +222,8 @@ def samplers(
 ) -> dict[str, Sampler]:
     """Translations of held-out y: with dropout, as published, "undropped" without, and those of the control.
 
-    Translation i depends on the key, on i and on its y alone: another number, or another key, is another draw.
+    Translation i depends on the key, on i and on its y alone: another number, or another key, is another draw. So
+    BatchNorm goes by its running statistics, where the authors' code goes by those of the test batch, one image.
 
     Args:
         generator: as of `pix2pix`.

@@ -35,7 +35,7 @@ from ganjax.games.autoencoding import squared_error
 from ganjax.games.autoregressive import MODEL, autoregression
 from ganjax.games.network import network
 from ganjax.games.terms import Term, of_terms
-from ganjax.likelihoods import Observation, categorical, scaled
+from ganjax.likelihoods import Observation, categorical, scaled, unscaled
 
 ENCODER, DECODER = "encoder", "decoder"
 CODEBOOK = "codebook"  # of the encoder: an entry of its parameters, or of its net_state where it is an average
@@ -224,9 +224,13 @@ def vectors_of(own: Owned) -> Array:
 
 def encode(encoder: nn.Module, weights: Weights, x: Array) -> Array:
     """The codes of examples [B, ...], int32 [B, ...]: what a prior over codes learns."""
+    return nearest(vectors_of(weights[ENCODER]), embed(encoder, weights, x))
+
+
+def embed(encoder: nn.Module, weights: Weights, x: Array) -> Array:
+    """What the encoder says of examples before it is rounded to codes, [B, ..., D]."""
     own = weights[ENCODER]
-    z, _ = network(encoder, beside=(CODEBOOK,)).apply(own.params[NETWORK], own.net_state, x, train=False)
-    return nearest(vectors_of(own), z)
+    return network(encoder, beside=(CODEBOOK,)).apply(own.params[NETWORK], own.net_state, x, train=False)[0]
 
 
 def decode(decoder: nn.Module, observation: Observation, weights: Weights, index: Array) -> Array:
@@ -273,7 +277,7 @@ def as_seen(index: Array, codes: int, dtype: Any = jnp.float32) -> Array:
 
 def from_seen(x: Array, codes: int) -> Array:
     """The way back, int32."""
-    return jnp.round((x[..., 0] + 1) * ((codes - 1) / 2)).astype(jnp.int32)
+    return unscaled(x[..., 0], codes)
 
 
 def prior_samplers(

@@ -33,7 +33,12 @@ class Judged(NamedTuple):
 
 
 def semi_supervised(
-    generator: nn.Module | None, discriminator: nn.Module, *, prior: Prior, axis_name: str | None = None
+    generator: nn.Module | None,
+    discriminator: nn.Module,
+    *,
+    prior: Prior,
+    absolute: bool = False,
+    axis_name: str | None = None,
 ) -> Game:
     """The classifier is the discriminator, and the generator matches its features.
 
@@ -48,6 +53,7 @@ def semi_supervised(
         discriminator: module, `x -> Critique` with the head "class" [B, K]; logits are u, as by
             `models.semi_supervised.k_plus_one`.
         prior: of z.
+        absolute: the generator matches by the mean of `|E h_j(x) - E h_j(G(z))|` instead, as for CIFAR-10.
         axis_name: the mapped axis that shares the batch, if any.
 
     Returns:
@@ -94,7 +100,7 @@ def semi_supervised(
     terms = {DISCRIMINATOR: {"class": Term(entropy)}}
     if g is not None:
         terms[DISCRIMINATOR]["unlabelled"] = Term(unlabelled)
-        terms[GENERATOR] = {"matching": Term(feature_matching(axis_name=axis_name))}
+        terms[GENERATOR] = {"matching": Term(feature_matching(absolute=absolute, axis_name=axis_name))}
     return Game(init, of_terms(look, terms))
 
 

@@ -39,7 +39,7 @@ from ganjax.losses import LOSSES
 FIRST = 2  # the number of the first word of a vocabulary, after padding and the unknown word
 
 Relaxation = Literal["none", "concrete", "straight_through"]
-Estimator = Literal["probability", "ratio", "logit", "concrete", "straight_through"]
+Estimator = Literal["probability", "ratio", "logit", "non_saturating", "minimax", "concrete", "straight_through"]
 
 
 class Drawn(NamedTuple):
@@ -240,8 +240,13 @@ def sequence_gan(
     At the optimal, held discriminator of a pair of neighbours
 
     - "probability", R = D (SeqGAN, Yu et al. 2017), descends KL(p, (p + q) / 2), which is bounded;
-    - "ratio", D / (1 - D) normalised over the batch (MaliGAN, Che et al. 2017; BGAN, Hjelm et al. 2018), KL(p, q);
-    - "logit", KL(q, p).
+    - "ratio", D / (1 - D) normalised over the batch (MaliGAN, Che et al. 2017), KL(p, q);
+    - "logit", KL(q, p);
+    - "non_saturating", log D, KL(q, p) - 2 JSD;
+    - "minimax", -log(1 - D), 2 JSD.
+
+    BGAN (Hjelm et al. 2018) normalises the ratio among several outputs of each z. A generator of symbols has no z, all
+    its sequences are outputs of the same one: so "ratio" is both. Of a z `discrete.score_function` has `outputs`.
 
     With rollouts, as SeqGAN has them, A_t is the mean reward of so many sequences that begin as the drawn one does up
     to x_t and that the generator, as it is now, completes; of the last symbol it is the reward of the sequence itself.

@@ -73,8 +73,10 @@ def linear_gaussian(
 
     Without the last two terms every `W = B^(1/2) Q A^(-1/2)`, Q orthogonal, with V its inverse, is an equilibrium: a
     group of d (d - 1) / 2 dimensions and two components. What G pays beside picks one of them:
-    `displacement E|W a - a|^2` the optimal transport (`transport_map`), `identity E|W b - b|^2` another one, unless the
-    covariances commute and it happens to be the same.
+    `displacement E|W a - a|^2` the optimal transport (`transport_map`), `identity E|W b - b|^2`, of which `E|W b|^2`
+    depends on Q too, another one. That is the transport where covariances commute and are not too unlike: with
+    `P = (b1 - b2) (b1/a1 - b2/a2)` and `L = b1 (b1/a1)^(1/2) + b2 (b2/a2)^(1/2)` the map from diag(a1, a2) to
+    diag(b1, b2) is turned by `theta`, `cos theta = L / P`, if P > L.
 
     Args:
         covariance_a: A, [d, d], positive definite.

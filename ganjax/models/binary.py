@@ -159,3 +159,8 @@ class Drawn(nn.Module):
     def log_prob(self, latent: Array, x: Array) -> Array:
         """`log q(x | z)`, [B]."""
         return bernoulli().log_prob(self.decoder(latent[:, : self.size]), x)
+
+    def again(self, latent: Array, keys: Array) -> Array:
+        """Latents of the same z, with other noise for the pixels, by keys [B]."""
+        draw = lambda key: jax.random.uniform(key, latent.shape[1:], latent.dtype)[self.size :]  # noqa: E731
+        return jnp.concatenate([latent[:, : self.size], jax.vmap(draw)(keys)], 1)

@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from ganjax.core import Array
 from ganjax.layers.masked import MaskedConv, Place
+from ganjax.likelihoods import unscaled
 
 
 class Autoregressive(nn.Module):
@@ -123,8 +124,8 @@ class Horizontal(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, x: Array, above: list[Array], labels: Array | None, place: Place | None) -> Array:
-        groups, h = x.shape[-1], x
+    def __call__(self, x: Array, above: list[Array], labels: Array | None, place: Place | None, groups: int) -> Array:
+        h = x
         for block, link in enumerate(above):
             row = MaskedConv(2 * self.width, (1, 2 if block else 4), 0, "B" if block else "A", groups)(h, place)
             g = gate(row + link, OfClass(2 * self.width, self.num_classes)(labels))
@@ -138,8 +139,10 @@ class GatedPixelCNN(Autoregressive):
 
     The first layer of the vertical stack is 7x7, the others 3x3 (their upper halves, own row included); the image is
     shifted down by a row before it, so that what it says at a pixel is of rows above. Residuals are the horizontal
-    stack's alone, as in the paper.
+    stack's alone, as in the paper. Codes, whose numbers have no order, are seen as one of `values`, onehot.
     """
+
+    values: int = 0  # K of codes, which are seen from -1 to 1, in one channel; 0 for pixels, which are numbers
 
     def setup(self):
         self.vertical = Vertical(self.width, self.blocks, self.num_classes)
@@ -147,7 +150,10 @@ class GatedPixelCNN(Autoregressive):
 
     def above(self, x: Array, labels: Array | None = None, place: Place | None = None) -> list[Array]:
         check_groups(self.width, x.shape[-1])
-        return self.vertical(jnp.pad(x, ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1], labels, place)
+        return self.vertical(jnp.pad(self._seen(x), ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1], labels, place)
 
     def say(self, x: Array, above: Any, labels: Array | None = None, place: Place | None = None) -> Array:
-        return self.horizontal(x, above, labels, place)
+        return self.horizontal(self._seen(x), above, labels, place, x.shape[-1])
+
+    def _seen(self, x: Array) -> Array:
+        return nn.one_hot(unscaled(x[..., 0], self.values), self.values, dtype=x.dtype) if self.values else x

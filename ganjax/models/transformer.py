@@ -13,6 +13,7 @@ from jax import lax
 
 from ganjax.core import Array
 from ganjax.layers.masked import Place
+from ganjax.likelihoods import unscaled
 from ganjax.models.pixelcnn import Autoregressive, OfClass
 
 
@@ -80,7 +81,7 @@ class Transformer(Autoregressive):
                 f"Transformer: x has shape {x.shape} and width is {self.width}, expected maps [B, H, W, 1] and a "
                 f"multiple of the {self.heads} heads"
             )
-        codes = jnp.round((x.reshape(b, -1) + 1) * ((self.outputs - 1) / 2)).astype(jnp.int32)
+        codes = unscaled(x.reshape(b, -1), self.outputs)
         before = jnp.concatenate([jnp.full((b, 1), self.outputs, jnp.int32), codes[:, :-1]], 1)  # a start of its own
         init = nn.initializers.normal(0.02)
         row, column = (

@@ -22,7 +22,7 @@ def test_an_unknown_name_is_one_sentence_with_a_suggestion(name, hint):
         load(name)
     assert str(caught.value) == (
         f'unknown data set "{name}"{hint} Known: chirps, digits, fashion_mnist, fluent_emoji, glyphs, grid, ring, '
-        "swiss_roll, tfds:NAME, stacked:NAME, bouncing:NAME, oracle:WORDS, "
+        "swiss_roll, tfds:NAME, stacked:NAME, bouncing:NAME, spinning:NAME, oracle:WORDS, "
         "a path to an .npz file or a folder of images or WAV files"
     )
     assert caught.value.exit_code == 5

@@ -70,6 +70,7 @@ def test_refuses_arrays(tmp_path, arrays, sentence):
 
 ROWS = np.arange(3, dtype=np.float32)[:, None] / 4
 CLIPS = np.arange(3 * 2 * 4 * 5, dtype=np.uint8).reshape(3, 2, 4, 5, 1)
+TABLE = np.arange(6).reshape(3, 2)
 WAVES = np.arange(12, dtype=np.int16).reshape(3, 4)
 CAPTIONS = np.array(["A red cat.", "a cat", "two dogs!"])
 
@@ -120,6 +121,20 @@ def test_numbers_are_the_names_of_classes_without_names(tmp_path):
     assert data.y_kind("font").facts["names"] == ("0", "1", "2", "3")
 
 
+def test_columns_of_whole_numbers_are_classes_with_the_names_of_the_file(tmp_path):
+    """As `drawnfaces64` has them: uint8, of which 0 may mean that there is none."""
+    table = np.uint8([[3, 0], [1, 2], [0, 5]])
+    arrays = {"x_train": IMAGES, "x_test": IMAGES[:2], "attr_train": table, "attr_test": table[[1, 2]]}
+    data = load(save(tmp_path / "a.npz", attributes=np.array(["skin", "glasses"]), **arrays))
+    assert list(data.companions) == ["skin", "glasses"]
+    assert {name: data.y_kind(name).facts["names"][-1] for name in data.companions} == {"skin": "3", "glasses": "5"}
+    assert data.y("glasses").tolist() == [0, 2, 5] and data.y("skin", "test").tolist() == [1, 0]
+    assert data.y("skin").dtype == np.int32
+    assert list(load(save(tmp_path / "b.npz", **arrays)).companions) == ["attr_0", "attr_1"]
+    alone = load(save(tmp_path / "c.npz", x_train=IMAGES, attr_train=table.astype(np.int64)))
+    assert alone.y("attr_1").tolist() == [0, 2, 5] and alone.y("attr_1", "test") is None
+
+
 def test_other_arrays_are_left_alone(tmp_path):
     odd = {"trained": np.array([object()]), "a_training": ROWS, "train": ROWS, "_train": ROWS, "no_names": ROWS}
     assert not load(save(tmp_path / "a.npz", x_train=IMAGES, rate=ROWS, vocabulary=ROWS, **odd)).companions
@@ -154,6 +169,15 @@ def test_other_arrays_are_left_alone(tmp_path):
         ({"a_train": CAPTIONS, "vocabulary": ROWS}, "vocabulary has dtype float32 and shape (3, 1), expected one text"),
         ({"a_train": np.int32([[1]] * 3)}, "a_train is int32 [N, L], which are tokens, but there is no"),
         ({"a_train": np.int32([[9]] * 3), "vocabulary": np.array(["a"])}, "a_train has the token 9, expected 0 to 2"),
+        ({"a_train": np.ones((3, 101), np.uint8)}, "a_train has 101 columns of whole numbers, expected 1 to 100 at"),
+        ({"a_train": TABLE, "a_test": TABLE[:, 1:], "x_test": IMAGES}, "a_test has dtype int64 and shape (3, 1), exp"),
+        ({"a_train": TABLE, "a_test": TABLE / 2, "x_test": IMAGES}, "a_test has dtype float64 and shape (3, 2), exp"),
+        ({"a_train": TABLE, "attributes": np.array(["b"])}, "attributes has 1 names, expected 2 different ones, of a_"),
+        ({"a_train": TABLE, "attributes": np.array(["b", "b"])}, "attributes has 2 names, expected 2 different ones"),
+        ({"a_train": TABLE, "attributes": np.array(["b", "x"])}, "companion 'x' has a name that is taken or odd"),
+        ({"a_train": TABLE, "attributes": TABLE}, "attributes has dtype int64 and shape (3, 2), expected one text"),
+        ({"a_train": TABLE, "a_1_train": np.arange(3)}, "a_1_train is called 'a_1', as another array is; rename one"),
+        ({"a_train": TABLE - 1}, "a_0_train has the number -1, expected 0 to 65,535"),
         ({"a_train": WAVES}, "a_train is int16 [N, T], which are waveforms, but there is no"),
         ({"x_train": WAVES, "rate": 0}, "rate is 0, expected one whole number of samples a second, 1 to 10,000,000"),
         ({"x_train": WAVES, "rate": 8000.0}, "rate is float64 of shape (), expected one whole number"),

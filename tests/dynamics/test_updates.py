@@ -21,6 +21,7 @@ def _play(game, dynamics, steps):
     return np.stack([np.asarray(path["a"]), np.asarray(path["b"])], axis=-1)
 
 
+@pytest.mark.fault("ADDA: both updates run in one call without an order, neither simultaneous nor in turns")
 def test_simultaneous_play_grows_by_the_closed_form(float64):
     z = _play(bilinear(), simultaneous(_sgd(0.1)), 1000)
     norms = np.linalg.norm(z, axis=-1)

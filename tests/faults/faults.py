@@ -63,15 +63,14 @@ class Row:
 class Run:
     """A training run of the command line: a small GAN on 8 Gaussians, 300 steps, a checkpoint every 20."""
 
+    experiment, own = "vanilla_gan", ("--data", "ring", "--batch-size", 32, "--latent", 8)
+
     def __init__(self, workdir: Path, *more: object, steps: int = 300, every: int = 20):
         self.workdir = workdir
-        options = {
-            "--data": "ring", "--batch-size": 32, "--latent": 8, "--steps": steps, "--checkpoint-every": every,
-            "--sample-every": 0, "--chunk": 10,
-        }  # fmt: skip
+        options = {"--steps": steps, "--checkpoint-every": every, "--sample-every": 0, "--chunk": 10}
         words = [word for pair in options.items() for word in pair]
-        self.script = ROOT / "experiments" / "vanilla_gan.py"
-        args = ["train", "--smoke", "--quiet", "--workdir", workdir, *words, *more]
+        self.script = ROOT / "experiments" / f"{self.experiment}.py"
+        args = ["train", "--smoke", "--quiet", "--workdir", workdir, *self.own, *words, *more]
         self.args = [str(word) for word in args]
 
     def start(self, *, largest_file: int = 0, **environment: str) -> subprocess.Popen | Forked:
@@ -124,6 +123,12 @@ class Run:
         log = self.workdir / "metrics.jsonl"
         lines = log.read_text().splitlines(keepends=True) if log.exists() else []
         return max((json.loads(line)["step"] for line in lines if line.endswith("\n")), default=0)
+
+
+class StagedRun(Run):
+    """One of two stages, level_0 and level_1, of 300 steps each; what lies in a stage's folder a `Run` of it says."""
+
+    experiment, own = "lapgan", ("--no-control",)
 
 
 def files(folder: Path) -> list[Path]:

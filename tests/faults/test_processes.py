@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from faults import FULL, STOPPED, Row, Run, contents, number
+from faults import FULL, STOPPED, Row, Run, StagedRun, contents, number
 
 from ganjax.training import parallel
 
@@ -77,6 +77,41 @@ def test_sigkill_while_a_checkpoint_is_written(killed_later, tmp_path):
                 assert run.digest() == killed_later[0]
                 assert not run.unfinished(), "a temporary directory is left"
                 assert not before or run.steps()[-1] > before[-1]
+
+
+def _stage_ends(run):
+    """The digest of each stage, once all have ended."""
+    code, out, err = run.finish()
+    assert code == 0, err
+    return dict(re.findall(r"^step \d+ of the stage (\w+) digest (\w+)$", out, re.MULTILINE))
+
+
+PLACES = {  # whether a run is there, by the checkpoints of its two stages
+    "in the first stage": lambda first, second: first and first[-1] < 300,
+    "between the stages": lambda first, second: first[-1:] == [300] and not second,
+    "in the second stage": lambda first, second: second and second[-1] < 300,
+}
+
+
+@pytest.mark.skipif(not FULL, reason="two stages, seven times: make faults")
+def test_sigkill_in_every_stage(tmp_path):
+    """Both end as they would have; one that had ended is not touched."""
+    with Row("R1 stages", "SIGKILL in the first of two stages, in the second and between them") as row:
+        whole = _stage_ends(StagedRun(tmp_path / "whole"))
+        assert list(whole) == ["level_0", "level_1"]
+        for place, there in PLACES.items():
+            run = StagedRun(tmp_path / place.replace(" ", "_"))
+            first, second = (Run(run.workdir / name) for name in whole)
+            process = run.start()
+            while process.poll() is None and not there(first.steps(), second.steps()):
+                time.sleep(0.001)
+            process.kill()
+            process.communicate()
+            with row.case(place):
+                assert there(first.steps(), second.steps()), "it was killed elsewhere"
+                kept, ended = contents(first.workdir / "checkpoints"), first.steps()[-1] == 300
+                assert _stage_ends(run) == whole
+                assert not ended or contents(first.workdir / "checkpoints") == kept
 
 
 @pytest.mark.parametrize(("name", "row", "full"), [("SIGTERM", "R3", 20), ("SIGINT", "R4", 10)])

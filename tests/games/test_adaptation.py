@@ -236,6 +236,7 @@ def _features(params, moment, batch):
     return Encoder(norm=True, dropout=0.5).apply(own, batch[SOURCE].x, train=False)
 
 
+@pytest.mark.fault("MCD_DA: the one-step variant has loss_dis.backward() commented out, so nothing is adversarial")
 def test_the_three_steps_of_mcd():
     """Who moves in each, by what, with the signs of the paper; the third comes four times."""
     game = games.mcd(Encoder(), Pair())

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -12,7 +13,7 @@ from flax import linen as nn
 
 from ganjax.augment import warp
 from ganjax.core import Batch, Moment, Owned
-from ganjax.data import Dataset
+from ganjax.data import Dataset, subsample
 from ganjax.errors import DataError
 from ganjax.games.animation import (
     DETECTOR,
@@ -152,6 +153,21 @@ def test_a_clip_is_made_of_its_first_frame_and_its_mirror_moves_the_other_way():
     np.testing.assert_allclose(values["l1_still"], np.abs(x[:, :1] - x).mean((1, 2, 3, 4)), rtol=1e-12)
 
 
+def test_images_of_another_set_move_as_the_clips_do():
+    """Each by what its own clip moves, in turn: two images for three clips."""
+    x, weights = _clips(), {DETECTOR: Owned({}, {}), GENERATOR: Owned({}, {})}
+    other = -np.ones((2, 8, 8, 1))
+    other[0, 4:6, 2:4], other[1, 1:3, 2:5] = 0.3, 0.7
+    drawn = samplers(Centre(), Shifted(), jnp.asarray(other))
+    driving, index = x[jnp.array([0, 1, 0])], jnp.array([0, 1, 3])
+    made, mirrored = jax.jit(lambda x: [drawn[name].draw(weights, None, index, x) for name in drawn])(driving)
+    for t in range(3):
+        np.testing.assert_allclose(made[0, t, :, t:], other[0, :, : 8 - t], atol=1e-12)  # to the right
+        np.testing.assert_allclose(made[1, t, t:], other[1, : 8 - t], atol=1e-12)  # down
+        np.testing.assert_allclose(made[2, t, :, t:], other[1, :, : 8 - t], atol=1e-12)  # image 3 mod 2
+        np.testing.assert_allclose(mirrored[0, t, :, : 8 - t], other[0, :, t:], atol=1e-12)
+
+
 class Toy(nn.Module):
     """A keypoint and its frame, linear in the image."""
 
@@ -186,14 +202,49 @@ def test_an_example_pays_by_its_position_alone():
         game.init(jax.random.key(0), batch._replace(x=batch.x[:, 0]))
 
 
-def test_data_that_are_no_clips_are_refused_by_the_experiment():
-    """Images, a single frame, and sides that no two halvings fit."""
+@pytest.fixture(scope="module")
+def experiment():
     file = Path(__file__).parents[2] / "experiments" / "animation.py"
     spec = importlib.util.spec_from_file_location("animation_experiment", file)
     module = importlib.util.module_from_spec(spec)
     sys.modules["animation_experiment"] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
+    return module
+
+
+def test_data_that_are_no_clips_are_refused_by_the_experiment(experiment):
+    """Images, a single frame, and sides that no two halvings fit."""
     for shape in ((4, 8, 8, 1), (4, 1, 8, 8, 1), (4, 2, 8, 10, 1)):
         data = Dataset(RNG.integers(0, 256, shape, np.uint8))
         with pytest.raises(DataError, match=r"expected clips .* of two frames at least"):
-            module.build(module.CONFIG, lambda _, data=data: data, None)
+            experiment.build(experiment.CONFIG, lambda _, data=data: data, None)
+
+
+def test_a_source_is_held_out_images_or_first_frames_that_fit_the_clips(experiment):
+    """Of another side, of colour where clips are grey, or no images at all, it is refused in one sentence."""
+    make = lambda *shape: RNG.integers(0, 256, shape, np.uint8)  # noqa: E731
+    clips, images, frames = Dataset(make(4, 3, 8, 8, 1), name="grey"), make(6, 8, 8, 1), make(5, 2, 8, 8, 1)
+    found = experiment.stills(Dataset(make(9, 8, 8, 1), x_test=images), clips, 4)
+    np.testing.assert_array_equal(found, images[subsample(6, 4)])
+    np.testing.assert_array_equal(experiment.stills(Dataset(frames), clips, 9), frames[subsample(5, 9), 0])
+    for shape in ((4, 8, 12, 1), (4, 8, 8, 3), (4, 2, 8, 8, 3)):
+        with pytest.raises(
+            DataError, match=r"--source mine has .*, expected images \(8, 8, 1\) or clips of such .* grey"
+        ):
+            experiment.stills(Dataset(make(*shape), name="mine"), clips, 2)
+    with pytest.raises(DataError, match="--source mine has points"):
+        experiment.stills(Dataset(np.zeros((4, 2), np.float32), name="mine"), clips, 2)
+
+
+def test_the_command_draws_from_the_images_of_its_source(experiment, monkeypatch):
+    """As networks see them; without one the samplers are those of the run."""
+    data = Dataset(RNG.integers(0, 256, (4, 2, 8, 8, 1), np.uint8), name="grey")
+    setup = experiment.build(experiment.CONFIG, lambda _: data, None)
+    monkeypatch.setattr(experiment, "config_of", lambda *_: (experiment.CONFIG, {}))
+    monkeypatch.setattr("ganjax.data.load", lambda name, data_dir: {"grey": data}[name])
+    monkeypatch.setattr("ganjax.games.animation.samplers", lambda *given: given)
+    asked = partial(experiment.SampleMoved, workdir=Path("run"), out=Path("a.png"), count=3)
+    assert asked().of_setup(None, setup) is setup
+    *networks, sources = asked(source="grey").of_setup(None, setup).samplers
+    assert networks == [*experiment.networks_of(experiment.CONFIG)]
+    np.testing.assert_allclose(sources, data.x_train[subsample(4, 3), 0] / 127.5 - 1, atol=1e-6)

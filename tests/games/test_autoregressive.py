@@ -62,8 +62,9 @@ def keys_of(count, seed=0):
         (GatedPixelCNN, (5, 1, 2), logistic_mixture(2, 5), 3),
         (PixelRNN, (4, 4, 1), bernoulli(), 5),
         (partial(Transformer, heads=2), (3, 4, 1), categorical(5), 5),
+        (partial(GatedPixelCNN, values=5), (3, 4, 1), categorical(5), 5),
     ],
-    ids=["gated", "colours", "column", "row_lstm", "transformer"],
+    ids=["gated", "colours", "column", "row_lstm", "transformer", "codes"],
 )
 def test_layers_that_remember_draw_the_images_of_the_whole_network(network, shape, observation, known):
     """The same to the last bit; what was said of each entry is what a pass over the finished image says."""

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from ganjax.core import Batch, Moment
-from ganjax.games.matching import CLASSIFIER, IMAGE, TEXT, contrast, matching, r_precision, structured, unit
+from ganjax.core import Batch, Moment, Owned
+from ganjax.games.matching import CLASSIFIER, IMAGE, TEXT, contrast, matching, measures, r_precision, structured, unit
 
 
 class Text(nn.Module):
@@ -157,3 +157,26 @@ def test_r_precision_is_the_mean_over_all_draws_of_the_others():
         r_precision(text, image, np.zeros((6, 1)))
     with pytest.raises(ValueError, match="candidates is 1"):
         r_precision(text, image, tokens, candidates=1)
+
+
+class Words(nn.Module):
+    @nn.compact
+    def __call__(self, tokens):
+        return nn.Embed(400, 32)(tokens[:, 0])
+
+
+class Seen(nn.Module):
+    def __call__(self, x):
+        return x
+
+
+def test_the_measure_is_of_images_beside_the_captions_of_their_rows():
+    """Images that are what their captions mean give 1, those of other captions 1 / 4; longer vectors are not nearer."""
+    rng, n = np.random.default_rng(2), 400
+    words = rng.normal(size=(n, 32)).astype(np.float32) * np.linspace(1, 9, n, dtype=np.float32)[:, None]
+    weights = {TEXT: Owned({"Embed_0": {"embedding": words}}, {}), IMAGE: Owned({}, {})}
+    measure, tokens = measures(Words(), Seen(), candidates=4)["r_precision"], rng.permutation(n)[:, None]
+    assert (set(measure.players), measure.y, measure.better) == ({TEXT, IMAGE}, ("caption",), "higher")
+    values = jax.jit(lambda x: measure.values(weights, Batch(x, {"caption": tokens}, jnp.arange(n)), None))
+    right, other = (measure.summary(jax.device_get(values(x))) for x in (words[tokens[:, 0]], words))
+    assert right == 1 and abs(other - 1 / 4) < 3 * np.sqrt(3 / 16 / n)

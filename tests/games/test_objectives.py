@@ -116,6 +116,23 @@ def test_a_penalty_can_be_lazy():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope(state.params)))
 
 
+def test_a_lazy_penalty_takes_the_steps_of_an_eager_one_of_as_many_times_the_weight_and_of_none():
+    """Bit for bit where it is due at every step."""
+    batch, start, dynamics = _batch(), _common(), simultaneous({"discriminator": optax.sgd(0.1)})
+    start = start.replace(dynamics_state=dynamics.init({"discriminator": start.params["discriminator"]}))
+
+    def steps(*term):
+        """The discriminator after one step from the same state at each of four times."""
+        game = gan(GENERATOR, CRITIC, LOSSES["hinge"], prior=PRIOR, **_penalised(r1=Term(r1(), *term)))
+        alone = game._replace(costs={"discriminator": game.costs["discriminator"]})
+        step = jax.jit(lambda k: train_step(alone, dynamics)(start.replace(step=k), batch, KEY)[0].params)
+        return jax.device_get([step(np.int32(k))["discriminator"] for k in range(4)])
+
+    jax.tree.map(np.testing.assert_array_equal, steps(2.0, 1), steps(2.0))
+    eager = steps(lambda step: jnp.where(step % 3 == 0, 3 * 2.0, 0.0))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), steps(2.0, 3), eager)
+
+
 def test_a_schedule_counts_steps_whoever_plays_how_often():
     """Two turns of the discriminator in each step see the same time, and a rejected step has passed too."""
     weight = lambda step: jnp.where(step == 3, jnp.inf, step)  # noqa: E731

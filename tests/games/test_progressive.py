@@ -4,6 +4,8 @@ import importlib.util
 import sys
 from dataclasses import replace
 from functools import lru_cache
+from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import jax
@@ -11,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ganjax.commands.base import Opened
 from ganjax.commands.train import of_stages, schedule_of, seed_of
 from ganjax.core import Batch, Moment, noise
 from ganjax.data import Dataset
@@ -170,11 +173,17 @@ def _samples_know_the_step(half):
         assert (found != drawn(at(half, 1, FADING))).any() and (found != drawn(at(half, 0, FADING))).any()
 
 
+@lru_cache
+def _grown(folder):
+    """The last stage and its state, as it begins from the second."""
+    _, stages = _stages()
+    setup = of_stages(folder, stages["side_16"], list(stages))
+    return setup, initial_state(setup, 5)
+
+
 def test_a_phase_begins_where_the_last_one_ended(phases):
     """Its first samples are those of the smaller networks enlarged; its time begins anew, whoever grew before."""
-    _, stages = _stages()
-    setup = of_stages(phases, stages["side_16"], list(stages))
-    state = initial_state(setup, 5)
+    stages, (setup, state) = _stages()[1], _grown(phases)
     before = load_state(stages["side_8"], phases / "side_8")
     for player in (DISCRIMINATOR, GENERATOR):
         own, old = (one.params[player] for one in (state, before))
@@ -191,10 +200,24 @@ def test_a_phase_begins_where_the_last_one_ended(phases):
     np.testing.assert_array_equal(large, double(small))
 
 
-def test_the_film_shows_every_phase(phases, tmp_path):
-    setup = _stages()[1]["side_8"]
-    state = load_state(setup, phases / "side_8")
-    film = _module().Film(workdir=phases, out=tmp_path / "film.png", columns=3)
-    x = film.drawn(setup, state)
-    assert x.shape == (3, 8, 8, 1)
-    assert _module().enlarged(x, 16).shape == (3, 16, 16, 3)
+def test_the_film_shows_every_phase(phases, tmp_path, monkeypatch):
+    """Smaller sides as they ended, and the last one, here at its beginning, with more and more of its new layers."""
+    (config, stages), module, content = _stages(), _module(), []
+    states = {"side_4": initial_state(stages["side_4"], 0), "side_16": _grown(phases)[1]}
+    states["side_8"] = load_state(stages["side_8"], phases / "side_8")
+
+    def opened(experiment, command):
+        name = command.stage or "side_16"
+        return Opened(stages[name], phases / name, {"stages": list(stages)})
+
+    monkeypatch.setattr("ganjax.commands.base.config_of", lambda *_: (config, {}))
+    monkeypatch.setattr("ganjax.training.load_state", lambda _, workdir: states[workdir.name])
+    monkeypatch.setattr(import_module("ganjax.report.rows"), "rows", lambda found, _: content.extend(found))
+    monkeypatch.setattr(module, "opened", opened)
+    module.Film(workdir=phases, out=tmp_path / "film.png", columns=3, weights="raw").run(module.EXPERIMENT)
+    fades = [f"16 pixels\nalpha = {alpha}" for alpha in (0, 0.25, 0.5, 0.75)]
+    assert [row.caption for row in content] == ["4 pixels", "8 pixels", *fades, "16 pixels"]
+    assert all(row.images.shape == (3, 16, 16, 3) for row in content)
+    images = [row.images for row in content]
+    np.testing.assert_array_equal(images[1], images[2], err_msg="nothing of the new layers is heard at first")
+    assert all((one != next_one).any() for one, next_one in pairwise([images[0], *images[2:]]))

@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from ganjax.core import Batch, Moment
 from ganjax.data import Dataset
-from ganjax.dynamics import simultaneous
+from ganjax.dynamics import ema, simultaneous
 from ganjax.errors import ConfigError
 from ganjax.explore import explore
 from ganjax.games import gan
@@ -23,8 +23,9 @@ from ganjax.games.adversarial import DISCRIMINATOR, GENERATOR
 from ganjax.games.styles import measures, project, samplers, speed, style_prior, with_path_length
 from ganjax.layers.resampling import conv
 from ganjax.losses import LOSSES
-from ganjax.models.stylegan import Generator
-from ganjax.training import Setup, Stream
+from ganjax.models import progressive, stylegan
+from ganjax.models.stylegan import SIZES, Generator
+from ganjax.training import Averaged, Setup, Stream, train_step, weights_of
 from ganjax.training.setup import initial_state
 
 SHAPE, Z, LAYERS, LOUD = (8, 8, 1), 3, 4, 0.1
@@ -104,6 +105,45 @@ def test_the_mean_length_moves_once_when_it_is_due_and_the_mean_of_w_not_at_all(
     base, _ = of(BASE, {**plain, GENERATOR: {"styles": after["styles"]}}, 3)
     np.testing.assert_allclose(value, base, rtol=1e-6)
     assert GAME.group == 2 and with_path_length(BASE._replace(group=4), G, PRIOR, share=6).group == 12
+
+
+def test_an_average_of_the_generator_has_the_average_of_its_mean_style():
+    """`sum_t d^(n - t) w_t / sum_t d^(n - t)` over the states after each step, and truncation draws towards it."""
+    decay, kept = 0.6, Averaged(GENERATOR, ema(0.6))
+    setup, batch = _setup()._replace(averages={"ema": kept}), Batch(jnp.ones((2, *SHAPE)), None, jnp.arange(2))
+    state = _state().replace(averages={"ema": kept.average.init(kept.of(_state().params, _state().net_state))})
+    step, path = jax.jit(train_step(GAME, setup.dynamics, setup.averages)), []
+    for _ in range(5):
+        state, _ = step(state, batch, jax.random.key(1))
+        path.append(jax.device_get(state.net_state[GENERATOR]))
+    share = decay ** np.arange(4.0, -1, -1) / sum(decay**k for k in range(5))
+    by_hand = jax.tree.map(lambda *leaves: np.einsum("t,t...->...", share, np.stack(leaves)), *path)
+    weights = weights_of(setup, state, (GENERATOR,))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5), weights[GENERATOR].net_state, by_hand)
+    drawn = setup.samplers["styles"].latents(weights, jax.random.key(2), jnp.arange(2), 0.0)["w"]
+    np.testing.assert_allclose(drawn, np.tile(by_hand["styles"]["w_avg"], (2, 1)), rtol=1e-5)
+    assert all((a != b).all() for a, b in zip(*map(jax.tree.leaves, (path[0], path[-1])), strict=True)), "all move"
+
+
+@pytest.mark.parametrize("critic", [stylegan.Discriminator, progressive.Critic])
+def test_real_and_generated_images_are_never_compared(critic):
+    """What is said of the ones does not move by a bit with the others, though those of a group are compared."""
+    game = gan(G, critic(base=8, most=2, group=2), LOSSES["non_saturating"], prior=PRIOR)
+    rng, batch = np.random.default_rng(0), Batch(jnp.zeros((4, *SHAPE)), None, jnp.arange(4))
+    shapes, state = jax.eval_shape(game.init, jax.random.key(0), batch)
+    params, others = (jax.tree.map(lambda leaf: np.float32(rng.normal(size=leaf.shape)), shapes) for _ in range(2))
+    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state)
+    x = np.float32(rng.normal(size=batch.x.shape))
+
+    @jax.jit
+    def said(params, x):
+        _, (_, metrics) = game.costs[DISCRIMINATOR](params, Moment(state, batch._replace(x=x), jax.random.key(1)))
+        return metrics["real_logit"], metrics["fake_logit"]
+
+    real, fake = said(params, x)
+    with_others, with_copies = said({**params, GENERATOR: others[GENERATOR]}, x), said(params, x[[0, 1, 0, 1]])
+    assert with_others[0] == real and with_others[1] != fake
+    assert with_copies[0] != real and with_copies[1] == fake
 
 
 @pytest.mark.fault("stylegan2-ada-pytorch: one layer to mix at, and one draw whether to mix, for a whole batch")
@@ -235,6 +275,17 @@ def test_truncation_noise_and_projection_are_drawn():
         for row in rows[k + 1 : k + 3]:
             error = np.sqrt(np.square(row.images / 255 - rows[k].images / 255).mean((1, 2, 3)))
             np.testing.assert_allclose(float(row.note.split()[1]), np.median(error), atol=0.003)
+
+
+def test_the_default_is_as_large_as_its_page_says():
+    module, x = _module(), np.arange(2 * 64 * 64 * 3, dtype=np.uint8).reshape(2, 64, 64, 3)
+    setup = module.build(module.CONFIG, lambda name: Dataset(x), None)
+    batch = Batch(jax.ShapeDtypeStruct((4, 64, 64, 3), jnp.float32), None, jax.ShapeDtypeStruct((4,), jnp.int32))
+    params, _ = jax.eval_shape(setup.game.init, jax.random.key(0), batch)
+    sizes = {player: sum(leaf.size for leaf in jax.tree.leaves(own)) for player, own in params.items()}
+    assert sizes == {GENERATOR: 350_520, DISCRIMINATOR: 366_945}
+    assert "the default, 350,520 and 366,945 at 64 pixels" in module.__doc__
+    assert tuple(getattr(module.CONFIG, name) for name in SIZES["small"]._fields) == SIZES["small"]
 
 
 def test_the_weight_of_r1_is_the_authors(monkeypatch):

@@ -9,17 +9,21 @@ import optax
 import pytest
 from flax import linen as nn
 
-from ganjax.core import Batch, Moment
+from ganjax.core import Batch, Moment, Owned
 from ganjax.dynamics import alternating, extragradient
 from ganjax.games.adversarial import DISCRIMINATOR, GENERATOR
 from ganjax.games.text_to_image import (
     BEFORE,
+    CLASSIFIER,
+    IMAGE,
     PAIRS,
+    READERS,
     TEXT,
     Before,
     Painter,
     Pairs,
     densities,
+    measures,
     samplers,
     table,
     tabular,
@@ -304,3 +308,64 @@ def test_what_does_not_fit_is_refused(painter, critic, sentence):
         jax.eval_shape(text_to_image(painter, critic).init, jax.random.key(0), _batch())
     with pytest.raises(ValueError, match="kl is -1"):
         text_to_image(painter, critic, kl=-1.0)
+
+
+CAPTIONS, CATEGORIES = 400, 4  # caption i is of category i % 4
+
+
+class Words(nn.Module):
+    @nn.compact
+    def __call__(self, tokens):
+        return nn.Embed(CAPTIONS, 16)(tokens[:, 0])
+
+
+class Copy(nn.Module):
+    """A share of what a caption means, the rest is noise."""
+
+    @nn.compact
+    def __call__(self, z, phi):
+        share = self.param("share", nn.initializers.ones, ())
+        return (share * phi + (1 - share) * z).reshape(-1, 4, 4, 1), z, z
+
+
+class Seen(nn.Module):
+    def __call__(self, x):
+        return x.reshape(-1, 16)
+
+
+class Named(nn.Module):
+    """The category of the nearest caption."""
+
+    @nn.compact
+    def __call__(self, x):
+        words = self.param("words", nn.initializers.ones, (CAPTIONS, 16))
+        return (x.reshape(-1, 16) @ words.T).reshape(-1, CAPTIONS // CATEGORIES, CATEGORIES).max(1)
+
+
+def test_measures_are_of_what_is_drawn_and_their_ceilings_of_real_images():
+    """Captions drawn as they are give 1, noise and real images of other captions 1 / 4; neither moves the other."""
+    rng = np.random.default_rng(3)
+    words = rng.normal(size=(CAPTIONS, 16)).astype(np.float32)
+    words /= np.linalg.norm(words, axis=1, keepdims=True)
+    tokens, text = rng.permutation(CAPTIONS)[:, None], {"Embed_0": {"embedding": words}}
+    frozen = {TEXT: text, READERS[TEXT]: text, READERS[IMAGE]: {}, READERS[CLASSIFIER]: {"words": words}}
+    found = measures(Painter(Copy(), Words(), 16), {TEXT: Words(), IMAGE: Seen(), CLASSIFIER: Named()}, candidates=4)
+    assert list(found) == ["r_precision", "category", "r_precision_real", "category_real"]
+
+    @jax.jit
+    def values(share, x):
+        params = {**frozen, GENERATOR: {"share": share}}
+        y = {"caption": tokens, "class": tokens[:, 0] % CATEGORIES}
+        batch = Batch(x.reshape(-1, 4, 4, 1), y, jnp.arange(CAPTIONS))
+        weights = [{p: Owned(params[p], {}) for p in one.players} for one in found.values()]
+        return [one.values(w, batch, jax.random.key(4)) for one, w in zip(found.values(), weights, strict=True)]
+
+    def of(share, x):
+        drawn = jax.device_get(values(share, x))
+        return np.array([one.summary(own) for one, own in zip(found.values(), drawn, strict=True)])
+
+    right = words[tokens[:, 0]]
+    np.testing.assert_array_equal(of(1.0, right), 1)
+    noise, unlike, chance = of(0.0, right), of(1.0, words), 3 * np.sqrt(3 / 16 / CAPTIONS)
+    np.testing.assert_array_equal([noise[2:], unlike[:2]], 1)
+    np.testing.assert_allclose([noise[:2], unlike[2:]], 1 / 4, atol=chance)

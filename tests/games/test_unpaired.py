@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy.linalg import expm, sqrtm
+from scipy.optimize import minimize
 
 from ganjax.core import Moment
 from ganjax.dynamics import View, extragradient, field_jacobian, simultaneous
@@ -112,6 +114,27 @@ def test_where_trajectories_end():
     np.testing.assert_allclose(ends, np.array(rows)[:, [6, 6]], atol=1e-3)
 
 
+def test_an_adam_of_both_translators_and_one_of_both_critics_are_four():
+    """As the PyTorch code has them: Adam works entry by entry, so players that move at once may share one."""
+    game = four_scalars(penalty=0.5, identity=0.5, start=(0.3, -0.6, 0.1, 0.2))
+    adam, sides = optax.adam(0.01), [(G, F), (D_A, D_B)]
+    end, _ = simulate(game, simultaneous(dict.fromkeys(PLAYERS, adam)), 5, keep=None)
+
+    @jax.jit
+    def by_two():
+        params, state = game.init(KEY, None)
+        memories = [adam.init({p: params[p] for p in side}) for side in sides]
+        for _ in range(5):
+            slopes = View(game, Moment(state, None, KEY)).field(params).gradients
+            for i, side in enumerate(sides):
+                moves, memories[i] = adam.update({p: slopes[p] for p in side}, memories[i])
+                params = {**params, **optax.apply_updates({p: params[p] for p in side}, moves)}
+        return params
+
+    for player, value in by_two().items():
+        np.testing.assert_allclose(end.params[player], value, rtol=1e-12)
+
+
 @pytest.fixture(scope="module")
 def gaussians():
     rng = np.random.default_rng(0)
@@ -125,8 +148,6 @@ def _paid(w, covariance):
 
 def test_the_transport_of_gaussians(gaussians):
     """T A T = B, T symmetric and positive, and its cost the Bures distance."""
-    from scipy.linalg import sqrtm
-
     a, b = gaussians
     t, root = transport_map(a, b), sqrtm(a)
     np.testing.assert_allclose(t @ a @ t, b, atol=1e-10)
@@ -136,7 +157,7 @@ def test_the_transport_of_gaussians(gaussians):
 
 
 def test_what_training_makes_of_two_gaussians(gaussians):
-    """W A W^T = B whatever is paid beside; a displacement picks the transport, the identity loss another map."""
+    """W A W^T = B whatever is paid beside; a displacement picks the transport, the identity loss its own least."""
     a, b = gaussians
 
     def train(weight):
@@ -152,8 +173,56 @@ def test_what_training_makes_of_two_gaussians(gaussians):
         np.testing.assert_allclose(v @ w, np.eye(4), atol=2e-2)
     best = transport_map(a, b)
     np.testing.assert_allclose(maps[2], best, atol=1e-2)
-    assert np.abs(maps[1] - best).max() > 0.05
+    least = minimize(lambda angles: _paid(_equilibrium(a, b, _rotation(angles)), b), np.zeros(6)).x
+    np.testing.assert_allclose(maps[1], _equilibrium(a, b, _rotation(least)), atol=1.5e-2)
+    assert np.abs(maps[1] - best).max() > 0.2
     assert _paid(maps[1], b) < _paid(best, b) - 1e-3 and _paid(maps[1], a) > _paid(best, a) + 1e-3
+
+
+def _rotation(angles):
+    """Of d (d - 1) / 2 angles."""
+    d = round((1 + np.sqrt(1 + 8 * len(angles))) / 2)
+    turn = np.zeros((d, d))
+    turn[np.triu_indices(d, 1)] = angles
+    return expm(turn - turn.T)
+
+
+def _equilibrium(a, b, q):
+    return sqrtm(b) @ q @ np.linalg.inv(sqrtm(a))
+
+
+def test_every_orthogonal_matrix_is_an_equilibrium_of_its_own():
+    """Nothing moves at W = B^(1/2) Q A^(-1/2), and d (d - 1) / 2 directions are neutral, in both components."""
+    rng = np.random.default_rng(1)
+    a, b = (m @ m.T + 0.5 * np.eye(3) for m in rng.normal(size=(2, 3, 3)))
+
+    @jax.jit
+    def look(w, v):
+        params, state = linear_gaussian(a, b, start=(w, v)).init(KEY, None)
+        view = View(linear_gaussian(a, b), Moment(state, None, KEY))
+        return view.field(params).gradients, field_jacobian(view, params)
+
+    for sign in (1, -1):
+        w = _equilibrium(a, b, _rotation(rng.normal(size=3)) @ np.diag([1, 1, sign]))
+        slopes, jacobian = look(w, np.linalg.inv(w))
+        np.testing.assert_allclose(np.concatenate([slopes[p] for p in PLAYERS]), 0, atol=1e-10)
+        sizes = np.linalg.svd(jacobian, compute_uv=False)
+        assert sizes.shape == (36,) and (sizes < 1e-10).sum() == 3 and sizes[-4] > 1e-3
+
+
+@pytest.mark.parametrize(("a", "b", "turned"), [((1, 1.5), (2, 1), False), ((0.5, 1), (2, 0.3), True)])
+def test_of_commuting_covariances_the_identity_loss_picks_the_transport_or_turns_it(a, b, turned):
+    """By theta, cos theta = L / P, if P > L; these are what turning spares of E|W b|^2 and costs of 2 E(b . W b)."""
+    (a1, a2), (b1, b2) = a, b
+    apart, own = (b1 - b2) * (b1 / a1 - b2 / a2), b1 * np.sqrt(b1 / a1) + b2 * np.sqrt(b2 / a2)
+    a, b = np.diag(a), np.diag(b)
+    game, angles = linear_gaussian(a, b, identity=1.0), np.linspace(0, np.pi, 2001)
+    cos, sin = np.cos(angles), np.sin(angles)
+    maps = _equilibrium(a, b, np.moveaxis(np.array([[cos, -sin], [sin, cos]]), -1, 0))
+    paid = lambda w: game.costs[G]({G: w, F: jnp.linalg.inv(w), D_A: 0 * w, D_B: 0 * w}, None)[0]  # noqa: E731
+    least = np.asarray(jax.jit(jax.vmap(paid))(maps)).argmin()
+    assert angles[least] == pytest.approx(np.arccos(own / apart) if apart > own else 0, abs=1e-3)
+    assert np.allclose(maps[least], transport_map(a, b), atol=1e-3) != turned
 
 
 def test_covariances_of_two_sizes_are_refused():

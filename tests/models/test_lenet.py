@@ -45,6 +45,57 @@ def test_pooling_is_that_of_flax_with_its_gradient():
     np.testing.assert_array_equal(*slopes)
 
 
+def _drawn(module, *x):
+    """Parameters drawn by NumPy, and the statistics of the beginning."""
+    rng, how = np.random.default_rng(0), {"train": True} if isinstance(module, GeneratorPair) else {}
+    made = jax.eval_shape(lambda: module.init(jax.random.key(0), *x, **how))
+    params = jax.tree.map(lambda leaf: rng.normal(scale=0.3, size=leaf.shape).astype(np.float32), made["params"])
+    return params, {"batch_stats": jax.tree.map(lambda leaf: np.ones(leaf.shape), made.get("batch_stats", {}))}
+
+
+def _moved(slopes):
+    """The layers that have a gradient."""
+    return {name for name, own in slopes.items() if any(np.any(leaf) for leaf in jax.tree.leaves(own))}
+
+
+def test_the_generators_of_a_pair_share_all_but_their_last_layers():
+    """Equal last layers make equal images of every latent; each image moves its own last layer and all shared ones."""
+    z, module = np.random.default_rng(1).normal(size=(3, 2)).astype(np.float32), GeneratorPair(1, 8)
+    params, state = _drawn(module, z)
+
+    @jax.jit
+    def images(params):
+        a, b = module.apply({"params": params, **state}, z, train=True, mutable="batch_stats")[0]
+        return jnp.stack([jnp.square(a - 1).sum(), jnp.square(b - 1).sum()]), (a, b)
+
+    slopes, made = jax.jit(jax.jacrev(images, has_aux=True))(params)
+    of_a, of_b = (_moved(jax.tree.map(lambda leaf, i=i: leaf[i], slopes)) for i in (0, 1))
+    assert (of_a - of_b, of_b - of_a) == ({"ConvTranspose_4"}, {"ConvTranspose_5"}) and of_a | of_b == set(params)
+    assert np.abs(made[0] - made[1]).max() > 0.1
+    np.testing.assert_array_equal(*images({**params, "ConvTranspose_5": params["ConvTranspose_4"]})[1])
+
+
+def test_the_discriminators_of_a_pair_share_all_but_their_first_layers():
+    """A shared layer's gradient is the sum of those of both domains by themselves; an own one's is of one."""
+    x_a, x_b = np.random.default_rng(1).normal(size=(2, 3, 16, 16, 1)).astype(np.float32)
+    module = DiscriminatorPair(3, (2, 3), 5)
+    params, _ = _drawn(module, x_a, x_b)
+
+    def cost(said):
+        return jnp.square(said.logits).sum() + jnp.square(said.heads["class"] - said.features.sum()).sum()
+
+    @jax.jit
+    def slopes(params):
+        see = lambda p, *x: module.apply({"params": p}, *x)  # noqa: E731
+        alone = [lambda p, x=x, i=i: cost(see(p, x, x)[i]) for i, x in enumerate((x_a, x_b))]
+        return [jax.grad(f)(params) for f in (lambda p: sum(map(cost, see(p, x_a, x_b))), *alone)]
+
+    both, of_a, of_b = jax.device_get(slopes(params))
+    assert (_moved(of_a) - _moved(of_b), _moved(of_b) - _moved(of_a)) == ({"Conv_0"}, {"Conv_1"})
+    assert _moved(both) == set(params)
+    jax.tree.map(lambda x, a, b: np.testing.assert_allclose(x, a + b, rtol=1e-4, atol=1e-3), both, of_a, of_b)
+
+
 def test_batch_norm_is_before_each_relu_and_has_statistics():
     shapes = jax.eval_shape(
         lambda: Encoder(batch_norm=True).init(jax.random.key(0), jnp.zeros((2, 28, 28, 1)), train=True)

@@ -42,7 +42,7 @@ def test_a_logit_sees_a_patch_of_that_side_alone_or_all_with_instance_norm(layer
     """One row is enough: a picture of equal columns would hide nothing, so the support is taken along both axes."""
     field = receptive_field(layers)
     for norm, seen in (("none", min(field, side)), ("instance", side)):
-        if norm == "instance" and layers != 1:
+        if norm == "instance" and layers not in (1, 2, 3):
             continue
         d = PatchDiscriminator(1, layers, norm)
         rng = np.random.default_rng(0)

@@ -63,6 +63,21 @@ def past(shape, reach=np.inf):
     return np.tri(h * w * c, k=-1, dtype=bool) & ((above == 0) | (right <= above + reach))
 
 
+def test_codes_are_seen_by_their_number_alone():
+    """What is said of the entry after a code is what the code's own rows of the kernels say, whatever its neighbours'."""
+    module, shape = GatedPixelCNN(4, 4, 0, values=4), (1, 2, 1)
+    params = drawn(module, shape)
+    kernel = params["horizontal"]["MaskedConv_0"]["kernel"]
+    assert kernel.shape == (1, 4, 4, 8)
+    other = jax.tree.map(jnp.copy, params)
+    other["horizontal"]["MaskedConv_0"]["kernel"] = kernel.at[:, :, 2].add(1.0)
+    for code, same in enumerate((True, True, False, True)):
+        x = jnp.full((1, *shape), 2 * code / 3 - 1)
+        before, after = (np.asarray(module.apply({"params": p}, x)) for p in (params, other))
+        assert np.array_equal(before[0, 0, 1], after[0, 0, 1]) == same
+        np.testing.assert_array_equal(before[0, 0, 0], after[0, 0, 0])
+
+
 @pytest.mark.parametrize(("name", "reach"), [("plain", 2), ("gated", np.inf), ("row", 2), ("diagonal", np.inf)])
 @pytest.mark.parametrize(("shape", "width"), [((6, 6, 1), 4), ((3, 3, 3), 6)])
 @pytest.mark.fault("pixel-rnn-tensorflow: the backward map has its last row zeroed instead of being shifted down")

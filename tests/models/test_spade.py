@@ -1,6 +1,10 @@
 """The networks of SPADE against the published counts, and what a generator that reads the map once does not see."""
 
+import importlib.util
+import sys
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +15,11 @@ from ganjax.errors import DataError
 from ganjax.layers.spade import one_hot
 from ganjax.models.patchgan import PatchDiscriminator
 from ganjax.models.spade import MultiScale, SpadeResNet
+
+_path = Path(__file__).parents[2] / "experiments" / "spade.py"
+_spec = importlib.util.spec_from_file_location("spade", _path)
+EXPERIMENT = sys.modules["spade"] = importlib.util.module_from_spec(_spec)  # dataclasses look their module up
+_spec.loader.exec_module(EXPERIMENT)
 
 
 @pytest.mark.parametrize("labels, parameters", [(184, 97_480_899), (151, 96_492_483), (36, 93_048_003)])
@@ -51,3 +60,24 @@ def test_each_scale_sees_an_image_half_as_large():
     judge = jax.jit(partial(PatchDiscriminator(2, 1).apply, train=True))
     alone = judge({"params": variables["params"]["scale_1"]}, half)
     np.testing.assert_allclose(alone, logits[1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "chosen", "kernels"),
+    [
+        ("spade", {"conv_0", "conv_1", "shortcut"}, 26),
+        ("plain", {"conv_0", "conv_1", "shortcut"}, 10),
+        ("unet", None, 4),
+    ],
+)
+def test_spectral_norm_is_of_the_blocks_and_not_of_what_draws_scales_and_offsets(network, chosen, kernels):
+    """As the authors have it, without the first and the last convolution; a U-Net has nothing else."""
+    module = EXPERIMENT.generator_of(replace(EXPERIMENT.CONFIG, network=network), (16, 16, 3), None)
+    m = jnp.zeros((2, 16, 16, 6))
+    params = jax.eval_shape(lambda: module.init(jax.random.key(0), m, train=True))["params"]
+    leaves = {tuple(key.key for key in path): leaf for path, leaf in jax.tree.leaves_with_path(params)}
+    paths = [path for path in leaves if path[-1] == "kernel"]
+    assert len(paths) == kernels
+    expected = {path for path in paths if chosen is None or path[-2] in chosen}
+    assert {path for path, leaf in leaves.items() if EXPERIMENT.is_normalised(path, leaf)} == expected
+    assert len(expected) == 8 or chosen is None

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from ganjax.data.text import hashed, hashed_words, spelled, vocabulary
@@ -31,6 +32,33 @@ def test_conditions_can_be_precise_and_negative():
     np.testing.assert_array_equal(module.apply(variables, phi, jnp.zeros((4, 3)))[0], mean)
     slopes = jax.grad(lambda both: gaussian_kl(*both).sum())((jnp.zeros(3), jnp.zeros(3)))
     np.testing.assert_array_equal(slopes, 0)
+
+
+@pytest.mark.fault("StackGAN-Pytorch: CA_NET has a ReLU before mean and log-variance, so no condition can be precise")
+def test_conditions_learn_to_be_precise_and_negative():
+    """By 300 steps down the divergence from N(-1, .1^2), from weights that are wide of it."""
+    module, rng = Conditions(3), np.random.default_rng(0)
+    phi, none = jnp.asarray(rng.normal(size=(4, 5)), jnp.float32), jnp.zeros((4, 3))
+    shapes = jax.eval_shape(module.init, jax.random.key(0), phi, none)
+    first = jax.tree.map(lambda leaf: np.float32(0.3 * rng.normal(size=leaf.shape)), shapes)
+    adam = optax.adam(optax.cosine_decay_schedule(0.05, 300), b2=0.9)
+
+    def cost(variables):
+        _, mean, log_std = module.apply(variables, phi, none)
+        return gaussian_kl((mean + 1) / 0.1, log_std - np.log(0.1)).mean()
+
+    def step(carry, _):
+        variables, state = carry
+        value, slope = jax.value_and_grad(cost)(variables)
+        updates, state = adam.update(slope, state)
+        return (optax.apply_updates(variables, updates), state), value
+
+    (last, _), costs = jax.jit(lambda: jax.lax.scan(step, (first, adam.init(first)), length=300))()
+    c, mean, log_std = module.apply(last, phi, none + 1)
+    assert costs[0] > 10
+    np.testing.assert_allclose(mean, -1, atol=1e-3)
+    np.testing.assert_allclose(jnp.exp(log_std), 0.1, rtol=2e-3)
+    np.testing.assert_allclose(c, -0.9, atol=1e-3)
 
 
 def test_conditions_without_augmentation_are_a_layer():

@@ -6,12 +6,13 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from scipy.signal import firwin, upfirdn
 
 from ganjax.errors import DataError
 from ganjax.games.styles import path_lengths, style_prior
-from ganjax.layers.equalised import Dense, pixel_norm
+from ganjax.layers.equalised import Conv, Dense, pixel_norm
 from ganjax.layers.minibatch import MinibatchStandardDeviation
 from ganjax.layers.modulated import modulated_conv
 from ganjax.layers.resampling import (
@@ -27,6 +28,7 @@ from ganjax.models.stylegan import (
     Discriminator,
     Generator,
     Synthesis,
+    ToImage,
     Waves,
     channels,
     frequencies,
@@ -108,6 +110,32 @@ def test_the_size_of_a_style_is_forgotten_and_its_sign_is_not(maps):
     np.testing.assert_allclose(plain(x, kernel, 7 * style), 7 * np.asarray(plain(x, kernel, style)), rtol=1e-12)
 
 
+@pytest.mark.parametrize("resample", ["none", "up"])
+def test_single_precision_is_enough_for_loud_and_quiet_styles(resample, float64):
+    rng = np.random.default_rng(4)
+    size = 10 ** rng.uniform(-1, 3, (4, 1))
+    x, kernel, style = rng.normal(size=(4, 6, 6, 32)), rng.normal(size=(3, 3, 32, 32)), size * rng.normal(size=(4, 32))
+    run = jax.jit(partial(modulated_conv, resample=resample))
+    exact, found = run(x, kernel, style), run(*(one.astype(np.float32) for one in (x, kernel, style)))
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, exact, atol=1e-5)  # of unit variance
+
+
+def test_the_layer_of_the_image_forgets_no_size_of_a_style(maps):
+    """By hand `(s x) W / sqrt(C) + b`: a style of 7 times the size makes 7 times the image, beside the bias."""
+    rng, (x, _, w) = np.random.default_rng(5), maps
+    shapes = {"style_bias": (4,), "style": (4, 4), "kernel": (1, 1, 4, 3)}
+    own, bias = {name: jnp.asarray(rng.normal(size=shape)) for name, shape in shapes.items()}, jnp.arange(3.0)
+    run = jax.jit(
+        lambda own: ToImage(3).apply({"params": {"conv": own, "bias": bias}}, x, w) - bias.reshape(1, 1, 1, 3)
+    )
+    style = np.asarray(w) @ own["style"] / 2 + own["style_bias"][None]
+    expected = np.einsum("bhwc,bc,co->bhwo", x, style / 2, own["kernel"][0, 0])
+    np.testing.assert_allclose(run(own), expected, atol=1e-12)
+    loud = {name: leaf if name == "kernel" else 7 * leaf for name, leaf in own.items()}
+    np.testing.assert_allclose(run(loud), 7 * expected, atol=1e-12)
+
+
 def test_white_noise_keeps_its_variance(maps):
     rng = np.random.default_rng(1)
     x, kernel = rng.normal(size=(1, 130, 130, 6)), rng.normal(size=(3, 3, 6, 8))
@@ -135,6 +163,30 @@ def test_an_equalised_layer_scales_its_weights_and_the_steps_of_adam(maps):
     grown = layer.apply({"params": moved}, jnp.eye(4)) - layer.apply({"params": params}, jnp.eye(4))
     np.testing.assert_allclose(grown, 1e-3 * 0.01 * (2 / 2 + 1), rtol=1e-6)  # gain over the root of 4, and the bias
     np.testing.assert_allclose(jnp.square(pixel_norm(x)).mean(-1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "side", "constant"),
+    [
+        (Dense(5, gain=2.0, rate=0.1, use_bias=False), (), 2 * 0.1 / math.sqrt(4)),
+        (Conv(5, 1, use_bias=False), (1, 1), 1 / math.sqrt(4)),
+        (Conv(5, gain=2.0, use_bias=False), (3, 3), 2 / math.sqrt(9 * 4)),
+    ],
+    ids=["dense", "1x1", "3x3"],
+)
+def test_a_step_of_adam_moves_the_weights_that_act_by_its_rate_times_their_constant(layer, side, constant, float64):
+    """They are the outputs of an impulse in each channel."""
+    x = jnp.zeros((4, *side, 4)).at[:, *(n // 2 for n in side)].set(jnp.eye(4))
+    params, adam = layer.init(jax.random.key(0), x), optax.adam(0.01)
+    slope = jnp.asarray(np.random.default_rng(6).choice([-3.0, 0.5], (*x.shape[:-1], 5)))
+
+    @jax.jit
+    def moved(params):
+        y, pull = jax.vjp(lambda params: layer.apply(params, x), params)
+        step, _ = adam.update(pull(slope)[0], adam.init(params))
+        return layer.apply(optax.apply_updates(params, step), x) - y
+
+    np.testing.assert_allclose(moved(params), -0.01 * constant * np.sign(slope), rtol=1e-6)
 
 
 @pytest.fixture(scope="module")

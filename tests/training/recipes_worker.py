@@ -3,7 +3,7 @@
 python recipes_worker.py FOLDER FIRST LAST START [COORDINATOR COUNT ID] -- RECIPE...
 
 Trains each recipe in FOLDER/RECIPE until step LAST; from its own step 0 and with a stop at FIRST where START is "-",
-else from a copy of START/RECIPE. In the first case both players' parameters must move.
+else from a copy of START/RECIPE. In the first case the parameters of all players must move.
 """
 
 import shutil
@@ -23,7 +23,11 @@ from ganjax.training import Schedule, parallel, train
 # Networks of a few channels are chaotic: at 1e-3, 2e-7 on the parameters of a single device becomes order 1 in 20 steps
 # of BigGAN, and 2e-3 in 40 of WGAN-GP, whose penalty jumps where a ReLU turns. At these rates it stays below 1e-6;
 # gradients that devices keep to themselves, instead of their mean, still move the losses by 6e-4 and more.
-RATES = {"biggan": 1e-6, "wgan_gp": 1e-4}
+RATES = {"biggan": 1e-6, "wgan_gp": 1e-4, "cyclegan": 3e-6}
+BESIDE = {
+    "cyclegan": {"pool": 16, "channels": 3, "identity": 0.5},
+    "adaptation": {"method": "reversal", "batch_norm": True},  # statistics of each domain, over all devices
+}
 
 
 def main(folder: Path, first: int, last: int, start: str, cluster: list[str], names: list[str]) -> None:
@@ -35,8 +39,8 @@ def main(folder: Path, first: int, last: int, start: str, cluster: list[str], na
         rate = RATES.get(name, 1e-3)
         recipe.optax.adam = lambda learning_rate, b1=0.9, b2=0.999, rate=rate: optax.sgd(rate)
         experiment = __import__(name).EXPERIMENT
-        config = replace(experiment.config, **{**experiment.smoke, "batch_size": 16})
-        setup, workdir = base.setup_of(experiment, config), folder / name
+        config = replace(experiment.config, **{**experiment.smoke, "batch_size": 16, **BESIDE.get(name, {})})
+        setup, workdir = base.setup_of(experiment, config)._replace(start={}), folder / name  # a last stage by itself
         for steps in (first, last) if start == "-" else (last,):
             if start != "-" and parallel.is_primary():
                 shutil.copytree(Path(start) / f"{name}.first", workdir)

@@ -1,0 +1,91 @@
+"""Clips of images that turn about the middle of the frame: the motion that bouncing digits do not have."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganjax.checks import check_range
+from ganjax.data.bouncing import COUNT, FRAMES, SIDE, check_grey, sprites
+from ganjax.data.dataset import Companion, Dataset
+from ganjax.data.order import subsample
+from ganjax.errors import DataError
+from ganjax.kinds import VECTOR
+
+STEPS = 24  # of a whole turn, 15 degrees each
+FASTEST = 3  # steps a frame; nothing stands still
+
+
+def turned(x: NDArray[np.uint8], angle: float) -> NDArray[np.uint8]:
+    """Square images [N, S, S] turned to the left about their middle, black outside; quarter turns move whole pixels.
+
+    Args:
+        x: what to turn.
+        angle: in degrees.
+    """
+    side, turn = x.shape[1], np.deg2rad(angle)
+    place = np.arange(side) - (side - 1) / 2
+    row = place[:, None] * np.cos(turn) + place * np.sin(turn) + (side - 1) / 2  # where each pixel comes from
+    column = place * np.cos(turn) - place[:, None] * np.sin(turn) + (side - 1) / 2
+    framed, found = np.pad(x, ((0, 0), (1, 1), (1, 1))), np.zeros(x.shape)
+    low = np.floor(row).astype(int), np.floor(column).astype(int)
+    for down in (0, 1):
+        for right in (0, 1):
+            at = [np.clip(one + more + 1, 0, side + 1) for one, more in zip(low, (down, right), strict=True)]
+            share = (1 - np.abs(row - low[0] - down)) * (1 - np.abs(column - low[1] - right))
+            found += share * framed[:, at[0], at[1]]
+    return np.round(found).astype(np.uint8)
+
+
+def spinning(base: Dataset, *, frames: int = FRAMES, side: int = SIDE, count: int = COUNT, seed: int = 0) -> Dataset:
+    """Clips [frames, side, side, 1] of images that turn at a constant speed about the middle of the frame.
+
+    The first angle is one of 24, each as likely, and the speed 1, 2 or 3 of these steps of 15 degrees a frame to the
+    left or to the right: so every frame has the same law, and so has the clip that runs backwards. Between quarter
+    turns pixels are interpolated. Images are doubled or cut as by `bouncing`; its "turn" are a clip's first angle and
+    its speed to the left, in degrees.
+
+    Args:
+        base: grey images [H, W, 1].
+        frames: of a clip.
+        side: of a frame.
+        count: clips of a split, at most one for each of its images.
+        seed: of angles and speeds.
+
+    Raises:
+        DataError: the base is not grey, or its corners would be turned out of the frame.
+    """
+    check_range("spinning", 1, whole=True, frames=frames, side=side, count=count)
+    check_grey("spinning", base)
+    height, width = sprites(base.x_train[:1]).shape[1:]
+    if np.hypot(height, width) > side:
+        raise DataError(f"spinning:{base.name}: images of {height}x{width} pixels do not turn in frames of {side}")
+    top, left = (side - height) // 2, (side - width) // 2
+
+    def clips(x: NDArray, y: NDArray | None, stream: int) -> tuple[NDArray, NDArray | None, NDArray]:
+        rows, rng = subsample(len(x), count), np.random.default_rng((seed, stream))
+        still = np.zeros((len(rows), side, side), np.uint8)
+        still[:, top : top + height, left : left + width] = sprites(x[rows])
+        first = rng.integers(STEPS, size=len(rows))
+        speed = rng.integers(1, FASTEST + 1, size=len(rows)) * rng.choice([-1, 1], len(rows))
+        steps = (first[:, None] + speed[:, None] * np.arange(frames)) % STEPS
+        found = np.zeros((len(rows), frames, side, side, 1), np.uint8)
+        for step in range(STEPS):
+            which, when = np.nonzero(steps == step)
+            found[which, when, ..., 0] = turned(still[which], step * 360 / STEPS)
+        degrees = np.stack([first, speed], 1) * (360 / STEPS)
+        return found, None if y is None else y[rows], degrees.astype(np.float32)
+
+    x_train, y_train, turns = clips(base.x_train, base.y_train, 0)
+    x_test, y_test, turns_test = None, None, None
+    if base.x_test is not None:
+        x_test, y_test, turns_test = clips(base.x_test, base.y_test, 1)
+    return replace(
+        base,
+        x_train=x_train,
+        y_train=y_train,
+        x_test=x_test,
+        y_test=y_test,
+        name=f"spinning:{base.name}",
+        companions={"turn": Companion(turns, turns_test, VECTOR)},
+    )

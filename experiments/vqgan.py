@@ -143,9 +143,7 @@ def networks(config: Config, dataset: "Dataset") -> Networks:
         MapEncoder(config.vector, config.width),
         MapDecoder(dataset.shape[-1], observation.outputs, config.width),
         observation,
-        Transformer(*told, config.prior_heads)
-        if config.prior == "transformer"
-        else GatedPixelCNN(*told, values=config.codes),
+        Transformer(*told, config.prior_heads) if transformed else GatedPixelCNN(*told, values=config.codes),
         map_shape(dataset.shape),
         classes,
     )

@@ -64,7 +64,7 @@ def past(shape, reach=np.inf):
 
 
 def test_codes_are_seen_by_their_number_alone():
-    """What is said of the entry after a code is what the code's own rows of the kernels say, whatever its neighbours'."""
+    """What is said of the entry after a code is what the code's own rows of the kernels say, whatever the others do."""
     module, shape = GatedPixelCNN(4, 4, 0, values=4), (1, 2, 1)
     params = drawn(module, shape)
     kernel = params["horizontal"]["MaskedConv_0"]["kernel"]

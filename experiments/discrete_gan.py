@@ -9,7 +9,7 @@ curve over temperatures); Pfau and Vinyals, Connecting GANs and Actor-Critic Met
 Command: python experiments/discrete_gan.py train --workdir runs/discrete_gan
 Figure: chain.png, what held-out sequences cost against what the truth says of samples, the curve of the perfect model
 at all temperatures, and each run from maximum likelihood on; estimators.png, variances of gradients over parameter and
-dimensions, and how relaxed gradients lead astray; actor_critic.png, an actor who holds its critic and one who foresees it.
+dimensions, and how relaxed gradients lead astray; actor_critic.png, an actor who holds its critic and one who does not.
 Sequences are of a Markov chain of 8 states, whose rows and columns are permutations of the same numbers: its entropy
 rate is 1.5077 nats. Models are tables, so that all that is plotted is exact, and nothing of it is an estimate. No model
 costs held-out sequences less than that rate. But the perfect model at a temperature is not the best that there is: of

@@ -173,8 +173,7 @@ PICTURES: dict[str, Callable[[np.ndarray, Dataset, Path], np.ndarray]] = {
     "waveform": _sounds,
     "tokens": _lines,
 }
-MANY = {"point": 16 * COUNT, "vector": 16 * COUNT, "waveform": COLUMNS * ROWS}
-MANY = {"point": 16 * COUNT, "vector": 16 * COUNT, "clip": MOVING}
+MANY = {"point": 16 * COUNT, "vector": 16 * COUNT, "clip": MOVING, "waveform": COLUMNS * ROWS}
 
 
 def observe(setup: Setup, seed: int, workdir: Path, step: int, state: GameState, writers: Writers) -> None:

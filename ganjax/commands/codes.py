@@ -90,6 +90,7 @@ def draw(asked: Codes, weights: "Weights", data: "Dataset", vectors: "np.ndarray
     """Both pictures."""
     import numpy as np
 
+    from ganjax.data import subsample
     from ganjax.games import quantised
     from ganjax.report import Panel, Series, panels
     from ganjax.report.images import to_rgb
@@ -100,13 +101,14 @@ def draw(asked: Codes, weights: "Weights", data: "Dataset", vectors: "np.ndarray
     book, vectors = ((v - vectors.mean(0)) @ axes[:3].T for v in (book, vectors))
     low, high = book.min(0), book.max(0)
     tints = np.rint(255 * (book - low) / np.maximum(high - low, 1e-9)).astype(np.uint8)
-    x = data.x_test[: asked.count]  # type: ignore[index]
+    shown = subsample(len(test), asked.count)
+    x = data.x_test[shown]  # type: ignore[index]
     scale = x.shape[1] // test.shape[1]
-    maps = tints[test[: asked.count]].repeat(scale, 1).repeat(scale, 2)
+    maps = tints[test[shown]].repeat(scale, 1).repeat(scale, 2)
     rows([Row(to_rgb(x), "held out"), Row(maps, "their codes")], asked.out)
     beside = asked.out.with_name(f"{asked.out.stem}-codebook.png")
     all_of = {"vectors of the encoder": (vectors, "points"), f"{len(book)} codes": (book, "star")}
     series = [Series(v[:, 0], v[:, 1], label, kind) for label, (v, kind) in all_of.items()]
-    shown = Panel(series, "first principal axis", "second", equal=True)
-    panels([shown], beside, columns=1, size=(6.0, 5.0))
+    plane = Panel(series, "first principal axis", "second", equal=True)
+    panels([plane], beside, columns=1, size=(6.0, 5.0))
     print(beside, asked.out, sep="\n")

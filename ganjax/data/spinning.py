@@ -1,9 +1,11 @@
 """Clips of images that turn about the middle of the frame: the motion that bouncing digits do not have."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ganjax.checks import check_range
 from ganjax.data.bouncing import COUNT, FRAMES, SIDE, check_grey, sprites
@@ -23,18 +25,8 @@ def turned(x: NDArray[np.uint8], angle: float) -> NDArray[np.uint8]:
         x: what to turn.
         angle: in degrees.
     """
-    side, turn = x.shape[1], np.deg2rad(angle)
-    place = np.arange(side) - (side - 1) / 2
-    row = place[:, None] * np.cos(turn) + place * np.sin(turn) + (side - 1) / 2  # where each pixel comes from
-    column = place * np.cos(turn) - place[:, None] * np.sin(turn) + (side - 1) / 2
-    framed, found = np.pad(x, ((0, 0), (1, 1), (1, 1))), np.zeros(x.shape)
-    low = np.floor(row).astype(int), np.floor(column).astype(int)
-    for down in (0, 1):
-        for right in (0, 1):
-            at = [np.clip(one + more + 1, 0, side + 1) for one, more in zip(low, (down, right), strict=True)]
-            share = (1 - np.abs(row - low[0] - down)) * (1 - np.abs(column - low[1] - right))
-            found += share * framed[:, at[0], at[1]]
-    return np.round(found).astype(np.uint8)
+    how: dict[str, Any] = {"axes": (1, 2), "reshape": False, "order": 1, "mode": "grid-constant"}
+    return np.round(ndimage.rotate(x.astype(np.float32), angle, **how)).astype(np.uint8)
 
 
 def spinning(base: Dataset, *, frames: int = FRAMES, side: int = SIDE, count: int = COUNT, seed: int = 0) -> Dataset:

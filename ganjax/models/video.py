@@ -106,14 +106,15 @@ class MovedPicture(MotionContent):
     """A picture and its way: content draws it once, motion says where it is (Kosiorek et al. 2018, of one object).
 
     `x_t = shift(G(c) + 1, p_t) - 1` with `p_t = F - |u_t mod 2 F - F|` along each axis, F the side of a frame less that
-    of the picture, `u_1 = [F P(m_1)]` and `u_t = u_(t-1) + [V(m_t)]` in pixels, [] to the nearest whole one, MoCoGAN's
-    path of m_t, P affine and V a perceptron of 32 hidden units. So what moves stays what it is and whole, before a
-    background of -1, black, goes straight on while its code holds, and is reflected by the walls, which a path unfolds.
-    What it is, where it begins and how fast it goes is learned. At first V is about a pixel a frame, forwards alone: u
-    runs on a circle, where a thing that goes back is one that has been reflected, and speeds on both sides of 0 would
-    have to stand still between them. Between two pixels a picture is blurred, by which a discriminator would know it,
-    and at places that are rounded, from steps that are not, it would stagger. Derivatives pass straight through, as
-    differences of the pixels on both sides. The picture is drawn once a clip, the rest are two products a frame.
+    of the picture, `u_1 = F P(m_1)` and `u_t = u_(t-1) + V(m_t)` in pixels, MoCoGAN's path of m_t, P affine and V a
+    perceptron of 32 hidden units. So what moves stays what it is and whole, before a background of -1, black, goes
+    straight on while its code holds, and is reflected by the walls, which a path unfolds. What it is, where it begins
+    and how fast it goes is learned. At first V is about a pixel a frame, forwards alone: u runs on a circle, where a
+    thing that goes back is one that has been reflected, and speeds on both sides of 0 would have to stand still between
+    them. Places are rounded to whole pixels, as a raster has them: between two of them a picture is blurred, by which a
+    discriminator would know it. Derivatives pass straight through, as differences of the pixels on both sides. When it
+    is not trained P and V are rounded instead, so that nothing staggers; trained so, V is told too little where it is
+    near 0, and stays there. The picture is drawn once a clip, the rest are two products a frame.
     """
 
     hold: float = 6.0  # 0.2 %: what bounces keeps its speed
@@ -129,11 +130,11 @@ class MovedPicture(MotionContent):
         free_1x1x2 = (jnp.array(sides) - self.sprite)[None, None]
         first_Bx1x2 = free_1x1x2 * nn.Dense(2, dtype=self.dtype, name="place")(path_BxTxM[:, :1])
         speeds_BxTxD = nn.tanh(nn.Dense(32, dtype=self.dtype, name="speed")(path_BxTxM[:, 1:]))
-        steps_BxTx2 = nn.Dense(2, bias_init=nn.initializers.constant(2.0), dtype=self.dtype, name="step")(speeds_BxTxD)
+        steps_BxTx2 = nn.Dense(2, bias_init=nn.initializers.ones, dtype=self.dtype, name="step")(speeds_BxTxD)
         moves_BxTx2 = jnp.concatenate([first_Bx1x2, steps_BxTx2], 1)
-        moves_BxTx2 += jax.lax.stop_gradient(jnp.round(moves_BxTx2) - moves_BxTx2)
-        unfolded_BxTx2 = jnp.cumsum(moves_BxTx2, 1)
+        unfolded_BxTx2 = jnp.cumsum(moves_BxTx2 if train else jnp.round(moves_BxTx2), 1)
         places_BxTx2 = free_1x1x2 - jnp.abs(unfolded_BxTx2 % (2 * free_1x1x2) - free_1x1x2)
+        places_BxTx2 += jax.lax.stop_gradient(jnp.round(places_BxTx2) - places_BxTx2)
         picture = self.frame((self.sprite, self.sprite, channels))(content, train=train)
         return moved(picture + 1, places_BxTx2, (sides[0], sides[1])) - 1
 

@@ -97,6 +97,9 @@ def test_one_picture_moves_by_whole_pixels_between_walls():
         np.testing.assert_allclose(clip(place, step), expected, atol=1e-6)
     nearest = clip([0.0, 2 / 12], [1.0, -2.0])
     np.testing.assert_array_equal(clip([0.1, 0.2], [0.7, -2.4]), nearest)  # .4 and 2.4 pixels, and steps between some
+    trained, _ = jax.jit(lambda v: module.apply(v, z, train=True, mutable=["batch_stats"]))(variables)
+    seen = np.asarray(trained)[0, ..., 0] > -1
+    assert seen.any(2).argmax(1).tolist() == [0, 1, 2, 2, 3], ".4 and on by .7: places are rounded, and not steps"
     with pytest.raises(ValueError, match=r"sprite is 8, expected less than the frame's \[8, 16\]"):
         jax.eval_shape(lambda: module.clone(sprite=8).apply(variables, z, train=False))
 

@@ -23,7 +23,7 @@ and 1, frozen .133 and 1. The distance of clips puts shuffled ones at 5.6 times 
 What we measured, seed 0, 1,000 clips, the average's last step, 5,000 steps but where it is said (6 to 16 minutes on 2
 cores beside other programs): motion_consistency, straightness (of the path away from walls), identity and the Frechet
 distances of frames (floor 5.2, held out 11.6) and of clips (floor 78):
-    mocogan, the default                        .268  .409  .328  175    328
+    mocogan, the default                        .268  .409  .328  175   1216
     moved                                       .845  .995  .818   36.2  108
     moved, --noise 0 --steps 8000, 10 minutes   .880  .997  .823   35.5   97
     stills, the control                         .060  .051  .370  366         an image GAN of as many frames

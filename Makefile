@@ -8,9 +8,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-all test-times faults mutants lint format lock bench accelerator-dry clean
 
-## make demo: train a DCGAN on the embedded images, score it, write its page; about 5 minutes on 2 cores
+## make demo: train a DCGAN of classes on the embedded images, score it, write its page; about 5 minutes on 2 cores
 demo: $(READY)
-	$(BIN)/python experiments/dcgan.py train --workdir runs/demo --judge-every 500
+	$(BIN)/python experiments/dcgan.py train --workdir runs/demo --judge-every 500 --conditional \
+	  --spectral-norm --discriminator-norm none --loss hinge --beta1 0
 	$(BIN)/python experiments/dcgan.py evaluate --workdir runs/demo --count 2000
 	$(BIN)/python experiments/dcgan.py report --workdir runs/demo
 

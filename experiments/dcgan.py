@@ -7,6 +7,9 @@ Command: python experiments/dcgan.py train --workdir runs/dcgan
 Time: about 3 minutes on 2 CPU cores (20 steps per second), compilation included.
 Figure: runs/dcgan/panel.png, the same latents over training: garments from step 1,000 on; runs/dcgan/neighbours.png,
 samples beside their nearest training images, to see that they are not copies.
+What we measured, 3,000 steps, 2,000 samples of seed 100, in about 150 s of one CPU core, as a classifier of the data
+sees them (floor 1.6, held-out images 1.2): a Frechet distance of 14.9, with --conditional 6.4, with --spectral-norm
+--discriminator-norm none too 4.8, and with --loss hinge --beta1 0 besides 3.8, which is what `make demo` trains.
 Any image size whose height and width are divisible by 4: --data digits, --data tfds:cifar10, --data photos/.
 `build` has the whole recipe on one page, written out; the other experiments leave it to `ganjax.recipe`.
 """

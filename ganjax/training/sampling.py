@@ -244,11 +244,12 @@ def told(setup: Setup, draws: Sampler, words: Sequence[str], count: int) -> Give
     (dataset, what), kind = asked, given_kind(setup, draws)
     if kind.parse is None:
         wanted = of_split(dataset, what, "train").shape[1:]  # type: ignore[union-attr]
-        own = load(words[0]).x_train
-        raw = own[np.arange(count) % len(own)]
+        own = load(words[0])
+        raw = own.x_train[np.arange(count) % len(own.x_train)]
         x = _formed(raw, wanted, dataset) if kind.name == "image" and raw.dtype == np.uint8 else raw
         if len(words) > 1 or x.shape[1:] != wanted:
-            raise ConfigError(f"--given {words[0]} has {kind.name}s of {raw.shape[1:]}, expected one set of {wanted}")
+            got = f"{own.kind.plural} of {own.shape}"
+            raise ConfigError(f"--given {words[0]} has {got}, expected one set of {kind.plural} of {wanted}")
         return Given(x, f"{kind.name}s of {words[0]}")
     try:
         values = np.stack([np.asarray(kind.parse(word)) for word in words])

@@ -193,7 +193,7 @@ def test_what_is_given_stands_above_what_is_made_of_it(runs, data, tmp_path):
     code, _, err = command("cyclegan", *given, "--given", tmp_path / "mine")
     assert code == 0 and (load_image(out) == plain).all(), f"grey images that are stored as RGB: {err}"
     code, _, err = command("cyclegan", *given, "--given", "digits")
-    assert code == 2 and "--given digits has images of (8, 8, 1), expected one set of (4, 4, 1)" in err
+    assert code == 2 and "--given digits has images [N, H, W, C] of (8, 8, 1), expected one set of images" in err
     code, _, err = command("vae_gan", "sample", "--workdir", runs("vae_gan")[0], "--out", out, "--given", "3")
     assert code == 2 and "is asked for nothing" in err
 

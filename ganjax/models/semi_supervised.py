@@ -32,7 +32,8 @@ def k_plus_one(class_logits: Array, features: Array) -> Critique:
 class Discriminator(nn.Module):
     """`x -> Critique` of K classes and one: a perceptron with weight normalisation, and noise on every layer's input.
 
-    Pixels from -1 to 1 are seen from 0 to 1. 1,541,020 parameters for 784 pixels and 10 classes.
+    Pixels from -1 to 1 are seen from 0 to 1. 1,541,020 parameters for 784 pixels and 10 classes. As in the authors' code
+    hidden layers keep the lengths of their weights: they could grow until the noise is nothing beside them.
     """
 
     num_classes: int
@@ -49,7 +50,7 @@ class Discriminator(nn.Module):
         for i, width in enumerate((*self.hidden, self.num_classes)):
             std = self.hidden_noise if i else self.input_noise
             h_BxF = GaussianNoise(std, self.axis_name)(h_BxF, deterministic=not train)
-            h_BxF = WeightNormDense(width)(h_BxF)
+            h_BxF = WeightNormDense(width, train_scale=i == len(self.hidden), init_std=0.1)(h_BxF)
             if i < len(self.hidden):
                 features_BxF = h_BxF = nn.relu(h_BxF)
         return k_plus_one(h_BxF, features_BxF)

@@ -1,6 +1,7 @@
 """The discriminator of K + 1 classes: its two questions, their gradients, and who pays what."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import jax
@@ -114,6 +115,17 @@ def test_outputs_begin_with_mean_0_and_deviation_1_whatever_the_data():
     np.testing.assert_array_equal(alone["scale"], 1)
     longer = {**made["params"], "direction": 7 * made["params"]["direction"]}
     np.testing.assert_allclose(WeightNormDense(5).apply({"params": longer}, x), y, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.fault("ports of Improved GAN: lengths of hidden weights are trained, and outgrow the noise between layers")
+def test_the_lengths_of_hidden_weights_stay_what_they_were():
+    """Those of the classes alone are learned, as `train_scale` says in the authors' code."""
+    net, x = Discriminator(3, (6, 5), input_noise=0.0, hidden_noise=0.0), jnp.eye(4)
+    params = jax.jit(partial(net.init, train=False))(jax.random.key(0), x)["params"]
+    slopes = jax.jit(jax.grad(lambda p: net.apply({"params": p}, x, train=False).logits.sum()))(params)
+    moved = [bool(np.any(slopes[f"WeightNormDense_{layer}"]["scale"])) for layer in range(3)]
+    assert moved == [False, False, True]
+    assert all(np.any(own["direction"]) and np.any(own["bias"]) for own in slopes.values())
 
 
 def test_noise_is_of_its_deviation_and_gone_in_evaluation():

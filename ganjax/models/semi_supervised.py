@@ -32,8 +32,8 @@ def k_plus_one(class_logits: Array, features: Array) -> Critique:
 class Discriminator(nn.Module):
     """`x -> Critique` of K classes and one: a perceptron with weight normalisation, and noise on every layer's input.
 
-    Pixels from -1 to 1 are seen from 0 to 1. 1,541,020 parameters for 784 pixels and 10 classes. As in the authors' code
-    hidden layers keep the lengths of their weights: they could grow until the noise is nothing beside them.
+    Pixels from -1 to 1 are seen from 0 to 1. 1,541,020 parameters for 784 pixels and 10 classes. Hidden layers keep the
+    lengths of their weights, as in the authors' code: they could grow until the noise is nothing beside them.
     """
 
     num_classes: int

@@ -199,7 +199,8 @@ class Adaptation(Options):
     """LeNet of ADDA, 500 features and a linear classifier; or that of Ganin et al. for MNIST-M, all of whose last map
     are features (768 of 28x28 pixels) and the classifier a perceptron of 100 and 100 units."""
     batch_norm: bool = False
-    """BatchNorm before each ReLU of the encoder, each domain by its own statistics; adabn has it always."""
+    """BatchNorm before each ReLU of the encoder: each domain by its own statistics where one encoder serves both, by
+    those of the source in source_only and adda, whose second stage learns none; adabn has it always."""
     optimiser: Literal["adam", "sgd"] = "adam"
     """Adam; or SGD with a momentum of .9 and a rate that falls as (1 + 10 p)^-.75, p = step / ramp_steps up to 1, as
     Ganin et al. have it from 0.01 on."""

@@ -63,10 +63,11 @@ class Codes(OfRun):
 
 
 def told(encoder: Any, weights: "Weights", x: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
-    """Vectors [SHOWN, D] of the first images, and the codes of all, [N, H, W]."""
+    """Vectors [SHOWN or fewer, D] of images of all kinds, and the codes of all, [N, H, W]."""
     import jax
     import numpy as np
 
+    from ganjax.data import subsample
     from ganjax.games import quantised
     from ganjax.kinds import from_bytes
 
@@ -75,15 +76,14 @@ def told(encoder: Any, weights: "Weights", x: "np.ndarray") -> "tuple[np.ndarray
         z = quantised.embed(encoder, weights, from_bytes(x))
         return z, quantised.nearest(quantised.vectors_of(weights[quantised.ENCODER]), z)
 
-    vectors, codes = [], []
+    vectors, codes, shown = [], [], np.isin(np.arange(len(x)), subsample(len(x), SHOWN))
     for start in range(0, len(x), CALL):
         rows = np.arange(start, start + CALL)
         z, index = (np.asarray(one)[rows < len(x)] for one in of(weights, x[np.minimum(rows, len(x) - 1)]))
-        if start < SHOWN:
-            vectors.append(z.reshape(-1, z.shape[-1]))
+        vectors.append(z[shown[start : start + CALL]].reshape(-1, z.shape[-1]))
         codes.append(index)
     some = np.concatenate(vectors)
-    return some[:: max(1, len(some) // SHOWN)], np.concatenate(codes)
+    return some[subsample(len(some), SHOWN)], np.concatenate(codes)
 
 
 def draw(asked: Codes, weights: "Weights", data: "Dataset", vectors: "np.ndarray", test: "np.ndarray") -> None:

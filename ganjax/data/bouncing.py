@@ -1,6 +1,8 @@
 """Clips of digits that bounce between walls, whose laws are exact (after Moving MNIST of Srivastava et al. 2015)."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -76,19 +78,24 @@ def bouncing(
             told.append(np.stack(motion, 1).astype(np.float32))
         return found, None if y is None else y[rows], told[0]
 
-    x_train, y_train, moved = clips(base.x_train, base.y_train, 0)
-    x_test, y_test, moved_test = None, None, None
-    if base.x_test is not None:
-        x_test, y_test, moved_test = clips(base.x_test, base.y_test, 1)
-    return replace(
-        base,
-        x_train=x_train,
-        y_train=y_train,
-        x_test=x_test,
-        y_test=y_test,
-        name=f"bouncing:{base.name}",
-        companions={"motion": Companion(moved, moved_test, VECTOR)},
-    )
+    return of_splits(base, "bouncing", "motion", clips)
+
+
+def of_splits(
+    base: Dataset, how: str, told: str, clips: Callable[[NDArray, NDArray | None, int], tuple[NDArray, Any, NDArray]]
+) -> Dataset:
+    """The clips of both splits of a base, with their classes, and with vectors as the companion `told`.
+
+    Args:
+        base: what they are made of.
+        how: what goes before its name.
+        told: what the vectors are called.
+        clips: `(images, classes, number of the split) -> (clips, classes, vectors)`.
+    """
+    x_train, y_train, train = clips(base.x_train, base.y_train, 0)
+    x_test, y_test, test = (None,) * 3 if base.x_test is None else clips(base.x_test, base.y_test, 1)
+    own = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
+    return replace(base, **own, name=f"{how}:{base.name}", companions={told: Companion(train, test, VECTOR)})
 
 
 def check_grey(how: str, base: Dataset) -> None:

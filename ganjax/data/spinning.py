@@ -1,6 +1,5 @@
 """Clips of images that turn about the middle of the frame: the motion that bouncing digits do not have."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,11 +7,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ganjax.checks import check_range
-from ganjax.data.bouncing import COUNT, FRAMES, SIDE, check_grey, sprites
-from ganjax.data.dataset import Companion, Dataset
+from ganjax.data.bouncing import COUNT, FRAMES, SIDE, check_grey, of_splits, sprites
+from ganjax.data.dataset import Dataset
 from ganjax.data.order import subsample
 from ganjax.errors import DataError
-from ganjax.kinds import VECTOR
 
 STEPS = 24  # of a whole turn, 15 degrees each
 FASTEST = 3  # steps a frame; nothing stands still
@@ -68,16 +66,4 @@ def spinning(base: Dataset, *, frames: int = FRAMES, side: int = SIDE, count: in
         degrees = np.stack([first, speed], 1) * (360 / STEPS)
         return found, None if y is None else y[rows], degrees.astype(np.float32)
 
-    x_train, y_train, turns = clips(base.x_train, base.y_train, 0)
-    x_test, y_test, turns_test = None, None, None
-    if base.x_test is not None:
-        x_test, y_test, turns_test = clips(base.x_test, base.y_test, 1)
-    return replace(
-        base,
-        x_train=x_train,
-        y_train=y_train,
-        x_test=x_test,
-        y_test=y_test,
-        name=f"spinning:{base.name}",
-        companions={"turn": Companion(turns, turns_test, VECTOR)},
-    )
+    return of_splits(base, "spinning", "turn", clips)

@@ -261,11 +261,11 @@ def told(setup: Setup, draws: Sampler, words: Sequence[str], count: int) -> Give
 
 
 def _formed(x: np.ndarray, wanted: tuple[int, ...], dataset: Dataset) -> np.ndarray:
-    """Raw images as the data set has them: grey or RGB, and what else its own images went through."""
-    if x.ndim == 4 and x.shape[1:] != wanted:
-        x = coloured(x, "grey" if wanted[-1] == 1 else "rgb")
-        x = x if dataset.form is None else dataset.form(x)
-    return x
+    """Raw images of any size as the data set has them: grey or RGB, and what else its own images went through."""
+    if x.ndim != 4:
+        return x
+    x = x if x.shape[-1] == wanted[-1] else coloured(x, "grey" if wanted[-1] == 1 else "rgb")
+    return x if dataset.form is None else dataset.form(x)
 
 
 def unknown_words(setup: Setup, draws: Sampler, texts: Sequence[str]) -> list[str]:

@@ -7,9 +7,10 @@ import pytest
 
 from ganjax.core import GameState, Owned, Sampler
 from ganjax.data import Dataset
+from ganjax.data.unpaired import resized
 from ganjax.kinds import POINT, to_bytes
 from ganjax.training import Keys, Setup, Stream, draw
-from ganjax.training.sampling import BATCH, in_batches
+from ganjax.training.sampling import BATCH, _formed, in_batches
 
 
 def _counted(weights, key, index, labels):
@@ -93,3 +94,16 @@ def test_pixels_are_rounded_in_float32():
     halves = (np.arange(0, 256, dtype=np.float32) + 0.5) / 127.5 - 1  # to the even neighbour on both
     np.testing.assert_array_equal(to_bytes(jnp.asarray(halves)), to_bytes(halves))
     np.testing.assert_array_equal(to_bytes(np.array([-3.0, 3.0])), [0, 255])
+
+
+@pytest.mark.parametrize("side", [6, 8])
+def test_images_that_are_given_are_framed_as_the_data_were_whatever_their_size(side):
+    """Of 6 pixels they become 8 with a frame of one, and so do those of 8 that have none."""
+    dark = np.zeros((4, 6, 6, 1), np.uint8)
+    dark[:, 3, 3] = 9
+    own = resized(Dataset(dark, name="x"), 8, pad=1)
+    x = np.full((2, side, side, 3), 250, np.uint8)
+    x[1] = 240
+    formed = _formed(x, own.shape, own)
+    assert formed.shape == (2, 8, 8, 1) and formed[:, 0].max() < 130 < formed[:, 4, 4].min()
+    np.testing.assert_array_equal(_formed(x, x.shape[1:], Dataset(x, name="plain")), x)

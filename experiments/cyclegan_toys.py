@@ -30,9 +30,10 @@ import optax
 from ganjax import launch
 from ganjax.config import require
 from ganjax.core import Moment
-from ganjax.dynamics import View, extragradient, field_jacobian, simultaneous
+from ganjax.dynamics import View, extragradient, field_jacobian, predictions, simultaneous
+from ganjax.games import four_scalars, linear_gaussian
 from ganjax.games.translation import D_A, D_B, F, G
-from ganjax.games.unpaired import four_scalars, inverted, linear_gaussian, transport_map
+from ganjax.games.unpaired import inverted, transport_map
 from ganjax.report import Heat, Panel, Series, panels
 from ganjax.training import population, simulate
 
@@ -86,7 +87,7 @@ def spectrum(workdir: Path) -> list[str]:
     found = {
         mu: np.linalg.eigvals(population(jacobian)(cycle=weights, identity=np.array([mu]))[:, 0]) for mu in (0, 0.5)
     }
-    pairs = zip(found[0], predicted(weights), strict=True)
+    pairs = zip(found[0], predictions.four_scalars_eigenvalues(weights), strict=True)
     away = max(np.abs(ordered(e) - ordered(x)).max() for e, x in pairs)
 
     def panel(part, name: str) -> Panel:
@@ -96,7 +97,7 @@ def spectrum(workdir: Path) -> list[str]:
         ]
         closed = [
             Series(dense, part(column), "closed form" if i == 0 else "", "predicted", 0)
-            for i, column in enumerate(predicted(dense).T)
+            for i, column in enumerate(predictions.four_scalars_eigenvalues(dense).T)
         ]
         return Panel([*measured, *closed], r"cycle weight $\lambda$", f"{name} part", f"{name} parts at (1, 1)")
 
@@ -112,12 +113,6 @@ def spectrum(workdir: Path) -> list[str]:
 def ordered(values: np.ndarray) -> np.ndarray:
     """Complex numbers by their real, then by their imaginary parts, of which rounding errors say nothing."""
     return values[np.lexsort((values.imag.round(5), values.real.round(5)))]
-
-
-def predicted(cycle: np.ndarray) -> np.ndarray:
-    """[N, 4] eigenvalues at (1, 1) without identity loss and penalty: +-2i and -2 lambda +- 2 sqrt(lambda^2 - 1)."""
-    root = 2 * np.sqrt(cycle.astype(complex) ** 2 - 1)
-    return np.stack([2j + 0 * root, -2j + 0 * root, root - 2 * cycle, -root - 2 * cycle], 1)
 
 
 def basins(config: Config, workdir: Path) -> list[str]:

@@ -5,7 +5,7 @@ many parameters in the same time; a level is trained on true small images and us
 Paper: Denton, Chintala, Szlam and Fergus, Deep Generative Image Models using a Laplacian Pyramid of Adversarial
 Networks, 2015 (sections 3.1 and 3.2).
 Command: python experiments/lapgan.py train --workdir runs/lapgan
-         python experiments/lapgan.py chain --workdir runs/lapgan --out chain.png
+         python experiments/lapgan.py chain --workdir runs/lapgan --out runs/lapgan/chain.png
 Figure: chain.png, the same chains at every size, and with other noise at one level alone; `chain` prints Frechet
 distances of the largest images from chains that begin at noise and at true images of each smaller size, beside the
 control, one DCGAN of the largest images (--no-control leaves it out). runs/lapgan/level_2/made.png, held-out images and
@@ -13,7 +13,9 @@ what is drawn of them once they were made small.
 Networks are those of the authors' code for 32x32 at --width 64 --side 7 --discriminator-width 64, and the discriminator
 sees the sum of enlarged image and residual, as there, or both (--pair). Residuals are projected on those that data can
 have, with zero mean in each block of 2x2, which is not in the paper (--no-projected); with --kernels smooth there is no
-such law. Adam takes the place of stochastic gradients.
+such law. Adam takes the place of stochastic gradients. --conditional tells all of them the class, beyond the smallest
+level and the control by a map as one more channel of noise and image, as the authors' class-conditional model; `chain`
+then scores chains from noise alone.
 What we measured on the default garments, seed 0 (the first two commands), one CPU core beside other programs: Frechet
 distances, as a classifier of the data sees 2,000 images, of 18.1 for chains from noise, 12.8 from true images of 7x7,
 4.2 from true images of 14x14, as the last level is trained, and 9.9 for the control; real images have 1.6. So a chain
@@ -33,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ganjax import launch
 from ganjax.commands.base import OfRun, opened
 from ganjax.config import require
-from ganjax.options import Adam, Averaging, Latent, TrainConfig
+from ganjax.options import Adam, Averaging, Conditional, Latent, TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,7 +52,7 @@ CONTROL = "single"  # the stage that is a game of its own
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Averaging, Adam, Latent, TrainConfig):
+class Config(Conditional, Averaging, Adam, Latent, TrainConfig):
     """The pyramid, the networks of its levels, and the control."""
 
     levels: int = 3
@@ -103,7 +105,7 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
     """The control, and a stage for each level, the smallest first."""
     sets = sizes(config, load(config.data))
     stages = {CONTROL: control(config, sets[-1], axis_name)} if config.control else {}
-    drawn = levels(config, [data.shape for data in sets])
+    drawn = levels(config, [data.shape for data in sets], classes_of(config, sets[-1]))
     return stages | {f"level_{k}": level(config, sets[k], drawn[: k + 1], axis_name) for k in range(config.levels)}
 
 
@@ -124,20 +126,30 @@ def sizes(config: Config, dataset: "Dataset") -> "list[Dataset]":
     return sets
 
 
-def levels(config: Config, shapes: "Sequence[tuple[int, ...]]") -> "list[Level]":
+def classes_of(config: Config, dataset: "Dataset") -> int:
+    """How many classes the networks know."""
+    return (dataset.classes or 0) if config.conditional else 0
+
+
+def levels(config: Config, shapes: "Sequence[tuple[int, ...]]", classes: int) -> "list[Level]":
     """The generators: perceptrons of the smallest images, and what refines them."""
+    from functools import partial
+
     from ganjax.games import normal_prior
     from ganjax.games.lapgan import Level, noise_map
     from ganjax.models import mlp
-    from ganjax.models.lapgan import Refiner
+    from ganjax.models.lapgan import OfClasses, Refiner
 
-    first = Level(mlp.Generator(shapes[0], (config.hidden,) * 2), normal_prior(config.latent))
-    refiner = Refiner(config.width, config.side, config.kernels, config.projected)
+    first = Level(mlp.Generator(shapes[0], (config.hidden,) * 2, num_classes=classes), normal_prior(config.latent))
+    make = partial(Refiner, config.width, config.side, config.kernels, config.projected)
+    refiner = OfClasses(make, classes) if config.conditional else make()
     return [first, *(Level(refiner, noise_map(*shape[:2])) for shape in shapes[1:])]
 
 
 def level(config: Config, dataset: "Dataset", drawn: "list[Level]", axis_name: str | None) -> "Setup":
     """The game of one size, above the generators of all smaller ones."""
+    from functools import partial
+
     from ganjax import recipe
     from ganjax.dynamics import alternating
     from ganjax.games import gan, lapgan, sampler
@@ -145,13 +157,15 @@ def level(config: Config, dataset: "Dataset", drawn: "list[Level]", axis_name: s
     from ganjax.layers.pyramid import KERNELS
     from ganjax.losses import LOSSES
     from ganjax.models import mlp
-    from ganjax.models.lapgan import Judge
+    from ganjax.models.lapgan import Judge, OfClasses
     from ganjax.training import Averaged, From, Setup, Stream
 
     kernels, last, own = KERNELS[config.kernels], len(drawn) - 1, drawn[-1]
-    judge: Any = mlp.Discriminator((config.hidden,) * 2)
+    classes, y = classes_of(config, dataset), "class" if config.conditional else None
+    judge: Any = mlp.Discriminator((config.hidden,) * 2, num_classes=classes)
     if last:
-        judge = Judge(config.discriminator_width, config.pair, config.kernels, config.dropout, axis_name)
+        make = partial(Judge, config.discriminator_width, config.pair, config.kernels, config.dropout, axis_name)
+        judge = OfClasses(make, classes, by_example=not config.dropout) if config.conditional else make()
     game = gan(own.generator, judge, LOSSES["non_saturating"], prior=own.prior, axis_name=axis_name)
     kept, largest = recipe.averages(config), last == config.levels - 1
     steps = config.steps * config.ratio ** (config.levels - 1 - last)
@@ -159,11 +173,11 @@ def level(config: Config, dataset: "Dataset", drawn: "list[Level]", axis_name: s
     return Setup(
         game=lapgan.above(game, drawn),
         dynamics=alternating(dict.fromkeys((DISCRIMINATOR, GENERATOR), adam(config, steps)), axis_name=axis_name),
-        streams={"data": Stream(dataset, config.batch_size, prepare=lapgan.halving(kernels.down) if last else None)},
+        streams={"data": Stream(dataset, config.batch_size, y, lapgan.halving(kernels.down) if last else None)},
         averages={} if kept is None else {config.average: Averaged(GENERATOR, kept)},
-        samplers=lapgan.samplers(drawn, kernels, dataset.shape[0])
+        samplers=lapgan.samplers(drawn, kernels, dataset.shape[0], conditional=config.conditional)
         if last
-        else {"prior": sampler(own.generator, own.prior)},
+        else {"prior": sampler(own.generator, own.prior, given=("data", y) if y else None)},
         start={lapgan.owner(k, last): From(f"level_{k}", GENERATOR, ended) for k in range(last)},
         steps=None if largest else steps,
     )
@@ -180,17 +194,19 @@ def control(config: Config, dataset: "Dataset", axis_name: str | None) -> "Setup
     from ganjax.training import Averaged, Setup, Stream
 
     dcgan.check_image_shape(dataset.shape)
-    generator = dcgan.Generator(dataset.shape, config.control_width, axis_name=axis_name)
-    discriminator = dcgan.Discriminator(config.control_width, axis_name=axis_name)
+    known: dict[str, Any] = {"num_classes": classes_of(config, dataset), "axis_name": axis_name}
+    generator = dcgan.Generator(dataset.shape, config.control_width, **known)
+    discriminator = dcgan.Discriminator(config.control_width, **known)
+    y = "class" if config.conditional else None
     prior, kept = normal_prior(config.latent), recipe.averages(config)
     return Setup(
         game=gan(generator, discriminator, LOSSES["non_saturating"], prior=prior, axis_name=axis_name),
         dynamics=alternating(
             dict.fromkeys((DISCRIMINATOR, GENERATOR), adam(config, config.control_steps)), axis_name=axis_name
         ),
-        streams={"data": Stream(dataset, config.batch_size)},
+        streams={"data": Stream(dataset, config.batch_size, y)},
         averages={} if kept is None else {config.average: Averaged(GENERATOR, kept)},
-        samplers={"prior": sampler(generator, prior)},
+        samplers={"prior": sampler(generator, prior, given=("data", y) if y else None)},
         steps=config.control_steps,
     )
 
@@ -275,14 +291,16 @@ def strips(
     from ganjax.kinds import to_bytes
     from ganjax.report.images import to_rgb
     from ganjax.report.rows import Row
-    from ganjax.training import Keys, weights_of
+    from ganjax.training import Keys, in_turn, weights_of
 
     draws = setup.sampler()
-    shape = setup.imitated(draws).shape
+    data, label = setup.imitated(draws), in_turn(setup, draws, columns).values
+    shape = data.shape
     last = sum(player.startswith(lapgan.GENERATOR) for player in state.params) - 1
     sides = [(shape[0] // 2**k, shape[1] // 2**k, shape[2]) for k in reversed(range(last + 1))]
-    drawn, chosen = levels(config, sides), weights_of(setup, state, draws.players, weights)
-    run = jax.jit(lambda keys: lapgan.chain(drawn, chosen, keys, jax.numpy.arange(columns)))
+    drawn = levels(config, sides, classes_of(config, data))
+    chosen = weights_of(setup, state, draws.players, weights)
+    run = jax.jit(lambda keys: lapgan.chain(drawn, chosen, keys, jax.numpy.arange(columns), label=label))
     own, other = (lapgan.level_keys(Keys.of(one).samples, last + 1) for one in (seed, (seed + 1) % 2**32))
     found = {f"{side[0]}x{side[1]}": x for side, x in zip(sides, run(own), strict=True)}
     found |= {

@@ -90,6 +90,10 @@ class Config(Averaging, Adam, TrainConfig):
         require(self, "distance", self.distance > 0 or self.game > 0, "a positive number with --game 0")
         require(self, "distance", self.distance > 0 or not self.control, "a positive number, or --no-control")
 
+    def unused(self) -> dict[str, str]:
+        alone = () if self.game else ("discriminator_width", "discriminator_layers")
+        return super().unused() | dict.fromkeys(alone, "--game 0 leaves the discriminator out")
+
 
 CONFIG = Config(
     steps=1500,

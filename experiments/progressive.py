@@ -5,7 +5,7 @@ when a layer is added, as its share begins at nothing.
 Paper: Karras, Aila, Laine and Lehtinen, Progressive Growing of GANs for Improved Quality, Stability, and Variation,
 2018 (section 2 and figure 2; equalised rates and pixel norm in section 4, deviation over the batch in section 3).
 Command: python experiments/progressive.py train --workdir runs/progressive
-         python experiments/progressive.py film --workdir runs/progressive --out film.png
+         python experiments/progressive.py film --workdir runs/progressive --out runs/progressive/film.png
          python experiments/progressive.py sample --workdir runs/progressive --stage side_14 --out small.png
 Figure: film.png, the same latents at the end of every phase, and through the last fade; in runs/progressive/side_28
 panel.png, the same latents over its phase.

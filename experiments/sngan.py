@@ -6,7 +6,7 @@ B.4, the networks); Miyato and Koyama, cGANs with Projection Discriminator, 2018
 Metaxas and Odena, Self-Attention Generative Adversarial Networks, 2019 (--attention 16 --spectral-norm both).
 Command: python experiments/sngan.py train --workdir runs/sngan                 (CIFAR-10 by TFDS, mimicry's settings)
          python experiments/sngan.py train --workdir runs/small --data fashion_mnist --width 32 \\
-           --discriminator-width 32 --discriminator-turns 2 --decay-steps 0 --steps 2000        (a CPU's size)
+           --discriminator-width 32 --discriminator-turns 2 --decay-steps 0 --steps 1200        (a CPU's size)
 Settings: hinge, 5 discriminator steps, batch 64, Adam 2e-4 (0, .9) falling to zero over 100,000 generator steps, as
 mimicry (Lee and Town 2020), whose parameter counts these networks have at 32, 48, 64 and 128 pixels. Doubling is by
 nearest neighbours as in the paper; mimicry interpolates.
@@ -14,7 +14,10 @@ Expected: FID 16.77 +- .04 and IS 7.97 (mimicry, unconditional, 50,000 samples a
 and 8.25 with projection; 21.7 in the paper, 10,000 samples against 5,000.
 Time: on 2 CPU cores 18 s a step, three weeks in all (measured over some steps in benchmarks/README.md). On one H100 24
 minutes at best, by the model of docs/scaling.md; no accelerator was at hand to hold that against.
-What we measured: the smoke size alone; neither command above has been run in full.
+What we measured: the small command, seed 0, last step, 8.7 minutes of processor time: Frechet distance 40.3 in features
+of a classifier of garments (floor 1.6, held-out images 1.2), precision .54 and recall .43, all ten classes; outlines of
+garments with ragged edges. The demo of the README, a DCGAN of a minute, has 3: so few steps of so wide networks are no
+match for many of narrow ones. The command for CIFAR-10 has not been run.
 """
 
 from dataclasses import dataclass

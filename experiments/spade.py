@@ -69,6 +69,10 @@ class Config(Averaging, Adam, TrainConfig):
         require(self, "features", 0 <= self.features < float("inf"), "a number that is not negative")
         require(self, "discriminator_rate", 0 < self.discriminator_rate < float("inf"), "a positive number")
 
+    def unused(self) -> dict[str, str]:
+        own = {} if self.network == "spade" else {"hidden": f"--network {self.network} reads the map at its input"}
+        return super().unused() | own
+
 
 CONFIG = Config(
     steps=800,

@@ -7,7 +7,7 @@ Paper: Reed et al., Generative Adversarial Text to Image Synthesis, 2016 (GAN-CL
 Command: python experiments/stackgan.py train --workdir runs/stackgan
          python experiments/stackgan.py sample --workdir runs/stackgan --text "red heart" "yellow car" --out drawn.png
          python experiments/stackgan.py evaluate --workdir runs/stackgan --count 228
-         python experiments/stackgan.py panel --workdir runs/stackgan --out panel.png
+         python experiments/stackgan.py panel --workdir runs/stackgan --out runs/stackgan/panel.png
          python experiments/stackgan.py panel --workdir runs/stackgan --out between.png --between "red heart" "blue car"
 Figure: panel.png, held-out captions, what both stages draw of each with the same three draws of noise, and the truth;
 between.png, what lies between two captions, a draw of noise a row.

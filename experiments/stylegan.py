@@ -9,11 +9,13 @@ Alias-Free Generative Adversarial Networks, 2021 (--alias-free: two parts of it,
 Command: python experiments/stylegan.py train --workdir runs/stylegan
          python experiments/stylegan.py sample --workdir runs/stylegan --truncation 0.7 --out truncated.png
          python experiments/stylegan.py evaluate --workdir runs/stylegan --count 1000
-         python experiments/stylegan.py styles --workdir runs/stylegan --what mixing --out mixing.png
+         python experiments/stylegan.py styles --workdir runs/stylegan --what mixing --out runs/stylegan/mixing.png
+         python experiments/stylegan.py paths --workdir runs/stylegan --space z --ends --extractor classifier
          python experiments/stylegan.py latent --workdir runs/stylegan --sampler z --what interpolation --out paths.png
 Figure: mixing.png, images of A that have the coarse, middle or fine styles of B; `styles` draws also truncation
 (towards the mean style), noise (what noise maps alone change) and projection (held-out and training images above what
-is found for them, in one style and in a style for every layer). `evaluate` puts path_length beside the other scores.
+is found for them, in one style and in a style for every layer). `evaluate` puts path_length, of pixels in w, beside the
+other scores; `paths` prints it of z or w, anywhere or at the ends of paths, of pixels or of the features of a network.
 Published sizes: --preset config_f is that of 1024 pixels, 30.4 and 29.0 million numbers in generator and discriminator,
 config_f_256 that of 256; the default, 350,520 and 366,945 at 64 pixels, is for a CPU. Sides are 28, 32, 64, ...
 What we measured, on 2 CPU cores that about eight other programs used too, in processor time, compilation included:
@@ -35,7 +37,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ganjax import launch
-from ganjax.commands.base import OfRun, opened
+from ganjax.commands.base import OfRun, config_of, opened
 from ganjax.config import require
 from ganjax.options import Adam, Averaging, Latent, Precision, TrainConfig
 
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
     from ganjax.core import Array, Key, Weights
     from ganjax.data import Dataset
+    from ganjax.models.stylegan import Discriminator, Generator
     from ganjax.report.rows import Row
     from ganjax.training import Setup
 
@@ -124,15 +127,9 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
     from ganjax.training import Averaged, Setup, Stream
 
     dataset = load(config.data)
-    side = stylegan.sides(dataset.shape)[-1]
-    latent, style, mapping, base, most = stylegan.SIZES.get(
-        config.preset, (config.latent, config.style, config.mapping, config.base, config.most)
-    )
-    sizes = {"base": base, "most": most, "dtype": recipe.dtype_of(config)}
-    g = stylegan.Generator(dataset.shape, style, mapping, alias_free=config.alias_free, **sizes)
-    d = stylegan.Discriminator(group=config.group, **sizes)
+    g, d, latent = networks(config, dataset.shape)
     prior = styles.style_prior(latent, stylegan.Synthesis(dataset.shape).layers, mixing=config.mixing)
-    gamma = config.r1 or 0.0002 * side**2 / config.batch_size
+    gamma = config.r1 or 0.0002 * dataset.shape[0] ** 2 / config.batch_size
     game = gan(
         g,
         d,
@@ -155,6 +152,68 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
         measures=styles.measures(g, size=latent),
         score="styles",
     )
+
+
+def networks(config: Config, shape: tuple[int, ...]) -> "tuple[Generator, Discriminator, int]":
+    """Both networks of images of this shape, and the size of z."""
+    from ganjax import recipe
+    from ganjax.models import stylegan
+
+    stylegan.sides(shape)  # raises where images have no such size
+    latent, style, mapping, base, most = stylegan.SIZES.get(
+        config.preset, (config.latent, config.style, config.mapping, config.base, config.most)
+    )
+    sizes: dict[str, Any] = {"base": base, "most": most, "dtype": recipe.dtype_of(config)}
+    g = stylegan.Generator(shape, style, mapping, alias_free=config.alias_free, **sizes)
+    return g, stylegan.Discriminator(group=config.group, **sizes), latent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths(OfRun):
+    """Print the path length (PPL): how fast images change on the way from one latent to another, squared."""
+
+    space: Literal["w", "z"] = "w"
+    """w: straight from one style to another. z: on the sphere from the latent of the one to that of the other."""
+    ends: bool = False
+    """Where paths begin, rather than anywhere on them."""
+    extractor: Literal["pixels", "classifier", "fid", "efficientnet_lite0"] = "pixels"
+    """What sees the change, as of evaluate: pixels, from -1 to 1, or a network, whose features are compared. Lengths by
+    different extractors cannot be compared."""
+    extractor_file: Path | None = None
+    """The weights of fid or efficientnet_lite0, as scripts/convert_weights.py wrote them."""
+    count: int = 1000
+    """How many paths; of their lengths the longest and the shortest hundredth are left out."""
+    weights: str = "default"
+    """raw, the name of an average (ema), or default: the first average if the run keeps one."""
+    seed: int = 0
+    """Seed of the latents."""
+
+    def __post_init__(self):
+        require(self, "count", self.count >= 2, "at least 2")
+        require(self, "seed", 0 <= self.seed < 2**32, "0 to 4294967295")
+
+    def run(self, experiment: launch.Experiment) -> None:
+        config, _ = config_of(experiment, self.workdir)
+        run = opened(experiment, self)
+        import jax
+
+        from ganjax import evaluation
+        from ganjax.games.styles import path_speeds, without_extremes
+        from ganjax.training import Keys, load_state, weights_of
+        from ganjax.training.sampling import in_batches
+
+        data = run.setup.streams["data"].dataset
+        seen = evaluation.chosen_extractor(self.extractor, data, self.extractor_file, progress=True)
+        g, _, size = networks(config, data.shape)
+        how: dict[str, Any] = {"space": self.space, "ends": self.ends}
+        if self.extractor != "pixels":
+            how["feature"] = lambda x: seen.apply(seen.weights, 127.5 * (x + 1)).features
+        speeds, key = jax.jit(path_speeds(g, size=size, **how)), Keys.of(self.seed).samples
+        chosen = weights_of(run.setup, load_state(run.setup, run.workdir), ("generator",), self.weights)
+        lengths = in_batches(lambda index: speeds(chosen, key, index), self.count, 32)
+        mean, error = without_extremes(lengths).mean(), lengths.std() / math.sqrt(self.count)
+        told = f"of {self.count} paths in {self.space}, {'at the ends' if self.ends else 'all along'}"
+        print(f"path length {mean:.4g} +- {error:.2g} a feature, {told}, as {seen.name} sees them")
 
 
 # -- pictures of styles -----------------------------------------------------------------------------------------------
@@ -346,4 +405,4 @@ SMOKE = {
 EXPERIMENT = launch.Experiment("stylegan", __doc__, CONFIG, SMOKE, build=build)
 
 if __name__ == "__main__":
-    launch.main(EXPERIMENT, more={"styles": Styles})
+    launch.main(EXPERIMENT, more={"styles": Styles, "paths": Paths})

@@ -5,7 +5,7 @@ Paper: Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, Improved Training of 
 appendix C: CIFAR-10; --conditional --conditioning auxiliary for the supervised model).
 Command: python experiments/wgan_gp.py train --workdir runs/wgan_gp            (CIFAR-10 by TFDS, the authors' settings)
          python experiments/wgan_gp.py train --workdir runs/small --data fashion_mnist --width 32 \\
-           --discriminator-width 32 --discriminator-turns 2 --decay-steps 0 --steps 1500        (a CPU's size)
+           --discriminator-width 32 --discriminator-turns 2 --decay-steps 0 --steps 800         (a CPU's size)
 Settings: 128 channels in both networks, 5 critic steps, lambda 10, batch 64, Adam 2e-4 (0, .9) falling to zero over
 100,000 generator steps. The authors' code gives the generator 128 latents a step, adds U(0, 1/128) to the data, and
 weights the class terms by 1 and 0.1; here they are 64, nothing, and 1 and 1.
@@ -13,7 +13,10 @@ Expected: FID 22.29 and IS 7.33 (mimicry with 256 and 128 channels, unconditiona
 training images); IS 7.86 +- .07 in the paper, 8.42 +- .10 supervised.
 Time: on 2 CPU cores over a month (four times the measured 8 s a step of 64 channels). On one H100 18 minutes at best,
 by the model of docs/scaling.md; no accelerator was at hand to hold that against.
-What we measured: the smoke size alone; neither command above has been run in full.
+What we measured: the small command, seed 0, last step, 7.2 minutes of processor time: Frechet distance 41.0 in features
+of a classifier of garments (floor 1.6, held-out images 1.2), precision .56 and recall .46, all ten classes; patches of
+texture in the outlines of garments. sngan.py, with 1,200 steps in 8.7 minutes, has 40.3. The command for CIFAR-10 has
+not been run.
 """
 
 from dataclasses import dataclass

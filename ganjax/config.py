@@ -45,6 +45,18 @@ def check_numbers(config: Any) -> None:
                 require(config, name, abs(number) < 2**31, "at most 2147483647, what JAX counts with")
 
 
+def check_effects(command: Any) -> None:
+    """Raise `ConfigError` about an option of a command's config that is not as it is by default and has no effect.
+
+    Which have none beside the others, and why, the config says by `unused()`, as `ganjax.options.Options` does.
+    """
+    config = getattr(command, "config", None)
+    defaults = getattr(type(command), "config", config)
+    for name, why in getattr(config, "unused", dict)().items():
+        usual = getattr(defaults, name)
+        require(config, name, getattr(config, name) == usual, f"{usual}, its default, for it has no effect: {why}")
+
+
 def check_name(kind: str, name: str) -> None:
     """Raise `ConfigError` about what becomes part of a file's name, unless it can.
 
@@ -63,7 +75,8 @@ def parse(commands: Mapping[str, type], args: Sequence[str], *, prog: str, descr
     `--help` prints and exits with 0.
 
     Raises:
-        ConfigError: one sentence about an unknown command or option, or a value of the wrong type or out of range.
+        ConfigError: one sentence about an unknown command or option, a value of the wrong type or out of range, or one
+            that has no effect.
     """
     import tyro
 
@@ -84,6 +97,7 @@ def parse(commands: Mapping[str, type], args: Sequence[str], *, prog: str, descr
             raise
         raise ConfigError(_one_sentence(said.getvalue(), args, commands) + f"; see {prog} --help") from None
     check_numbers(config)
+    check_effects(config)
     return _at_home(config)
 
 

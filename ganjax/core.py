@@ -340,6 +340,7 @@ class Measure(NamedTuple):
     y: str | tuple[str, ...] | None = None  # what the batch has beside x, whatever the stream withholds from players
     summary: Callable[[PyTree], float] = mean  # of the values of all examples, as NumPy arrays
     batch: int = 256  # examples of a call
+    note: Callable[[PyTree], str] | None = None  # what else `evaluate` says of these values
 
 
 class Critique(NamedTuple):

@@ -18,6 +18,7 @@ why; one that has options of its own declares these alone.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +31,13 @@ class Options:
 
     def __post_init__(self):
         """Raise `ConfigError` about a field out of its range: an heir calls this first, then checks its own."""
+
+    def unused(self) -> dict[str, str]:
+        """Why some fields have no effect, as the others are: an heir adds its own. A command that sets one is refused.
+
+        Not by `__post_init__`: what an experiment and its smoke size say of it is no mistake.
+        """
+        return {}
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,11 @@ class Averaging(Ema):
         super().__post_init__()
         require(self, "average_start", self.average_start >= 0, "at least 0")
 
+    def unused(self) -> dict[str, str]:
+        readers = {"ema_decay": "ema", "average_start": "tail"}
+        why = f"--average {self.average} goes without it"
+        return super().unused() | {name: why for name, kind in readers.items() if kind != self.average}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Precision(Options):
@@ -175,6 +188,22 @@ class Precision(Options):
 AdaptationMethod = Literal[
     "source_only", "reversal", "confusion", "coral", "mmd", "adabn", "mcd", "adda", "adda_features", "cogan"
 ]
+
+
+_ALIGNED, _ADDA = ("reversal", "confusion", "coral", "mmd"), ("adda", "adda_features")
+_FROM_THE_START = ("source_only", *_ALIGNED, "adabn", *_ADDA)
+_READERS: Mapping[str, tuple[str, ...]] = {  # option -> the methods that it has an effect in, where these are not all
+    "network": (*_FROM_THE_START, "mcd"),
+    "batch_norm": ("source_only", *_ALIGNED, *_ADDA, "mcd"),
+    "source_rate": _FROM_THE_START,
+    "learning_rate": (*_ADDA, "mcd", "cogan"),
+    "weight_decay": ("source_only", *_ADDA),
+    "weight": _ALIGNED,
+    "ramp_steps": _ALIGNED,
+    "coupled_width": ("cogan",),
+    "latent": ("cogan",),
+    "source_steps": _ADDA,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +268,16 @@ class AdaptationConfig(Adaptation, Latent, Rate, TrainConfig):
     def __post_init__(self):
         super().__post_init__()
         require(self, "source_steps", self.source_steps >= 1, "at least 1")
+
+    def unused(self) -> dict[str, str]:
+        why = f"--method {self.method} goes without it"
+        found = {name: why for name, methods in _READERS.items() if self.method not in methods}
+        if self.protocol == "canonical":
+            found |= dict.fromkeys(("source_count", "target_count"), "--protocol canonical takes all images")
+        if self.optimiser == "sgd":
+            found.pop("ramp_steps", None)
+            found["beta1"] = "--optimiser sgd has a momentum of its own"
+        return super().unused() | found
 
 
 # -- groups of generative adversarial networks ------------------------------------------------------------------------

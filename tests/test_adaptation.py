@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from ganjax.core import Batch, Owned
 from ganjax.data import Dataset
 from ganjax.evaluation.held_out import reads_withheld
 from ganjax.games.adaptation import DOMAINS, Judge
-from ganjax.options import AdaptationConfig
+from ganjax.options import Adaptation, AdaptationConfig, Latent, Rate
 from ganjax.training.setup import arrays, check, state_shapes
 
 _path = Path(__file__).parents[1] / "experiments" / "adaptation_table.py"
@@ -64,6 +64,33 @@ def test_a_run_is_judged_by_the_source():
     setup = planned("reversal").stages[""]
     assert setup.judged_by == "source_accuracy" and not reads_withheld(setup, "source_accuracy")
     assert reads_withheld(setup, "accuracy") and reads_withheld(setup, "adapting_accuracy")
+
+
+class Read:
+    """A configuration that remembers what is asked of it."""
+
+    def __init__(self, config):
+        self.config, self.names = config, set()
+
+    def __getattr__(self, name):
+        self.names.add(name)
+        return getattr(self.config, name)
+
+
+OTHER = {"protocol": "transductive", "source_count": 20, "target_count": 10, "optimiser": "sgd"}
+
+
+@pytest.mark.parametrize("told", [{}, OTHER], ids=["default", "other"])
+@pytest.mark.parametrize("method", adaptation.METHODS)
+def test_what_a_method_never_reads_is_said_to_have_no_effect(method, told):
+    """And of nothing else. AdaBN aligns nothing, whatever weight is read."""
+    config = replace(CONFIG, method=method, **told)
+    read = Read(config)
+    adaptation.plan(read, _data(1), _data(2))
+    names = {field.name for group in (Adaptation, Latent, Rate) for field in fields(group)} | {"source_steps"}
+    names -= {"target"}  # which is loaded before
+    vain = {"weight"} | ({"ramp_steps"} if not told else set()) if method == "adabn" else set()
+    assert set(config.unused()) == (names - read.names) | vain
 
 
 @pytest.mark.parametrize("method", ["adda", "adda_features"])

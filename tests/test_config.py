@@ -74,6 +74,32 @@ def test_numbers_that_nothing_computes_with(fields, sentence):
     check_numbers(Command(config=Config(seed=2**32 - 1, sizes=(-1, 2**31 - 1))))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Choice:
+    word: Literal["a", "b"] = "a"
+    rate: float = 0.5
+
+    def unused(self):
+        return {"rate": "only b has a rate"} if self.word == "a" else {}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chosen:
+    config: Choice = Choice(rate=0.1)
+
+
+def test_an_option_without_effect_is_refused_where_it_was_set():
+    """By the defaults of the command, which an experiment and its smoke size say: these are no mistake."""
+
+    def told(*words):
+        return parse({"train": Chosen}, ["train", *words], prog="x.py", description="").config
+
+    assert told() == told("--rate", "0.1") == Choice(rate=0.1) and told("--word", "b", "--rate", "3").rate == 3
+    sentence = "^--rate is 0.5, expected 0.1, its default, for it has no effect: only b has a rate$"
+    with pytest.raises(ConfigError, match=sentence):
+        told("--rate", "0.5")
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "../a", "a\0", "a\n", "a b", "\u00e9", "x" * 81])
 def test_names_that_lead_elsewhere(name):
     with pytest.raises(ConfigError, match=r"^the average is called .*, expected 1 to 80 letters"):

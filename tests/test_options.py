@@ -118,6 +118,16 @@ def test_every_group_of_a_configuration_checks_its_fields(config):
             pytest.fail(f"{config.__name__} takes {wrong}")
 
 
+def test_an_average_has_options_of_its_own_kind():
+    for kind, unread in (("ema", {"average_start"}), ("tail", {"ema_decay"}), ("none", {"average_start", "ema_decay"})):
+        assert set(Autoencoder(average=kind).unused()) == unread
+
+
+@pytest.mark.parametrize("config", MADE, ids=lambda config: config.__name__)
+def test_what_is_said_to_have_no_effect_is_an_option(config):
+    assert set(config().unused()) <= {field.name for field in fields(config)}
+
+
 def test_one_player_has_no_options_of_two():
     adversarial = {field.name for group in (Adversarial, Play, Conditioning) for field in fields(group)}
     for config in (Autoencoder, Translation):

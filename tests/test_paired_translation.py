@@ -1,5 +1,6 @@
 """What the experiments of translation add to their games: trivial predictors, the panel, and what they refuse."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import sys
@@ -9,10 +10,12 @@ import jax
 import numpy as np
 import pytest
 
+from ganjax.config import parse
 from ganjax.core import Batch
 from ganjax.data import Companion, Dataset
 from ganjax.errors import ConfigError, DataError
 from ganjax.kinds import CLASS, IMAGE, MAP
+from ganjax.launch import _commands
 from ganjax.training.setup import initial_state, state_shapes
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -106,6 +109,26 @@ def test_options_that_do_not_go_together_are_refused():
     for wrong in ({"labels": 1}, {"hidden": 0}, {"features": -1.0}, {"discriminator_rate": 0.0}):
         with pytest.raises(ConfigError, match=f"--{next(iter(wrong)).replace('_', '-')} is "):
             dataclasses.replace(_module("spade").CONFIG, **wrong)
+
+
+@pytest.mark.parametrize(
+    "name, words, error",
+    [
+        ("pix2pix", "--game 0 --discriminator-width 16", "--discriminator-width is 16, .*: --game 0 leaves the disc"),
+        ("pix2pix", "--game 0 --discriminator-layers 4", "--discriminator-layers is 4, .*: --game 0 leaves the disc"),
+        ("pix2pix", "--game 0 --average none", ""),
+        ("pix2pix", "--discriminator-width 16 --ema-decay .9", ""),
+        ("spade", "--network plain --hidden 64", "--hidden is 64, .*: --network plain reads the map at its input"),
+        ("spade", "--network unet --hidden 64", "--hidden is 64, .*: --network unet reads the map at its input"),
+        ("spade", "--network unet", ""),
+        ("spade", "--hidden 64", ""),
+    ],
+)
+@pytest.mark.parametrize("smoke", [[], ["--smoke"]], ids=["whole", "smoke"])
+def test_options_without_effect_are_refused(name, words, error, smoke):
+    told = ["train", "--workdir", "w", *words.split(), *smoke]
+    with pytest.raises(ConfigError, match=f"^{error}") if error else contextlib.nullcontext():
+        parse(_commands(_module(name).EXPERIMENT, bool(smoke)), told, prog="", description="")
 
 
 @pytest.mark.parametrize("network", ["spade", "plain", "unet"])

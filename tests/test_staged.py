@@ -20,7 +20,7 @@ from ganjax.data import Dataset
 from ganjax.dynamics import simultaneous
 from ganjax.errors import ConfigError, DataError
 from ganjax.options import TrainConfig
-from ganjax.training import From, Setup, Stream
+from ganjax.training import From, Keys, Setup, Stream, draw
 from ganjax.training.setup import initial_state, state_shapes
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -58,6 +58,23 @@ def test_levels_look_on_at_those_below_and_begin_with_their_averages():
     assert stages["level_0"].steps == 4 and stages["level_1"].steps is None, "those of --steps"
     _, stages = _built("lapgan", _data(8), levels=3, ratio=3)
     assert [stages[f"level_{k}"].steps for k in range(3)] == [36, 12, None]
+
+
+def test_all_networks_of_a_conditional_run_are_told_the_class():
+    """Of every stage, whose samplers ask for it; the picture shows what these draw of the classes in turn."""
+    y = np.arange(8, dtype=np.int32) % 2
+    config, stages = _built("lapgan", dataclasses.replace(_data(8), y_train=y, y_test=y[::-1]), conditional=True)
+    for setup in stages.values():
+        shapes = state_shapes(setup)
+        tables = jax.tree_util.tree_leaves_with_path(shapes.params)
+        assert {path[0].key for path, _ in tables if "embedding" in str(path)} == set(shapes.params)
+        assert setup.streams["data"].y == "class"
+        assert {one.given for one in setup.samplers.values()} == {("data", "class")}
+    rng, setup = np.random.default_rng(0), stages["level_1"]
+    state = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype), shapes)
+    rows = _module("lapgan").strips(config, setup, state, 3)
+    drawn = draw(setup, state, Keys.of(0).samples, 3, np.array([0, 1, 0]))
+    np.testing.assert_array_equal(rows[1].images[..., :1], drawn)
 
 
 def test_the_control_has_as_many_parameters_as_all_levels_together():

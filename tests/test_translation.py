@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from ganjax import dynamics, recipe
+from ganjax.config import parse
 from ganjax.data import load
 from ganjax.errors import ConfigError
+from ganjax.launch import _commands
 from ganjax.options import Adam
 from ganjax.training import Keys, train_step
 from ganjax.training.setup import batch_shapes, collate, state_shapes
@@ -88,6 +90,47 @@ def test_options_that_do_not_go_together():
     for wrong in ({"hold": 30}, {"play": "turns", "method": "cut"}, {"cycle": -1.0}, {"channels": 5}, {"pool": 3}):
         with pytest.raises(ConfigError, match=f"^--{next(iter(wrong))} is .*, expected "):
             replace(SMALL, **wrong)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--method cut --cycle 5",
+        "--method cut --pool 0",
+        "--contrast 2",
+        "--temperature .1",
+        "--patches 64",
+        "--method cut --contrast 0 --patches 64",
+        "--cycle 0 --identity .5",
+        "--data digits --target digits --companion outline",
+        "--ema-decay .9",
+    ],
+)
+def test_options_without_effect_are_refused(words):
+    for smoke in ([], ["--smoke"]):
+        option = words.split()[-2]
+        with pytest.raises(ConfigError, match=f"^{option} is .*, its default, for it has no effect: "):
+            _told(*words.split(), *smoke)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--method cut --channels 3 --identity 1 --contrast 2 --temperature .1 --patches 64 --batch-size 64",
+        "--method cut --contrast 0 --identity 1 --patches 64",
+        "--identity .5 --cycle 1 --pool 8 --average ema --ema-decay .9",
+        "--data digits --target digits --pad-target 1",
+        "--companion outline --contrast 1",
+    ],
+)
+def test_options_with_an_effect_are_not(words):
+    for smoke in ([], ["--smoke"]):
+        _told(*words.split(), *smoke)
+
+
+def _told(*words):
+    commands = _commands(EXPERIMENT.EXPERIMENT, "--smoke" in words)
+    return parse(commands, ["train", "--workdir", "w", *words], prog="", description="").config
 
 
 @pytest.mark.fault("pytorch-CycleGAN-and-pix2pix: the rate is zero before the last epoch, which trains nothing")

@@ -95,7 +95,7 @@ class Train(Configured[TrainConfig]):
         if latest_step(workdir) is None:
             check_start(setup)
         judge = judge_of(setup, seed, schedule, progress=not self.quiet, finished=finished)
-        own = run | ({"stage": name} if name else {})
+        own = run | ({"stage": name, "steps": schedule.steps} if name else {})
         claim = claimed(workdir, own, finished=finished, allow_change=self.allow_config_change)
         with contextlib.ExitStack() as claims:
             parallel.on_primary(lambda: claims.enter_context(claim))

@@ -44,17 +44,13 @@ class Compute(Configured[Any]):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-    """Write the page of a run: its pictures, curves, scores and alarms in one file."""
+    """Write the page of a run: pictures, curves, scores and alarms of all its stages in one file."""
 
     workdir: Path
     """The run directory."""
 
     def run(self, experiment: Experiment) -> None:
-        _, found = config_of(experiment, self.workdir)
-        from ganjax.report.page import write_index, write_page
+        config_of(experiment, self.workdir)
+        from ganjax.report.page import write_page
 
-        defaults = as_record(experiment.config)
-        stages = [stage for stage in found.get("stages", []) if (self.workdir / stage / "config.json").is_file()]
-        for stage in stages:
-            print(write_page(self.workdir / stage, defaults=defaults))
-        print(write_index(self.workdir, stages) if "stages" in found else write_page(self.workdir, defaults=defaults))
+        print(write_page(self.workdir, defaults=as_record(experiment.config)))

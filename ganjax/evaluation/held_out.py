@@ -1,7 +1,6 @@
 """Measures of held-out examples: what a setup says of its own networks, beside what metrics say of samples."""
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import numpy as np
@@ -41,6 +40,12 @@ def measured(
         DataError: the data have not what it reads.
     """
     check_name("measured", "name", name, list(setup.measures))
+    take = _values(setup, name, seed, split, count, weights)
+    return lambda state: float(setup.measures[name].summary(take(state)))
+
+
+def _values(setup: Setup, name: str, seed: int, split: str, count: int, weights: str) -> Callable[[GameState], PyTree]:
+    """`state -> what the measure makes of each example`, NumPy arrays [N, ...]; arguments as of `measured`."""
     measure = setup.measures[name]
     data = setup.streams[measure.stream].dataset
     split = split or split_of(setup, name)
@@ -52,14 +57,14 @@ def measured(
     def values(chosen: Weights, x: Array, y: PyTree, position: Array) -> PyTree:
         return measure.values(chosen, encoded(data, measure.y, x, y, position), key)
 
-    def take(state: GameState) -> float:
+    def take(state: GameState) -> PyTree:
         chosen = jax.device_put(weights_of(setup, state, measure.players, weights))
 
         def of(index: np.ndarray) -> PyTree:
             own = rows[np.minimum(index, len(rows) - 1)]
             return values(chosen, x[own], jax.tree.map(lambda leaf: leaf[own], y), index)
 
-        return float(measure.summary(in_batches(of, len(rows), measure.batch)))
+        return in_batches(of, len(rows), measure.batch)
 
     return take
 
@@ -80,12 +85,17 @@ def reads_withheld(setup: Setup, name: str) -> bool:
 
 
 def score_of(setup: Setup, state: GameState, name: str, *, seed: int, count: int, weights: str) -> Score:
-    """A measure as `evaluate` reports it: of held-out examples, with that of as many training examples in the note."""
-    take = partial(measured, setup, name, seed, count=count, weights=weights)
+    """A measure as `evaluate` reports it, of held-out examples.
+
+    The note says how much it is of as many training examples, and what else the measure says of its values.
+    """
+    values = _values(setup, name, seed, "", count, weights)(state)
     measure, split = setup.measures[name], split_of(setup, name)
     size = min(count, len(getattr(setup.streams[measure.stream].dataset, f"x_{split}")))
     note = f"of {size} {split} examples of {setup.streams[measure.stream].dataset.name}"
     if split == "test":
-        note += f"; {take(split='train', count=size)(state):.4g} of as many training examples"
+        known = measured(setup, name, seed, split="train", count=size, weights=weights)
+        note += f"; {known(state):.4g} of as many training examples"
     note += f", {name_of_weights(setup, state, measure.players, weights)} weights"
-    return Score(value=take()(state), floor=None, held_out=None, better=measure.better, note=note)
+    note += f"; {measure.note(values)}" if measure.note else ""
+    return Score(value=float(measure.summary(values)), floor=None, held_out=None, better=measure.better, note=note)

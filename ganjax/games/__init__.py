@@ -15,6 +15,7 @@ from ganjax.games.toy import (
     quadratic,
     zero_sum,
 )
+from ganjax.games.unpaired import four_scalars, linear_gaussian
 
 __all__ = [
     "Normal",
@@ -26,9 +27,11 @@ __all__ = [
     "code_prior",
     "dirac_gan",
     "duality_gap",
+    "four_scalars",
     "gan",
     "gradient_noise",
     "linear_gan",
+    "linear_gaussian",
     "matrix_game",
     "normal_prior",
     "of_terms",

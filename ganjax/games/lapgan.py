@@ -1,12 +1,12 @@
 """LAPGAN (Denton et al. 2015): a game for each level of a Laplacian pyramid, and chains through all of them.
 
-A level is the game of two networks whose y is the image of half the side: real and fake images share it, and so do both
-networks. Levels are independent games: each sees real small images in training. A chain begins at the smallest level
-and gives each generator what the one below it drew, so that what is drawn is worse than what was trained: samplers that
-begin at true small images say by how much.
+A level is the game of two networks whose y is the image of half the side, and the class where there is one: real and
+fake images share it, and so do both networks. Levels are independent games: each sees real small images in training. A
+chain begins at the smallest level and gives each generator what the one below it drew, so that what is drawn is worse
+than what was trained: samplers that begin at true small images say by how much.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -23,7 +23,7 @@ from ganjax.layers.pyramid import Kernels
 class Level(NamedTuple):
     """How images of one size are drawn."""
 
-    generator: nn.Module  # (z [B, ...], small [B, H / 2, W / 2, C], but for the smallest) -> [B, H, W, C]
+    generator: nn.Module  # (z [B, ...], y as of `told`) -> [B, H, W, C]
     prior: Prior  # of its z
 
 
@@ -33,9 +33,19 @@ def noise_map(height: int, width: int) -> Prior:
     return lambda key: jax.random.uniform(key, (height, width, 1), minval=-1.0, maxval=1.0)
 
 
+def told(small: Array | None, label: Array | None) -> PyTree:
+    """What both networks of a level are given as y: the small image, but for the smallest level, and the class, if any.
+
+    One of them alone, `{"small": [B, H / 2, W / 2, C], "class": [B]}`, or None.
+    """
+    if small is None or label is None:
+        return label if small is None else small
+    return {"small": small, "class": label}
+
+
 def halving(down: Callable[[Array], Array]) -> Callable[[Key, Batch], Batch]:
-    """What a stream does to an example: the small image becomes its y, as `Stream.prepare` takes it."""
-    return lambda key, one: one._replace(y=down(one.x[None])[0])
+    """What a stream does to an example, as `Stream.prepare` takes it: the small image joins its class, if any, as y."""
+    return lambda key, one: one._replace(y=told(down(one.x[None])[0], one.y))
 
 
 def owner(level: int, last: int) -> str:
@@ -53,11 +63,11 @@ def above(game: Game, levels: Sequence[Level]) -> Game:
     def init(key: Key, batch: PyTree) -> tuple[dict, dict]:
         params, net_state = game.init(key, batch)
         made: dict[str, tuple] = {}
-        below: tuple[Array, ...] = ()
+        small, label = None, batch.y["class"][:1] if isinstance(batch.y, Mapping) else None
         for k, level in enumerate(levels[:last]):
             own = substream(key, Draw.OTHER, k)
-            made[owner(k, last)] = network(level.generator).init(own, level.prior(own)[None], *below)
-            below = (made[owner(k, last)][2],)
+            made[owner(k, last)] = network(level.generator).init(own, level.prior(own)[None], told(small, label))
+            small = made[owner(k, last)][2]
         own_params, own_state = owned(made)
         return {**params, **own_params}, {**net_state, **own_state}
 
@@ -70,7 +80,12 @@ def level_keys(key: Key, count: int) -> list[Key]:
 
 
 def chain(
-    levels: Sequence[Level], weights: Weights, keys: Sequence[Key], index: Array, small: Array | None = None
+    levels: Sequence[Level],
+    weights: Weights,
+    keys: Sequence[Key],
+    index: Array,
+    small: Array | None = None,
+    label: Array | None = None,
 ) -> list[Array]:
     """Images of growing size, each generator given what the one before it drew, in evaluation mode.
 
@@ -80,6 +95,7 @@ def chain(
         keys: of the noise of each level; of image i, `fold_in(key, i)`.
         index: [B] integers.
         small: [B, h, w, C], the image to begin above; without it the smallest level draws as well.
+        label: [B], the class that all levels are told, where they know classes.
 
     Returns:
         [B, H, W, C] of each level that draws; there are as many as there are keys, and they are the last.
@@ -88,12 +104,14 @@ def chain(
     for k in range(len(levels) - len(keys), len(levels)):
         params, net_state = weights[owner(k, last)]
         z = noise(levels[k].prior, keys[k - len(levels)], index)
-        small, _ = network(levels[k].generator).apply(params, net_state, z, small, train=False)
+        small, _ = network(levels[k].generator).apply(params, net_state, z, told(small, label), train=False)
         found.append(small)
     return found
 
 
-def samplers(levels: Sequence[Level], kernels: Kernels, height: int) -> dict[str, Sampler]:
+def samplers(
+    levels: Sequence[Level], kernels: Kernels, height: int, *, conditional: bool = False
+) -> dict[str, Sampler]:
     """The chain from the smallest level on, and those that begin at held-out images of each smaller size.
 
     The latter are called `from_7`, `from_14`, ... by the height of what they begin at: the last one is what its level
@@ -103,12 +121,13 @@ def samplers(levels: Sequence[Level], kernels: Kernels, height: int) -> dict[str
         levels: up to the one that is drawn, the smallest first.
         kernels: by which true images are made small.
         height: of the images that are drawn.
+        conditional: levels know classes. Then there is the whole chain alone: a sampler is given classes or images.
     """
     last = len(levels) - 1
     every = tuple(owner(k, last) for k in range(last + 1))
 
     def whole(weights: Weights, key: Key, index: Array, given: PyTree) -> Array:
-        return chain(levels, weights, level_keys(key, last + 1), index)[-1]
+        return chain(levels, weights, level_keys(key, last + 1), index, label=given)[-1]
 
     def upon(k: int) -> Callable[[Weights, Key, Array, PyTree], Array]:
         def draw(weights: Weights, key: Key, index: Array, x: PyTree) -> Array:
@@ -122,4 +141,5 @@ def samplers(levels: Sequence[Level], kernels: Kernels, height: int) -> dict[str
         f"from_{height // 2 ** (last - k)}": Sampler(every[k + 1 :], "data", upon(k), given=("data", "x"))
         for k in range(last)
     }
-    return {"chain": Sampler(every, "data", whole), **true}
+    found = {"chain": Sampler(every, "data", whole, given=("data", "class") if conditional else None)}
+    return found if conditional else found | true

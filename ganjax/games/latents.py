@@ -47,15 +47,28 @@ def spherical(z_0: Array, z_1: Array, count: int) -> Array:
         [..., count, Z], at equally spaced t; the ends are `z_0` and `z_1` themselves.
     """
     t = _times(z_0, z_1, count)
+    path = on_the_arc(z_0[..., None, :], z_1[..., None, :], t)
+    return path.at[..., 0, :].set(z_0).at[..., -1, :].set(z_1)
+
+
+def on_the_arc(z_0: Array, z_1: Array, t: Array) -> Array:
+    """Where the path of `spherical` is at any time.
+
+    Args:
+        z_0: [..., Z] floating, where it begins.
+        z_1: [..., Z], where it ends.
+        t: [..., 1], from 0 to 1.
+
+    Returns:
+        [..., Z]
+    """
     (u, length_0), (v, length_1) = _direction(z_0), _direction(z_1)
     u, v = jnp.where(length_0 > 0, u, v), jnp.where(length_1 > 0, v, u)
     cosine = (u * v).sum(-1, keepdims=True)
     across, sine = _direction(v - cosine * u)
     w = jnp.where(sine > 1e-5, across, _orthogonal(u))
-    theta = jnp.arctan2(sine, cosine)[..., None, :]
-    turned = jnp.cos(t * theta) * u[..., None, :] + jnp.sin(t * theta) * w[..., None, :]
-    path = ((1 - t) * length_0[..., None, :] + t * length_1[..., None, :]) * turned
-    return path.at[..., 0, :].set(z_0).at[..., -1, :].set(z_1)
+    theta = jnp.arctan2(sine, cosine)
+    return ((1 - t) * length_0 + t * length_1) * (jnp.cos(t * theta) * u + jnp.sin(t * theta) * w)
 
 
 def truncated(key: Key, shape: tuple[int, ...], threshold: float) -> Array:

@@ -10,14 +10,15 @@ A generator of styles is a module like `models.stylegan.Generator`, with the met
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 
-from ganjax.checks import check_range
+from ganjax.checks import check_name, check_range
 from ganjax.core import (
     Array,
     Batch,
@@ -38,7 +39,9 @@ from ganjax.core import (
 from ganjax.dynamics.field import average_over
 from ganjax.games.adversarial import GENERATOR
 from ganjax.games.latents import normal as normal_latent
+from ganjax.games.latents import on_the_arc
 from ganjax.games.network import network
+from ganjax.layers.equalised import pixel_norm
 
 _LENGTH = "length"  # the entry of the generator's net_state that is the running mean of path lengths
 
@@ -226,34 +229,73 @@ def speed(path: Callable[[Array], Array], t: Array) -> Array:
     return jnp.square(slope).reshape(len(t), -1).sum(1)
 
 
-def measures(generator: nn.Module, *, size: int, trim: float = 0.01) -> dict[str, Measure]:
-    """How fast images change between two styles: `path_length`, the mean of `speed` a pixel, from w to another w.
+def path_speeds(
+    generator: nn.Module,
+    *,
+    size: int,
+    space: Literal["w", "z"] = "w",
+    ends: bool = False,
+    feature: Callable[[Array], Array] = lambda x: x,
+) -> Callable[[Weights, Key, Array], Array]:
+    """`(weights, key, index [B]) -> speed of f(G(path)) a feature`, [B], on the way from one latent to another.
 
-    Of pixels from -1 to 1, t of U(0, 1), noise maps the same all along the way. The largest and the smallest values,
-    `trim` of them each, are left out, as in the authors' code. It depends on held-out data by their number alone.
+    Their mean is the path length of Karras et al. 2019, section 4.1. Of a generator `G(z) = A z` it is
+    `2 |A|_F^2 / F` where w is z, at any t, and in z `|A|_F^2 / F` times the mean of the squared angle between two z.
 
     Args:
         generator: of styles.
         size: of z.
-        trim: the share.
+        space: "w", straight from the w of one z to that of another; or "z", the arc between both on the sphere that the
+            mapping network brings z to.
+        ends: at t = 0, where the way begins, rather than at t of U(0, 1).
+        feature: f, `images [B, H, W, C] -> [B, ...]`; the images themselves by default, with values from -1 to 1.
     """
-    check_range("measures", 0, 0.5, below=True, trim=trim)
+    check_name("path_speeds", "space", space, ("w", "z"))
     ask = _asked(generator)
 
-    def values(weights: Weights, batch: Batch, key: Key) -> Array:
-        def drawn(key: Key) -> tuple[Array, ...]:
-            ends, place, own = jax.random.split(key, 3)
-            return jax.random.normal(ends, (2, size)), jax.random.uniform(place), jax.random.key_data(own)
+    def drawn(key: Key) -> tuple[Array, ...]:
+        both, place, own = jax.random.split(key, 3)
+        return jax.random.normal(both, (2, size)), jax.random.uniform(place), jax.random.key_data(own)
 
-        z, t, own = noise(drawn, key, batch.position)
-        first, last = (ask(weights, "styles", z[:, i]) for i in range(2))
-        path = lambda t: ask(weights, "render", first + t[:, None] * (last - first), own)  # noqa: E731
-        return speed(path, t) / batch.x[0].size
+    def speeds(weights: Weights, key: Key, index: Array) -> Array:
+        z, t, own = noise(drawn, key, index)
+        if space == "w":
+            first, last = (ask(weights, "styles", z[:, i]) for i in range(2))
+            way = lambda t: first + t[:, None] * (last - first)  # noqa: E731
+        else:
+            first, last = (pixel_norm(z[:, i]) for i in range(2))
+            way = lambda t: ask(weights, "styles", on_the_arc(first, last, t[:, None]))  # noqa: E731
+        path = lambda t: feature(ask(weights, "render", way(t), own))  # noqa: E731
+        return speed(path, jnp.zeros_like(t) if ends else t) / math.prod(jax.eval_shape(path, t).shape[1:])
+
+    return speeds
+
+
+def without_extremes(values: np.ndarray, share: float = 0.01) -> np.ndarray:
+    """The values but for this share of the largest, and of the smallest, as the authors' code leaves them out."""
+    cut = int(share * len(values))
+    return np.sort(values)[cut : len(values) - cut]
+
+
+def measures(generator: nn.Module, *, size: int, trim: float = 0.01) -> dict[str, Measure]:
+    """How fast images change between two styles: `path_length`, the mean of `path_speeds` in w.
+
+    Of pixels from -1 to 1, noise maps the same all along the way, `without_extremes`. It depends on held-out data by
+    their number alone.
+
+    Args:
+        generator: of styles.
+        size: of z.
+        trim: the share of the extremes.
+    """
+    check_range("measures", 0, 0.5, below=True, trim=trim)
+    speeds = path_speeds(generator, size=size)
+
+    def values(weights: Weights, batch: Batch, key: Key) -> Array:
+        return speeds(weights, key, batch.position)
 
     def summary(values: PyTree) -> float:
-        from scipy.stats import trim_mean
-
-        return float(trim_mean(values, trim))
+        return float(without_extremes(values, trim).mean())
 
     return {"path_length": Measure(values, (GENERATOR,), "data", "lower", summary=summary, batch=32)}
 

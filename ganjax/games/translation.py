@@ -12,10 +12,13 @@ from ganjax.core import Array, Batch, Game, Key, Measure, PyTree, Sampler, Weigh
 from ganjax.games.likelihood import CLASSIFIER
 from ganjax.games.network import Network, network
 from ganjax.kinds import IMAGE, from_bytes
+from ganjax.layers.resampling import smoothed
 
 A, B = "a", "b"  # the streams
 G, F, D_A, D_B = "g", "f", "d_a", "d_b"  # the players: G: A -> B, F: B -> A, and who tells A and who tells B
 NOISE = 6 / 256  # three of 256 grey levels, of pixels from -1 to 1
+SIGMAS = (0.0, 0.01, NOISE, 0.05, 0.1, 0.2)  # of the curve of what noise destroys
+AMPLIFIED = 64  # a quarter of a grey level then shows
 
 
 def fooling(fake_logits: Array) -> Array:
@@ -82,7 +85,7 @@ def translated(net: Network, weights: Weights, player: str, x: Array) -> Array:
 
 
 def samplers(g: nn.Module, f: nn.Module | None = None) -> dict[str, Sampler]:
-    """G(a) of held-out examples of A; with F also F(b), and the cycle F(G(a)).
+    """G(a) of held-out examples of A; with F also F(b), the cycle F(G(a)), and the `residue` of G(a).
 
     Args:
         g: module, `a -> b`.
@@ -99,6 +102,9 @@ def samplers(g: nn.Module, f: nn.Module | None = None) -> dict[str, Sampler]:
     def cycle(weights: Weights, key: Key, index: Array, x: Array) -> Array:
         return b_to_a(weights, key, index, a_to_b(weights, key, index, x))
 
+    def faint(weights: Weights, key: Key, index: Array, x: Array) -> Array:
+        return residue(a_to_b(weights, key, index, x))
+
     one_way = {"a_to_b": Sampler((G,), B, a_to_b, given=(A, "x"))}
     if f is None:
         return one_way
@@ -106,7 +112,18 @@ def samplers(g: nn.Module, f: nn.Module | None = None) -> dict[str, Sampler]:
         **one_way,
         "b_to_a": Sampler((F,), A, b_to_a, given=(B, "x")),
         "cycle": Sampler((G, F), A, cycle, given=(A, "x")),
+        "residue": Sampler((G,), B, faint, given=(A, "x")),
     }
+
+
+def residue(x: Array) -> Array:
+    """`64 (x - blur x)`, the faint texture of images [B, H, W, C] in which a translation may hide what it was made of.
+
+    The blur has the weights 1, 2, 1 along each side, edges repeated. What is beyond -1 and 1 is clipped as a picture,
+    so that outlines saturate; a surface that looks even and holds nothing is grey.
+    """
+    edged = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    return AMPLIFIED * (x - smoothed(edged, 0, 0, (0.25, 0.5, 0.25)))
 
 
 def l1(x: Array, y: Array) -> Array:
@@ -118,32 +135,51 @@ def cycle_measures(g: nn.Module, f: nn.Module) -> dict[str, Measure]:
     """`|F(G(a)) - a|` of held-out examples, pixels from -1 to 1, and the same of B.
 
     Also after G(a) was rounded to 8 bits, and after Gaussian noise of three grey levels on it: an error that grows much
-    by either was small because G hides in faint texture what F needs (Chu et al. 2017).
+    by either was small because G hides in faint texture what F needs (Chu et al. 2017). The note of the latter is the
+    curve of the error over the noise, `SIGMAS`, one draw of which is scaled for all.
     """
     nets = {G: network(g), F: network(f)}
 
-    def plain(x: Array, key: Key, position: Array) -> Array:
-        return x
-
-    def rounded(x: Array, key: Key, position: Array) -> Array:
+    def rounded(x: Array) -> Array:
         return IMAGE.encode(IMAGE.decode(x))
 
-    def noised(x: Array, key: Key, position: Array) -> Array:
-        return x + NOISE * noise(lambda k: jax.random.normal(k, x.shape[1:]), key, position)
-
-    def error(there: str, back: str, spoil) -> Measure:
+    def error(there: str, back: str, spoil: Callable[[Array], Array]) -> Callable[[Weights, Batch, Key], Array]:
         def values(weights: Weights, batch: Batch, key: Key) -> Array:
-            between = spoil(translated(nets[there], weights, there, batch.x), key, batch.position)
+            between = spoil(translated(nets[there], weights, there, batch.x))
             return l1(translated(nets[back], weights, back, between), batch.x)
 
-        return Measure(values, (there, back), A if there == G else B, "lower")
+        return values
 
-    spoils = {"": plain, "_rounded": rounded, "_noised": noised}
-    return {
-        f"cycle_{stream}{name}": error(there, back, spoil)
-        for stream, there, back in ((A, G, F), (B, F, G))
-        for name, spoil in spoils.items()
-    }
+    def noised(there: str, back: str) -> Callable[[Weights, Batch, Key], Array]:
+        def values(weights: Weights, batch: Batch, key: Key) -> Array:
+            made = translated(nets[there], weights, there, batch.x)
+            away = noise(lambda k: jax.random.normal(k, made.shape[1:]), key, batch.position)
+
+            def of(sigma: Array) -> Array:
+                return l1(translated(nets[back], weights, back, made + sigma * away), batch.x)
+
+            return jax.lax.map(of, jnp.array(SIGMAS)).T  # [B, sigmas]
+
+        return values
+
+    def three_levels(errors: np.ndarray) -> float:
+        return float(errors[:, SIGMAS.index(NOISE)].mean())
+
+    found = {}
+    for stream, there, back in ((A, G, F), (B, F, G)):
+        both = (there, back)
+        found[f"cycle_{stream}"] = Measure(error(*both, lambda x: x), both, stream, "lower")
+        found[f"cycle_{stream}_rounded"] = Measure(error(*both, rounded), both, stream, "lower")
+        found[f"cycle_{stream}_noised"] = Measure(
+            noised(*both), both, stream, "lower", summary=three_levels, note=noise_curve
+        )
+    return found
+
+
+def noise_curve(errors: np.ndarray) -> str:
+    """Errors [N, sigmas] as a line: the mean at each of `SIGMAS`."""
+    means = ", ".join(f"{error:.4g} at {sigma:.2g}" for error, sigma in zip(errors.mean(0), SIGMAS, strict=True))
+    return f"by the noise's sigma: {means}"
 
 
 def truth_measures(
@@ -187,8 +223,8 @@ def label_measures(g: nn.Module, classifier: nn.Module, *, untranslated: bool) -
     """What a classifier of B, the onlooker "classifier", reads of held-out examples.
 
     - kept_label: the share of G(a) that it reads as the class of a;
-    - permuted_label: the same under the best renaming of classes. If that is much more, G has swapped classes, which
-      neither game nor cycle forbid;
+    - permuted_label: the same under the best renaming of classes, whose exchanges its note names. If that is much more,
+      G has swapped classes, which neither game nor cycle forbid;
     - own_label: the share of b that it reads right, a ceiling;
     - untranslated_label: the share of a itself that it reads right, a floor.
 
@@ -211,7 +247,9 @@ def label_measures(g: nn.Module, classifier: nn.Module, *, untranslated: bool) -
     both, alone = (G, CLASSIFIER), (CLASSIFIER,)
     found = {
         "kept_label": Measure(of_translated, both, A, "higher", y="class", summary=agreement),
-        "permuted_label": Measure(of_translated, both, A, "higher", y="class", summary=permuted_agreement),
+        "permuted_label": Measure(
+            of_translated, both, A, "higher", y="class", summary=permuted_agreement, note=exchanged
+        ),
         "own_label": Measure(of_itself, alone, B, "higher", y="class", summary=agreement),
     }
     if untranslated:
@@ -225,8 +263,27 @@ def agreement(said: PyTree) -> float:
 
 
 def permuted_agreement(said: PyTree) -> float:
-    """The same under the renaming of what is read that makes it largest, by the Hungarian method."""
+    """The same under the renaming of what is read that makes it largest."""
+    return float(np.mean(renaming(said)[said["class"]] == said["read"]))
+
+
+def renaming(said: PyTree) -> np.ndarray:
+    """Of each class, another of its own that it is read as, [K], such that most examples agree: the Hungarian method.
+
+    Of renamings that are as good, the one that leaves most classes alone.
+    """
     size = int(max(said["class"].max(), said["read"].max())) + 1
     confusion = np.zeros((size, size), np.int64)
     np.add.at(confusion, (said["class"], said["read"]), 1)
-    return float(confusion[linear_sum_assignment(confusion, maximize=True)].sum() / len(said["class"]))
+    return linear_sum_assignment((size + 1) * confusion + np.eye(size, dtype=np.int64), maximize=True)[1]
+
+
+def exchanged(said: PyTree) -> str:
+    """Which classes the best renaming renames.
+
+    >>> exchanged({"class": np.array([0, 1, 2]), "read": np.array([1, 0, 2])})
+    'classes are exchanged: 0 -> 1, 1 -> 0'
+    """
+    names = renaming(said)
+    pairs = [f"{k} -> {names[k]}" for k in np.unique(said["class"]) if names[k] != k]
+    return f"classes are exchanged: {', '.join(pairs)}" if pairs else "no class is exchanged"

@@ -39,16 +39,20 @@ class Dropout(nn.Module):
 
 
 class GaussianNoise(nn.Module):
-    """`x + std n` with `n ~ N(0, I)`, drawn for an example as `Dropout` draws its mask."""
+    """`x + std n` with `n ~ N(0, I)`, drawn for an example as `Dropout` draws its mask.
+
+    The initialisation has the noise too: layers that begin as their data say (`layers.weight_norm`) are to begin so in
+    training.
+    """
 
     std: float
     axis_name: str | None = None  # of the devices that share the batch
 
     @nn.compact
     def __call__(self, x: Array, *, deterministic: bool) -> Array:
-        """[B, ...] to [B, ...]; `deterministic` gives x itself, and so does the initialisation."""
+        """[B, ...] to [B, ...]; `deterministic` gives x itself."""
         check_range("GaussianNoise", 0, std=self.std)
-        if deterministic or self.std == 0 or self.is_initializing():
+        if deterministic or self.std == 0:
             return x
         index = global_index(len(x), self.axis_name)
         return x + self.std * noise(lambda k: jax.random.normal(k, x.shape[1:], x.dtype), self.make_rng(SHARED), index)

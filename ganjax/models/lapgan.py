@@ -4,6 +4,7 @@ Three convolutions draw a residual of an enlarged image and of a map of noise, t
 BatchNorm. The smallest level is a game of its own, of perceptrons (`ganjax.models.mlp`).
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -11,8 +12,10 @@ import jax.numpy as jnp
 
 from ganjax.checks import check_name
 from ganjax.core import Array
+from ganjax.layers.conditioning import embedded
 from ganjax.layers.convolution import Conv
 from ganjax.layers.dropout import Dropout
+from ganjax.layers.mode import mode
 from ganjax.layers.pyramid import KERNELS, without_small
 
 
@@ -69,3 +72,23 @@ class Judge(nn.Module):
             h = nn.relu(Conv(self.width, side, (stride, stride), "VALID", dtype=self.dtype)(h))
         h = Dropout(self.dropout, self.axis_name)(h, deterministic=not train)
         return nn.Dense(1, dtype=self.dtype)(h.reshape(len(h), -1))[:, 0]
+
+
+class OfClasses(nn.Module):
+    """A network of a level that is told the class too: a learned map of it is one more channel of the noise or image.
+
+    The class-conditional model of the paper, section 3.1; its map is one of the images' size for each class.
+    """
+
+    make: Callable[..., nn.Module]  # (dtype=..., name=...) -> a `Refiner` or `Judge`
+    num_classes: int
+    by_example: bool = False  # whether the network is
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array, given: Mapping[str, Array], *, train: bool) -> Array:
+        """[B, H, W, C] noise or images, "small" [B, H / 2, W / 2, C] and "class" [B], to what the network says."""
+        maps = embedded(given["class"], x.shape[1] * x.shape[2], self.num_classes, dtype=self.dtype, name="classes")
+        planes = maps.reshape(*x.shape[:3], 1).astype(x.dtype)
+        network = self.make(dtype=self.dtype, name="network")
+        return network(jnp.concatenate([x, planes], -1), given["small"], **mode(network, train))

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from ganjax.core import Array, Critique
 from ganjax.layers.dropout import GaussianNoise
@@ -57,7 +56,12 @@ class Discriminator(nn.Module):
 
 
 class Generator(nn.Module):
-    """`z -> x`, softplus units with BatchNorm, the last layer of normalised weights; pixels from -1 to 1."""
+    """`z -> x`, softplus units with BatchNorm, the last layer of normalised weights; pixels from -1 up.
+
+    The authors' last units are sigmoids. Pixels that are drawn wholly white in the first steps then hardly move again,
+    features of samples stay far from the real ones and the discriminator learns nothing from them; with softplus, as
+    in a port (Sleepychord/ImprovedGAN-pytorch, its README), the generator keeps up. See experiments/semi_supervised.py.
+    """
 
     shape: tuple[int, ...]  # of one example
     hidden: Sequence[int] = (500, 500)
@@ -70,4 +74,4 @@ class Generator(nn.Module):
             z = nn.Dense(width, use_bias=False)(z)
             z = nn.softplus(BatchNorm(use_running_average=not train, axis_name=self.axis_name)(z))
         x_BxF = WeightNormDense(math.prod(self.shape), from_data=False)(z)
-        return jnp.tanh(x_BxF / 2).reshape(z.shape[0], *self.shape)
+        return (2 * nn.softplus(x_BxF) - 1).reshape(z.shape[0], *self.shape)

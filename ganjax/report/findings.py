@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ganjax.report.history import is_number, is_step, numbers
+from ganjax.report.history import is_number, numbers
 from ganjax.report.run import Run
 
 
@@ -20,8 +20,18 @@ class Finding(NamedTuple):
 
 
 def findings(run: Run) -> list[Finding]:
-    """The warnings about a run: its alarms, then whether it is whole, finite and judged."""
-    return [*_alarms(run), *_steps(run), *_values(run), *_judgement(run), *(Finding("file", s, {}) for s in run.damage)]
+    """The warnings about a run: its alarms, then whether it is whole, finite and judged; of stages, those of each."""
+    damage = [Finding("file", sentence, {}) for sentence in run.damage]
+    if run.stages:
+        return [one for name, own in run.stages.items() for one in _of_stage(name, own)] + damage
+    return [*_alarms(run), *_steps(run), *_values(run), *_judgement(run), *damage]
+
+
+def _of_stage(name: str, run: Run | None) -> list[Finding]:
+    """Its warnings, by its name."""
+    if run is None:
+        return [Finding(f"{name}: unfinished", "The stage has not begun; the same command continues the run.", {})]
+    return [one._replace(name=f"{name}: {one.name}") for one in findings(run)]
 
 
 def _alarms(run: Run) -> Iterator[Finding]:
@@ -41,8 +51,8 @@ def _steps(run: Run) -> Iterator[Finding]:
     """Whether the run reached its end, and kept every step on the way."""
     if not run.trains:
         return
-    wanted = run.record["config"].get("steps")
-    if is_step(wanted) and run.step < wanted:
+    wanted = run.wanted
+    if wanted is not None and run.step < wanted:
         yield Finding(
             "unfinished",
             "The run has not reached its last step; the same command continues it.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -51,11 +51,14 @@ def write_page(
 ) -> Path:
     """Write what the files of a run say as one page that needs nothing else and opens anywhere.
 
-    Files that are missing or damaged become notes on the page.
+    Files that are missing or damaged become notes on the page. Pictures of other names, such as experiments and their
+    own commands leave in the run directory, are shown under these. Of a run of several stages, what each has left
+    stands under its name.
 
     Args:
       workdir: run directory with config.json; of the rest, what there is: metrics.jsonl, judge.jsonl,
-        alarms.jsonl, scores/*.json, samples/<step>.png, panel.png, made.png, neighbours.png, checkpoints/.
+        alarms.jsonl, scores/*.json, samples/<step>.png, panel.png, made.png, neighbours.png, checkpoints/, and the
+        same in the folders of stages.
       out: the file to write; report.html in the run directory when None.
       defaults: the experiment's default config, from which the page marks what was changed.
 
@@ -71,42 +74,13 @@ def write_page(
     return path
 
 
-def write_index(workdir: str | os.PathLike[str], stages: Sequence[str]) -> Path:
-    """Write the page of a run of several stages: a link to the page of each.
-
-    Args:
-      workdir: run directory with config.json.
-      stages: those that have a page, in their order.
-
-    Returns:
-      The file written.
-    """
-    run = read(workdir)
-    links = [tag("li", tag("a", stage, href=f"{stage}/report.html")) for stage in stages]
-    head = [tag("meta", charset="utf-8"), tag("title", run.record["experiment"])]
-    body = [tag("h1", run.record["experiment"]), tag("ol", *links) if links else _note("No stage has begun.")]
-    page = "<!DOCTYPE html>\n" + tag("html", tag("head", *head), tag("body", *body), lang="en") + "\n"
-    path = run.workdir / "report.html"
-    write_atomically(path, page.encode())
-    return path
-
-
 def _page(run: Run, defaults: Mapping[str, Any]) -> str:
     name = run.workdir.resolve().name
     found = findings(run)
-    sections = {
-        "Protocol": [_facts(run), _config(run, defaults)],
-        "Scores": [score_tables(run) if run.scores else _note("This run has no scores.")],
-        "Curves": [*_curves("", run.metrics), *_curves("Light judge", run.judge, hidden=("count", "floor"))],
-        "Samples": [
-            *_grids(run),
-            *_moving(run),
-            _picture(run, "panel.png", "Samples of the same latents by training step.", "wide"),
-            *([_picture(run, "made.png", MADE, "beside")] if (run.workdir / "made.png").exists() else []),
-        ],
-        "Neighbours": [_picture(run, "neighbours.png", NEIGHBOURS, "beside")],
-        "Warnings": [_warnings(run, found)],
-    }
+    sections = {"Protocol": [_facts(run), _config(run, defaults)]}
+    sections |= {stage: _stage(own) for stage, own in run.stages.items()} if run.stages else _trained(run)
+    sections |= {"Pictures": [_pictures(run)]} if run.pictures else {}
+    sections["Warnings"] = [_warnings(run, found)]
     head = [
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
@@ -123,6 +97,35 @@ def _page(run: Run, defaults: Mapping[str, Any]) -> str:
     return "<!DOCTYPE html>\n" + tag("html", tag("head", *head), tag("body", *body), lang="en") + "\n"
 
 
+def _trained(run: Run) -> dict[str, list[Html]]:
+    """What training and evaluating have left, by title."""
+    return {
+        "Scores": [score_tables(run) if run.scores else _note("This run has no scores.")],
+        "Curves": [*_curves("", run.metrics), *_curves("Light judge", run.judge, hidden=("count", "floor"))],
+        "Samples": [
+            *_grids(run),
+            *_moving(run),
+            _picture(run, "panel.png", "Samples of the same latents by training step.", "wide"),
+            *([_picture(run, "made.png", MADE, "beside")] if (run.workdir / "made.png").exists() else []),
+        ],
+        "Neighbours": [_picture(run, "neighbours.png", NEIGHBOURS, "beside")],
+    }
+
+
+def _stage(run: Run | None) -> list[Html]:
+    """What a stage has left, under its name."""
+    if run is None:
+        return [_note("This stage has not begun.")]
+    sections = _trained(run) | ({"Pictures": [_pictures(run)]} if run.pictures else {})
+    parts = [tag("section", tag("h3", title), *parts) for title, parts in sections.items()]
+    return [tag("p", " · ".join(_progress(run))), *parts]
+
+
+def _pictures(run: Run) -> Html:
+    """What else was drawn of the run, by the names of the files."""
+    return join(_figure(path, path.name, path.name, None, class_="wide") for path in run.pictures)
+
+
 def _section(title: str, parts: list[Html]) -> Html:
     return tag("section", tag("h2", title), *parts, id=title.lower())
 
@@ -132,15 +135,14 @@ def _note(sentence: str) -> Html:
 
 
 def _header(run: Run, name: str, titles: list[str], warnings: int) -> Html:
-    wanted = run.record["config"].get("steps")
-    step = [f"step {number(run.step)}" + (f" of {number(wanted)}" if wanted else "")] if run.trains else []
-    time = [f"{_duration(run.seconds)} of training"] if run.seconds else []
+    begun = [own for own in run.stages.values() if own]
+    progress = [f"{len(begun)} of {_count(len(run.stages), 'stage')} begun"] if run.stages else _progress(run)
     links = [tag("a", title, href=f"#{title.lower()}") for title in titles[:-1]]
     links.append(tag("a", _count(warnings or "No", "warning"), href="#warnings", class_="badge"))
     return tag(
         "header",
         tag("h1", run.record["experiment"], " ", tag("span", name)),
-        tag("p", " · ".join([*step, *time, f"last written {_when(run)}"])),
+        tag("p", " · ".join([*progress, f"last written {_when([run, *begun])}"])),
         tag("nav", *links),
     )
 
@@ -149,9 +151,16 @@ def _count(many: Any, thing: str) -> str:
     return f"{many} {thing}" + ("" if many == 1 else "s")
 
 
-def _when(run: Run) -> str:
-    """When the run last wrote, by the clock of its files."""
-    files = [run.workdir / name for name in ("config.json", "metrics.jsonl")]
+def _progress(run: Run) -> list[str]:
+    """How far it has come, and how long that took."""
+    wanted = f" of {number(run.wanted)}" if run.wanted else ""
+    step = [f"step {number(run.step)}{wanted}"] if run.trains else []
+    return [*step, *([f"{_duration(run.seconds)} of training"] if run.seconds else [])]
+
+
+def _when(runs: Iterable[Run]) -> str:
+    """When they last wrote, by the clock of their files."""
+    files = [run.workdir / name for run in runs for name in ("config.json", "metrics.jsonl")]
     newest = max(path.stat().st_mtime for path in files if path.exists())
     return f"{datetime.fromtimestamp(newest, UTC):%Y-%m-%d %H:%M} UTC"
 
@@ -164,15 +173,16 @@ def _duration(seconds: float) -> str:
 
 def _facts(run: Run) -> Html:
     """The run in a dozen words."""
-    config, receipt = run.record["config"], run.scores[0]["receipt"] if run.scores else {}
-    devices = run.checkpoint.get("devices")
+    last = [run, *(own for own in run.stages.values() if own)][-1]
+    config, receipt = run.record["config"], last.scores[0]["receipt"] if last.scores else {}
+    devices = last.checkpoint.get("devices")
     facts = {
         "data": config.get("data"),
         "loss": config.get("loss"),
         "batch": config.get("batch_size"),
         "seed": config.get("seed"),
         "ganjax": run.record.get("ganjax"),
-        "jax": run.checkpoint.get("jax") or receipt.get("jax"),
+        "jax": last.checkpoint.get("jax") or receipt.get("jax"),
         "device": receipt.get("device") or (devices and _count(devices, "device")),
         "config digest": config_digest(config),
         "data digest": run.record["data_digest"],
@@ -270,11 +280,7 @@ def _moving(run: Run) -> list[Html]:
     path = run.samples[step].with_suffix(".gif") if run.samples else None
     if path is None or not path.is_file():
         return []
-    try:
-        picture = gif(path.read_bytes(), f"Samples at step {step:,}, animated")
-    except (DataError, OSError) as error:
-        return [_note(f"{path.name} is {error}")]
-    return [tag("figure", tag("div", picture), tag("figcaption", f"step {step:,}, animated"), class_="beside")]
+    return [_figure(path, f"Samples at step {step:,}, animated", f"step {step:,}, animated", None, class_="beside")]
 
 
 def _grid(path: Path, step: int, longest: int | None) -> Html:
@@ -289,14 +295,15 @@ def _picture(run: Run, name: str, caption: str, shape: str) -> Html:
 def _figure(path: Path, alt: str, caption: str, longest: int | None, **attributes: object) -> Html:
     """A picture of the run, or a note that it is damaged."""
     try:
-        picture = png(path.read_bytes(), alt, longest=longest)
+        content = path.read_bytes()
+        picture = gif(content, alt) if path.suffix == ".gif" else png(content, alt, longest=longest)
     except (DataError, OSError) as error:
         return _note(f"{path.name} is {error}")
     return tag("figure", tag("div", picture), tag("figcaption", caption), **attributes)
 
 
 def _warnings(run: Run, found: list[Finding]) -> Html:
-    kept = (run.workdir / "alarms.jsonl").is_file()
+    kept = any((own.workdir / "alarms.jsonl").is_file() for own in (run, *run.stages.values()) if own)
     alarms = _note(f"This run {'kept' if kept else 'has no'} alarms.jsonl; the rest is seen from its files.")
     if not found:
         return join([_note("Nothing to warn of."), alarms])

@@ -17,6 +17,9 @@ from ganjax.rundir import read_run
 EMPTY: Mapping[str, Any] = {"experiment": "unknown experiment", "config": {}, "data_digest": ""}
 
 
+FIGURES = {"panel.png", "made.png", "neighbours.png"}  # of a run that trains; and its curves.png
+
+
 class Run(NamedTuple):
     """What was found; of what is missing, the empty value."""
 
@@ -28,7 +31,9 @@ class Run(NamedTuple):
     scores: list[dict[str, Any]]  # newest first; each with step, metrics and receipt
     checkpoint: Mapping[str, Any]  # step, versions and devices of the newest checkpoint
     samples: dict[int, Path]  # pictures by step, in order
+    pictures: list[Path]  # what else was left there, by the experiment and its own commands
     damage: list[str]  # a sentence for each file that could not be read, or not in full
+    stages: Mapping[str, Run | None]  # of a run of several, in their order; None for one that has not begun
 
     @property
     def trains(self) -> bool:
@@ -42,6 +47,12 @@ class Run(NamedTuple):
         return max([0, self.checkpoint.get("step", 0), *steps, *self.samples])
 
     @property
+    def wanted(self) -> int | None:
+        """The step at which it ends; None of a stage that does not say it, as some may be shorter than others."""
+        steps = self.record.get("steps") if "stage" in self.record else self.record["config"].get("steps")
+        return steps if is_step(steps) else None
+
+    @property
     def seconds(self) -> float:
         """How long it trained; the clock of metrics.jsonl starts anew with each process that continued the run."""
         times = [row["time"] for row in self.metrics.rows if is_number(row.get("time")) and math.isfinite(row["time"])]
@@ -49,12 +60,25 @@ class Run(NamedTuple):
 
 
 def read(workdir: str | os.PathLike[str]) -> Run:
-    """Read a run directory.
+    """Read a run directory, and those of the stages in it.
 
     Raises:
       ConfigError: it has no config.json.
     """
-    workdir, damage = Path(workdir), []
+    run = _read(Path(workdir))
+    folders = {name: run.workdir / name for name in _stages(run.record)}
+    begun = {name: (path / "config.json").is_file() for name, path in folders.items()}
+    return run._replace(stages={name: _read(path) if begun[name] else None for name, path in folders.items()})
+
+
+def _stages(record: Mapping[str, Any]) -> list[str]:
+    """The names of the stages of a run; none of what is itself a stage."""
+    names = record.get("stages")
+    return [str(name) for name in names] if isinstance(names, list) and "stage" not in record else []
+
+
+def _read(workdir: Path) -> Run:
+    damage: list[str] = []
     if not (workdir / "config.json").is_file():
         raise ConfigError(f"{workdir} holds no run: it has no config.json; give the --workdir of a run")
     try:
@@ -68,7 +92,21 @@ def read(workdir: str | os.PathLike[str]) -> Run:
     newest_first = sorted(found, key=lambda s: (s["step"], str(s["receipt"].get("created"))), reverse=True)
     samples = {int(path.stem): path for path in _files(workdir / "samples", ".png") if path.stem.isdecimal()}
     checkpoint = _checkpoint(workdir / "checkpoints", damage)
-    return Run(workdir, record, metrics, judge, alarms, newest_first, checkpoint, dict(sorted(samples.items())), damage)
+    own = set() if _stages(record) else FIGURES | ({"curves.png"} if metrics.rows else set())
+    left = [path for kind in (".png", ".gif") for path in _files(workdir, kind) if path.name not in own]
+    return Run(
+        workdir=workdir,
+        record=record,
+        metrics=metrics,
+        judge=judge,
+        alarms=alarms,
+        scores=newest_first,
+        checkpoint=checkpoint,
+        samples=dict(sorted(samples.items())),
+        pictures=sorted(left),
+        damage=damage,
+        stages={},
+    )
 
 
 def _files(folder: Path, suffix: str) -> list[Path]:

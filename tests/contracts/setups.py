@@ -4,6 +4,7 @@ python setups.py NAME COMMAND ... runs a command of one of them, as tests do in 
 """
 
 import dataclasses
+import math
 import sys
 from functools import partial
 from typing import NamedTuple
@@ -16,15 +17,33 @@ from jax.nn import softplus
 
 from ganjax import launch
 from ganjax.core import Game, Latent, Measure, Outcome, Sampler, noise
+from ganjax.data import halved
 from ganjax.dynamics import alternating, ema, simultaneous
-from ganjax.games import Term, adaptation, gan, of_terms, styles, translation
+from ganjax.games import (
+    Term,
+    adaptation,
+    gan,
+    lapgan,
+    normal_prior,
+    of_terms,
+    sampler,
+    styles,
+    text_to_image,
+    translation,
+)
 from ganjax.games.cyclegan import cyclegan as cyclegan_game
 from ganjax.games.network import network, owned
+from ganjax.games.progressive import fading
+from ganjax.layers.fading import faded, share_now
+from ganjax.layers.pyramid import KERNELS
+from ganjax.layers.resampling import double, mean_pool
 from ganjax.losses import LOSSES
 from ganjax.models.stylegan import Generator
 from ganjax.options import TrainConfig
 from ganjax.penalties import r1
 from ganjax.training import Averaged, From, Setup, Stream
+
+BOX = KERNELS["box"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,17 +57,16 @@ class Config(TrainConfig):
 
 
 class Dense(nn.Module):
-    """One layer to examples of this shape, or to vectors."""
+    """One layer to examples of this shape, or to vectors, from all that it is given."""
 
     shape: tuple[int, ...]
     bound: bool = False
 
     @nn.compact
-    def __call__(self, x):
-        size = 1
-        for n in self.shape:
-            size *= n
-        y = nn.Dense(size)(x.reshape(x.shape[0], -1)).reshape(x.shape[0], *self.shape)
+    def __call__(self, *given):
+        flat = [x.reshape(x.shape[0], -1).astype(jnp.result_type(x, jnp.float32)) for x in jax.tree.leaves(given)]
+        x = jnp.concatenate(flat, -1)
+        y = nn.Dense(math.prod(self.shape))(x).reshape(x.shape[0], *self.shape)
         return jnp.tanh(y) if self.bound else y
 
 
@@ -224,6 +242,99 @@ def build_styles(c, load, axis_name):
     return Setup(game, dynamics, streams, averages, styles.samplers(g, size=5), styles.measures(g, size=5), "styles")
 
 
+# LAPGAN (Denton et al. 2015): a game for each size, told the class, above the generators of smaller sizes.
+def build_lapgan(c, load, axis_name):
+    sets = halves(load(c.data))
+    drawn = [lapgan.Level(Dense(own.shape, True), normal_prior(3)) for own in sets]
+
+    def level(k, data, **how):
+        game = gan(drawn[k].generator, Dense(()), LOSSES["non_saturating"], prior=drawn[k].prior, axis_name=axis_name)
+        stream = Stream(data, c.batch_size, y="class", prepare=lapgan.halving(BOX.down) if k else None)
+        return Setup(
+            lapgan.above(game, drawn[: k + 1]), alternating(sgds("discriminator", "generator"), axis_name=axis_name),
+            {"data": stream}, {"ema": Averaged("generator", ema(0.5))}, **how,
+        )  # fmt: skip
+
+    chain = lapgan.samplers(drawn, BOX, sets[1].shape[0], conditional=True)
+    below = {"generator_0": From("level_0", "generator", "ema")}
+    first = level(0, sets[0], steps=c.source_steps)
+    return {"level_0": first, "level_1": level(1, sets[1], samplers=chain, start=below)}
+
+
+def halves(data):
+    """Images of half the side, and of the whole one."""
+    return halved(data, BOX.down), data
+
+
+# Progressive growing (Karras et al. 2018): players of small images, whose layers for large ones fade in.
+class Growing(nn.Module):
+    """A layer to or from images of a side, for so many steps together with that of half the side."""
+
+    shape: tuple[int, ...]  # what comes out
+    fade: int
+
+    @nn.compact
+    def __call__(self, x):
+        side = (self.shape or x.shape[1:])[0]
+        new = Dense(self.shape, bool(self.shape), name=f"layer_{side}")(x)
+        if not self.fade:
+            return new
+        small, half = (side // 2, side // 2, 1), f"layer_{side // 2}"
+        old = double(Dense(small, True, name=half)(x)) if self.shape else Dense((), name=half)(mean_pool(x))
+        return faded(old, new, share_now(self, side, self.fade))
+
+
+def build_growing(c, load, axis_name):
+    def phase(data, fade, **how):
+        g, d, prior = Growing(data.shape, fade), Growing((), fade), normal_prior(3)
+        game = gan(g, d, LOSSES["non_saturating"], prior=prior, axis_name=axis_name)
+        return Setup(
+            fading(game, fade) if fade else game,
+            alternating(sgds("discriminator", "generator"), axis_name=axis_name), {"data": Stream(data, c.batch_size)},
+            {"ema": Averaged("generator", ema(0.5))}, {"prior": sampler(g, prior)} if fade else {}, **how,
+        )  # fmt: skip
+
+    small, large = halves(load(c.data))
+    grown = {player: From("small", player, grown=True) for player in ("discriminator", "generator")}
+    return {"small": phase(small, 0, steps=c.source_steps), "large": phase(large, 5, start=grown)}
+
+
+# The second stage of StackGAN (Zhang et al. 2017): from a caption and a sketch, of onlookers both, to an image.
+class Drawing(nn.Module):
+    shape: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, z, phi, x=None):
+        mean, log_std = Dense((2, 2))(phi).swapaxes(0, 1)
+        return Dense(self.shape, True)(z, phi, x), mean, log_std
+
+
+class Matching(nn.Module):
+    def setup(self):
+        self.trunk, self.logit = Dense((4,)), Dense(())
+
+    def features(self, x):
+        return self.trunk(x)
+
+    def judge(self, h, phi):
+        return self.logit(h, phi)
+
+    def __call__(self, x, phi):
+        return self.judge(self.features(x), phi), None
+
+
+def build_stackgan(c, load, axis_name):
+    text, (small, large) = Dense((3,)), halves(load(c.data))
+    readers = {"text": text, "image": Dense((3,))}
+    painter = text_to_image.Painter(Drawing(large.shape), text, 2, text_to_image.Before(Drawing(small.shape), 5))
+    game = text_to_image.text_to_image(painter, Matching(), readers=readers)
+    play = alternating(sgds("discriminator", "generator"), fresh=False, axis_name=axis_name)
+    streams = {name: Stream(large, c.batch_size, y=("caption",)) for name in ("data", "wrong")}
+    asked = {"r_precision": text_to_image.measures(painter, readers, candidates=5)["r_precision"]}
+    averages = {"ema": Averaged("generator", ema(0.5))}
+    return Setup(game, play, streams, averages, text_to_image.samplers(painter), asked)
+
+
 # The follower again, of data of any kind, with a sampler that strays from its mean.
 def build_stray(c, load, axis_name):
     data = load(c.data)
@@ -257,6 +368,9 @@ SYSTEMS = {
     "adda": build_adda,
     "mcd": build_mcd,
     "styles": build_styles,
+    "lapgan": build_lapgan,
+    "growing": build_growing,
+    "stackgan": build_stackgan,
     "stray": build_stray,
     "from": build_from,
 }

@@ -41,9 +41,11 @@ from ganjax.games import (
     bilinear,
     classification,
     dirac_gan,
+    four_scalars,
     gan,
     gradient_noise,
     linear_gan,
+    linear_gaussian,
     matrix_game,
     normal_prior,
     quadratic,
@@ -128,6 +130,8 @@ MORE_GAMES = {
     },
     "quadratic": lambda: (quadratic([0.1 + 1j, 0.5], rotation_seed=0), None),
     "matrix_game": lambda: (matrix_game(np.array([[0.0, 1.0], [-1.0, 0.5]])), None),
+    "four_scalars": lambda: (four_scalars(penalty=0.5, identity=0.5, start=(0.8, 0.6, 0.1, 0.2)), None),
+    "linear_gaussian": lambda: (linear_gaussian(np.eye(2), np.array([[2.0, 0.5], [0.5, 1.0]]), displacement=0.1), None),
     "linear_gan": lambda: (linear_gan(np.array([1.0, 0.0]), np.array([[2.0, 0.5], [0.5, 1.0]])), None),
 }
 

@@ -98,6 +98,7 @@ FORMS = {
     "critical_noise": {"slope": 0.5, "curvature": -0.25},
     "consensus_dirac_eigenvalues": {"gamma": 1.0, "slope": 0.5},
     "gradient_norm_eigenvalues": {"gamma": 1.0, "slope": 0.5},
+    "four_scalars_eigenvalues": {"cycle": 1.0, "penalty": 0.5, "identity": 0.5},
     "simultaneous_multipliers": {"eigenvalues": 1j, "h": 0.1},
     "alternating_multipliers": {"h": 0.1, "slope": 0.5},
     "turns_multipliers": {"h": 0.1, "slope": 0.5, "n_g": 1, "n_d": 2},

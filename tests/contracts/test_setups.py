@@ -26,9 +26,22 @@ from ganjax.training.setup import arrays, collate, initial_state, order
 from ganjax.training.start import overlaid, take
 
 WORKER = Path(__file__).parent / "setups.py"
-SEEN = ["follower", "mute", "vae_gan", "cyclegan", "adda", "mcd", "styles"]
-DRAWN = {"vae_gan": ["prior", "reconstruction"], "cyclegan": ["a_to_b", "cycle"], "styles": ["styles"]}
+SEEN = ["follower", "mute", "vae_gan", "cyclegan", "adda", "mcd", "styles", "lapgan", "growing", "stackgan"]
+STAGES = {
+    "adda": ["source_only", "adapt"],
+    "lapgan": ["level_0", "level_1"],
+    "growing": ["small", "large"],
+}
+DRAWN = {
+    "vae_gan": ["prior", "reconstruction"],
+    "cyclegan": ["a_to_b", "cycle"],
+    "styles": ["styles"],
+    "lapgan": ["chain"],
+    "growing": ["prior"],
+    "stackgan": ["image"],
+}
 MEASURED = {
+    "stackgan": "r_precision",
     "follower": "far",
     "vae_gan": "error",
     "adda": "accuracy",
@@ -50,7 +63,8 @@ def command(name, *args):
 
 def images(count, seed):
     rng = np.random.default_rng(seed)
-    return {"x": rng.integers(0, 256, (count, 4, 4, 1), dtype=np.uint8), "y": rng.integers(0, 10, count)}
+    x, y = rng.integers(0, 256, (count, 4, 4, 1), dtype=np.uint8), rng.integers(0, 10, count)
+    return {"x": x, "y": y, "caption": np.array([f"{'red' if k % 2 else 'blue'} number {k}" for k in y])}
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +98,14 @@ def digests(out):
     return re.findall(r"digest ([0-9a-f]{64})", out)
 
 
-@pytest.mark.parametrize("name", SEEN if FULL else ["cyclegan", "adda", "styles"])
+@pytest.mark.parametrize("name", SEEN if FULL else ["cyclegan", "adda", "styles", "growing"])
 def test_a_stop_changes_no_bit(name, runs, data, tmp_path):
     _, whole = runs(name)
     part = ["train", "--workdir", tmp_path / "part", "--quiet", *data, "--sample-every", 0]  # nor do samples change one
     assert command(name, *part, "--steps", 3)[0] == 0
     code, out, err = command(name, *part, "--log-every", 2)
     assert code == 0, err
-    assert digests(out) == digests(whole) and len(digests(whole)) == (2 if name == "adda" else 1)
+    assert digests(out) == digests(whole) and len(digests(whole)) == len(STAGES.get(name, [""]))
 
 
 @pytest.mark.parametrize("name", SEEN)
@@ -230,6 +244,8 @@ def test_each_command_takes_the_stage_that_it_is_told(runs):
         assert code == 0 and f"{workdir / stage / 'scores'}" in said, err
     code, _, err = command("adda", "evaluate", "--workdir", workdir, "--stage", "adept")
     assert code == 2 and "--stage is 'adept', expected one of ['source_only', 'adapt']" in err
+    steps = [json.loads((workdir / stage / "config.json").read_text())["steps"] for stage in ("source_only", "adapt")]
+    assert steps == [4, 6]
     record = json.loads((workdir / "adapt" / "start.json").read_text())
     assert {player: own["player"] for player, own in record.items()} == {
         "source": "encoder", "target": "encoder", "classifier": "classifier",
@@ -375,7 +391,7 @@ def test_eight_devices_end_where_one_does(runs, data, tmp_path):
     done = finished(WORKER.parent / "setups_worker.py", tmp_path, *data, *names, env=with_devices(8))
     assert done.returncode == 0, done.stderr
     for name in names:
-        for stage in ["source_only", "adapt"] if name == "adda" else [""]:
+        for stage in STAGES.get(name, [""]):
             setup = _built(name, data, stage)
             one, many = (load_state(setup, path / stage) for path in (runs(name)[0], tmp_path / name))
             jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), one, many)

@@ -18,8 +18,11 @@ from ganjax.games.translation import (
     G,
     agreement,
     cycle_measures,
+    exchanged,
     label_measures,
     permuted_agreement,
+    residue,
+    samplers,
     truth_measures,
     with_onlooker,
 )
@@ -163,7 +166,9 @@ def test_what_is_hidden_in_the_last_bits_is_seen():
     measures, batch = cycle_measures(Hides(), Finds()), _batch()[A]
     weights = {G: Owned({}, {}), F: Owned({}, {})}
     error = {
-        name: float(measures[f"cycle_a{name}"].values(weights, batch, jax.random.key(0)).mean())
+        name: measures[f"cycle_a{name}"].summary(
+            np.asarray(measures[f"cycle_a{name}"].values(weights, batch, jax.random.key(0)))
+        )
         for name in ("", "_rounded", "_noised")
     }
     assert error[""] < 0.01 and error["_rounded"] > 0.5 and error["_noised"] > 50
@@ -171,21 +176,47 @@ def test_what_is_hidden_in_the_last_bits_is_seen():
     assert measures["cycle_b_noised"].stream == B and measures["cycle_b_noised"].players == (F, G)
 
 
-def test_noise_on_a_translation_is_of_three_grey_levels():
-    class Same(nn.Module):
-        def __call__(self, x):
-            return x
+class Same(nn.Module):
+    def __call__(self, x):
+        return x
 
+
+def test_noise_on_a_translation_is_of_three_grey_levels_and_its_curve_of_more():
+    """Where nothing is learned the error is the noise itself, whose mean is sigma sqrt(2 / pi)."""
     measure = cycle_measures(Same(), Same())["cycle_b_noised"]
     batch = Batch(jnp.zeros((4, 10, 10, 10)), None, jnp.arange(4))
-    away = measure.values({G: Owned({}, {}), F: Owned({}, {})}, batch, jax.random.key(0))
-    np.testing.assert_allclose(away, 6 / 256 * np.sqrt(2 / np.pi), rtol=0.1)
-    assert len(set(np.asarray(away).tolist())) == 4
+    away = np.asarray(measure.values({G: Owned({}, {}), F: Owned({}, {})}, batch, jax.random.key(0)))
+    sigmas = np.array([0, 0.01, 6 / 256, 0.05, 0.1, 0.2])
+    assert away.shape == (4, 6)
+    np.testing.assert_allclose(away, np.tile(sigmas * np.sqrt(2 / np.pi), (4, 1)), rtol=0.1)
+    assert measure.summary(away) == pytest.approx(away[:, 2].mean()) and len(set(away[:, 2].tolist())) == 4
+    curve = "by the noise's sigma: 0 at 0, 1 at 0.01, 2 at 0.023, 3 at 0.05, 4 at 0.1, 5 at 0.2"
+    assert measure.note(np.tile(np.arange(6.0), (4, 1))) == curve
+
+
+def test_what_is_faint_in_a_translation_is_seen():
+    """A grey image of 1/256 on every other pixel: 1/512 off its blur, and 64 times that; what is even shows nothing."""
+    faint = jnp.where(jnp.indices((6, 6)).sum(0) % 2, 1 / 256, 0)[None, ..., None] + 0.5
+    draw = samplers(Same(), Same())["residue"]
+    assert draw.given == (A, "x") and draw.players == (G,) and draw.stream == B
+    shown = draw({G: Owned({}, {})}, jax.random.key(0), jnp.arange(1), faint)
+    np.testing.assert_allclose(shown[0, 1:-1, 1:-1], jnp.sign(faint - 0.501)[0, 1:-1, 1:-1] / 8, atol=1e-5)
+    np.testing.assert_allclose(residue(jnp.full((1, 3, 4, 2), 0.7)), 0, atol=1e-5)
+    assert list(samplers(Same())) == ["a_to_b"]  # without a way back nobody has to hide anything
 
 
 def test_labels_under_the_best_renaming():
     said = {"class": np.array([0, 1, 2, 0, 1]), "read": np.array([1, 0, 2, 1, 2])}
     assert agreement(said) == pytest.approx(0.2) and permuted_agreement(said) == pytest.approx(0.8)
+    assert exchanged(said) == "classes are exchanged: 0 -> 1, 1 -> 0"
+
+
+def test_classes_that_nobody_exchanged_are_not_named():
+    """All is read as 1: another name for 0 and 2 would agree no more, and class 4 has no example."""
+    said = {"class": np.array([0, 1, 2, 5]), "read": np.array([1, 1, 1, 1])}
+    assert exchanged(said) == "no class is exchanged" and permuted_agreement(said) == agreement(said) == 0.25
+    said = {"class": np.array([3, 5, 5, 5, 0]), "read": np.array([5, 3, 3, 5, 0])}
+    assert exchanged(said) == "classes are exchanged: 3 -> 5, 5 -> 3"
 
 
 def test_an_onlooker_reads_and_truths_are_compared():
@@ -210,6 +241,7 @@ def test_an_onlooker_reads_and_truths_are_compared():
         values = measure.values({p: weights[p] for p in measure.players}, batch[A]._replace(y=y), None)
         found[name] = measure.summary(jax.tree.map(np.asarray, values))
     assert found == {"kept_label": 0, "permuted_label": 1, "own_label": 1, "untranslated_label": 1}
+    assert [name for name, measure in measures.items() if measure.note] == ["permuted_label"]
     assert "untranslated_label" not in label_measures(Turns(), Sign(), untranslated=False)
     seen = np.array([[0, 0, 0], [0, 255, 255], [255, 255, 255]], np.uint8)  # the median: the row in the middle
     truths = truth_measures(Turns(), G, A, "truth", seen, untranslated=True)

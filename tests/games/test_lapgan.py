@@ -1,6 +1,6 @@
 """Games of levels: what each is given, who looks on, and chains through all of them."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 
 import jax
@@ -15,11 +15,12 @@ from ganjax.core import Batch, Moment, Owned, noise
 from ganjax.dynamics import alternating
 from ganjax.games import gan, normal_prior
 from ganjax.games.adversarial import DISCRIMINATOR, GENERATOR
-from ganjax.games.lapgan import Level, above, chain, halving, level_keys, noise_map, owner, samplers
+from ganjax.games.lapgan import Level, above, chain, halving, level_keys, noise_map, owner, samplers, told
 from ganjax.layers.normalisation import BatchNorm
 from ganjax.layers.pyramid import KERNELS
 from ganjax.losses import LOSSES
-from ganjax.models.lapgan import Refiner
+from ganjax.models import mlp
+from ganjax.models.lapgan import OfClasses, Refiner
 from ganjax.training import init_state, train_step
 
 BOX, B = KERNELS["box"], 5
@@ -173,6 +174,56 @@ def test_chains_begin_at_noise_or_at_true_small_images():
         found["from_2"](weights, key, index, X), _chained(keys[1:], index, BOX.down(small))[-1], atol=1e-5
     )
     assert [owner(k, 2) for k in range(3)] == ["generator_0", "generator_1", GENERATOR]
+
+
+# -- levels that are told classes -------------------------------------------------------------------------------------
+
+OF_CLASSES = [
+    Level(mlp.Generator((2, 2, 1), (4,), num_classes=3), normal_prior(3)),
+    *(Level(OfClasses(partial(Refiner, 2, 3), 3), noise_map(side, side)) for side in (4, 8)),
+]
+Y = jnp.array([0, 1, 2, 1, 0])
+
+
+@lru_cache
+def _told():
+    """A batch with classes and the first state of the game of the largest level, of D of classes alone."""
+
+    class Class(nn.Module):
+        @nn.compact
+        def __call__(self, x, given):
+            return nn.Embed(3, 1)(given["class"])[:, 0]
+
+    prepare = halving(BOX.down)
+    one = jax.vmap(lambda x, y, i: prepare(jax.random.key(0), Batch(x, y, i)))(X, Y, jnp.arange(B))
+    last = OF_CLASSES[-1]
+    game = above(gan(last.generator, Class(), LOSSES["non_saturating"], prior=last.prior), OF_CLASSES)
+    return one, game, jax.jit(game.init)(jax.random.key(1), one)
+
+
+def test_classes_stand_beside_small_images():
+    batch, game, (params, net_state) = _told()
+    np.testing.assert_array_equal(batch.y["class"], Y)
+    np.testing.assert_array_equal(batch.y["small"], BOX.down(X))
+    table = np.float64(params[DISCRIMINATOR]["Embed_0"]["embedding"][:, 0])[Y]
+    cost = jax.jit(game.costs[DISCRIMINATOR])(params, Moment(net_state, batch, jax.random.key(0)))[0]
+    np.testing.assert_allclose(cost, (np.logaddexp(0, -table) + np.logaddexp(0, table)).mean(), rtol=1e-5)
+    assert [told(small, label) is None for small, label in ((None, None), (X, None), (None, Y))] == [True, False, False]
+
+
+def test_every_level_of_a_chain_is_told_the_class_of_its_image():
+    _, _, (params, net_state) = _told()
+    weights = {player: Owned(params[player], net_state[player]) for player in params}
+    (draws,) = samplers(OF_CLASSES, BOX, 8, conditional=True).values()
+    assert draws.given == ("data", "class") and draws.players == ("generator_0", "generator_1", "generator")
+    draw = jax.jit(lambda weights, y: draws(weights, jax.random.key(2), jnp.arange(B), y))
+    x = draw(weights, Y)
+    assert np.flatnonzero(np.abs(draw(weights, Y.at[1].set(2)) - x).max((1, 2, 3))).tolist() == [1]
+    for player in draws.players:
+        own = jax.tree_util.tree_map_with_path(
+            lambda path, leaf: leaf[::-1] if "embedding" in str(path) else leaf, weights[player]
+        )
+        assert np.abs(draw({**weights, player: own}, Y) - x).max() > 1e-6, f"{player} hears it"
 
 
 def test_true_residuals_upon_true_images_are_the_data():

@@ -128,6 +128,33 @@ def test_the_lengths_of_hidden_weights_stay_what_they_were():
     assert all(np.any(own["direction"]) and np.any(own["bias"]) for own in slopes.values())
 
 
+@pytest.mark.fault("data-dependent initialisation without the noise: layers begin too loud to hear it, each one more")
+def test_layers_begin_with_deviation_1_under_the_noise_that_they_train_with():
+    """`get_output(x, deterministic=False, init=True)` in the authors' code."""
+    net, x = (
+        Discriminator(3, (64, 64, 64)),
+        jnp.asarray(np.random.default_rng(3).uniform(-1, 1, (512, 30)), jnp.float32),
+    )
+    keys = {"params": jax.random.key(0), "shared": jax.random.key(1)}
+    made = jax.jit(partial(net.init, train=True))(keys, x)
+    said = jax.jit(partial(net.apply, train=True))(made, x, rngs={"shared": jax.random.key(2)})
+    assert abs(float(said.heads["class"].std(0).mean()) - 1) < 0.1
+
+
+@pytest.mark.fault("Improved GAN on MNIST: sigmoids for pixels; what is white early has no slope left")
+def test_pixels_are_from_minus_one_up_and_bright_ones_still_move():
+    net, z = Generator((3,), (4,)), jnp.eye(6)
+    made = jax.jit(partial(net.init, train=True))(jax.random.key(0), z)
+
+    def pixels(bias):
+        own = {**made["params"]["WeightNormDense_0"], "bias": jnp.full(3, bias)}
+        variables = {**made, "params": {**made["params"], "WeightNormDense_0": own}}
+        return net.apply(variables, z, train=True, mutable=["batch_stats"])[0]
+
+    np.testing.assert_allclose(pixels(-40.0), -1, atol=1e-6)
+    assert np.all(np.abs(jax.jit(jax.jacfwd(pixels))(20.0) - 2) < 1e-3)
+
+
 def test_noise_is_of_its_deviation_and_gone_in_evaluation():
     x = jnp.zeros((64, 50))
     noise = GaussianNoise(0.3)

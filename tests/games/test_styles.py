@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import re
 import sys
 from functools import cache, partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from ganjax.errors import ConfigError
 from ganjax.explore import explore
 from ganjax.games import gan
 from ganjax.games.adversarial import DISCRIMINATOR, GENERATOR
-from ganjax.games.styles import measures, project, samplers, speed, style_prior, with_path_length
+from ganjax.games.styles import measures, path_speeds, project, samplers, speed, style_prior, with_path_length
 from ganjax.layers.resampling import conv
 from ganjax.losses import LOSSES
 from ganjax.models import progressive, stylegan
@@ -178,6 +179,36 @@ def test_the_measured_path_length_of_a_linear_generator():
     assert measure.summary(np.array([1.0] * 98 + [1e9, -1e9])) == 1, "the largest and the smallest are left out"
 
 
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize("space", ["w", "z"])
+def test_path_lengths_of_a_linear_generator_in_both_spaces_by_linear_features(space, ends):
+    """`2 |A|^2` a feature in w, between draws of N(0, I), and `|A|^2 E[theta^2]` in z, on the sphere; A takes z to the
+    features. The angle theta of two directions in space has the density sin(theta) / 2, its square the mean
+    (pi^2 - 4) / 2. Where on the way, is the same."""
+    size, seen = 3000, np.random.default_rng(1).normal(size=(64, 5)).astype(np.float32)
+    speeds = path_speeds(G, size=Z, space=space, ends=ends, feature=lambda x: x.reshape(len(x), -1) @ seen)
+    values = jax.jit(partial(speeds, _state().weights))(jax.random.key(1), jnp.arange(size))
+    matrix, mapping = _matrix()
+    mean = {"w": 2, "z": (math.pi**2 - 4) / 2}[space]
+    expected = mean * np.square(mapping @ matrix @ seen).sum() / 5
+    np.testing.assert_allclose(np.mean(values), expected, atol=4 * np.std(values) / math.sqrt(size))
+    assert np.std(values) / math.sqrt(size) < 0.02 * expected
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_path_is_measured_where_it_is_asked_for(ends):
+    """Of squares of pixels x ~ N(0, s^2) with noise maps of deviation l: `4 E[(x_t + l n)^2 (x_1 - x_0)^2]` is
+    `4 (4 s^4 + 2 l^2 s^2)` where the way begins, and `4 (2 s^4 + 2 l^2 s^2)` over all of it."""
+    size = 20_000
+    speeds = path_speeds(G, size=Z, ends=ends, feature=jnp.square)
+    values = jax.jit(partial(speeds, _state().weights))(jax.random.key(1), jnp.arange(size))
+    matrix, mapping = _matrix()
+    s = np.square(mapping @ matrix).sum(0)
+    expected = 4 * ((4 if ends else 2) * s**2 + 2 * LOUD**2 * s).mean()
+    np.testing.assert_allclose(np.mean(values), expected, atol=4 * np.std(values) / math.sqrt(size))
+    assert np.std(values) / math.sqrt(size) < 0.05 * expected
+
+
 def test_truncation_and_what_a_latent_holds():
     sampler, weights = _setup().samplers["styles"], _state().weights
     of = partial(sampler.latents, weights, jax.random.key(2), jnp.arange(4))
@@ -275,6 +306,33 @@ def test_truncation_noise_and_projection_are_drawn():
         for row in rows[k + 1 : k + 3]:
             error = np.sqrt(np.square(row.images / 255 - rows[k].images / 255).mean((1, 2, 3)))
             np.testing.assert_allclose(float(row.note.split()[1]), np.median(error), atol=0.003)
+
+
+def test_paths_are_measured_by_what_an_extractor_sees(monkeypatch, capsys):
+    """Of images from 0 to 255, where it is no pixels: the closed form again, through the command."""
+    from ganjax import evaluation, training
+    from ganjax.commands.base import Opened
+    from ganjax.evaluation.extractor import Extractor, Features
+
+    module, seen = _module(), np.random.default_rng(2).normal(size=(64, 5)).astype(np.float32)
+    linear = Extractor("five sums", "", lambda w, x: Features(x.reshape(len(x), -1) @ w, None), seen, "none")
+    chosen = evaluation.chosen_extractor
+    monkeypatch.setattr(module, "opened", lambda *_: Opened(_setup(), Path("."), {}))
+    monkeypatch.setattr(module, "config_of", lambda *_: (module.CONFIG, {}))
+    monkeypatch.setattr(module, "networks", lambda *_: (G, None, Z))
+    monkeypatch.setattr(training, "load_state", lambda *_: _state())
+    monkeypatch.setattr(
+        evaluation, "chosen_extractor", lambda name, *a, **b: linear if name == "classifier" else chosen(name, *a, **b)
+    )
+    matrix, mapping = _matrix()
+    for name, to_features in {"pixels": np.eye(64), "classifier": 127.5 * seen}.items():
+        module.Paths(workdir=Path("."), extractor=name, count=2000).run(module.EXPERIMENT)
+        said = capsys.readouterr().out
+        found = re.match(r"path length (\S+) \+- (\S+) a feature, of 2000 paths in w, all along", said)
+        length, error = map(float, found.groups())
+        expected = 2 * np.square(mapping @ matrix @ to_features).sum() / to_features.shape[1]
+        assert abs(length - expected) < 4 * error < 0.3 * expected, (said, expected)
+    assert said.endswith(", as five sums sees them\n")
 
 
 def test_the_default_is_as_large_as_its_page_says():

@@ -11,9 +11,10 @@ from scipy.linalg import expm, sqrtm
 from scipy.optimize import minimize
 
 from ganjax.core import Moment
-from ganjax.dynamics import View, extragradient, field_jacobian, simultaneous
+from ganjax.dynamics import View, extragradient, field_jacobian, predictions, simultaneous
+from ganjax.games import four_scalars, linear_gaussian
 from ganjax.games.translation import D_A, D_B, F, G
-from ganjax.games.unpaired import four_scalars, inverted, linear_gaussian, transport_map
+from ganjax.games.unpaired import inverted, transport_map
 from ganjax.training import population, simulate
 
 PLAYERS = (G, F, D_A, D_B)
@@ -62,6 +63,16 @@ def test_the_identity_loss_damps_both():
     pair = -1 / 4 + 1j * np.sqrt(4 - 1 / 16)
     found = _sorted(_eigenvalues(0.0, 0.0, 0.5, (1.0, 1.0, 0.0, 0.0)))
     np.testing.assert_allclose(found, _sorted([pair, pair, np.conj(pair), np.conj(pair)]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cycle", "penalty", "identity"), [(0, 0, 0), (3, 0, 0), (0, 0, 0.5), (0.7, 0.5, 0.3), (2, 5, 1)]
+)
+def test_the_spectrum_at_the_solution_is_predicted(cycle, penalty, identity):
+    found = _sorted(_eigenvalues(cycle, penalty, identity, (1.0, 1.0, 0.0, 0.0)))
+    expected = predictions.four_scalars_eigenvalues(cycle, penalty, identity)
+    assert expected.shape == (4,)
+    np.testing.assert_allclose(found, _sorted(expected), atol=1e-6)
 
 
 @pytest.mark.parametrize(("cycle", "penalty"), PAIRS)

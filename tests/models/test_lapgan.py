@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ganjax.layers.pyramid import KERNELS
-from ganjax.models.lapgan import Judge, Refiner
+from ganjax.models.lapgan import Judge, OfClasses, Refiner
 
 SMALL = jax.random.normal(jax.random.key(1), (3, 4, 4, 2))
 Z = jax.random.normal(jax.random.key(2), (3, 8, 8, 1))
@@ -24,6 +24,29 @@ def test_parameters_of_the_level_from_16_to_32():
     small, large = jnp.zeros((2, 16, 16, 3)), jnp.zeros((2, 32, 32, 3))
     assert _count(Refiner(), large[..., :1], small) == 218_179
     assert _count(Judge(), large, small, train=True) == 116_545
+
+
+def test_parameters_of_the_class_conditional_level():
+    """Those of the authors' code, and the maps of ten classes, which are made outside of its networks."""
+    given = {"small": jnp.zeros((2, 16, 16, 3)), "class": jnp.zeros(2, jnp.int32)}
+    large, maps = jnp.zeros((2, 32, 32, 3)), 10 * 32 * 32
+    assert _count(OfClasses(Refiner, 10), large[..., :1], given, train=True) - maps == 221_315
+    assert _count(OfClasses(Judge, 10), large, given, train=True) - maps == 118_145
+
+
+@pytest.mark.parametrize("module, x", [(OfClasses(partial(Refiner, 3, 3), 4), Z), (OfClasses(partial(Judge, 4), 4), Z)])
+def test_a_network_of_classes_hears_the_class_of_each_example(module, x):
+    """And nothing else of the class: two classes with one map say the same."""
+    small = SMALL[..., :1]
+    variables = jax.jit(partial(module.init, train=True))(
+        jax.random.key(0), x, {"small": small, "class": jnp.zeros(3, jnp.int32)}
+    )
+    table = variables["params"]["classes"]["embedding"].at[3].set(variables["params"]["classes"]["embedding"][1])
+    variables = {"params": {**variables["params"], "classes": {"embedding": table}}}
+    say = jax.jit(partial(module.apply, train=False))
+    one, other, same = (say(variables, x, {"small": small, "class": jnp.array([k, 0, 2])}) for k in (1, 2, 3))
+    assert (np.abs(one - other).reshape(3, -1).max(1) > 0).tolist() == [True, False, False]
+    np.testing.assert_array_equal(one, same)
 
 
 @pytest.mark.parametrize("kernels, projected", [("box", True), ("box", False), ("smooth", False)])

@@ -21,6 +21,24 @@ def test_a_run_that_stopped_early(run):
     assert found(run) == {"unfinished": {"step": 100, "of": 150}}
 
 
+def test_a_stage_ends_with_its_own_steps(run):
+    """Which may be fewer than the run says; nothing is said of one that does not say how many, as they once did not."""
+    for steps, warned in ((100, {}), (120, {"unfinished": {"step": 100, "of": 120}})):
+        run.config(config={"steps": 4000}, stage="text", steps=steps)
+        assert found(run) == warned
+    run.config(config={"steps": 4000}, stage="text")
+    assert found(run) == {}
+
+
+def test_stages_are_warned_of_by_name(run):
+    """What is wrong with each, those that have not begun among them, and nothing of the folder that holds them."""
+    whole = type(run)(run.workdir.parent / "run-s")
+    whole.config(stages=["text", "image"])
+    run.config(stage="text", steps=120)
+    run.workdir.rename(whole.workdir / "text")
+    assert found(whole) == {"text: unfinished": {"step": 100, "of": 120}, "image: unfinished": {}}
+
+
 def test_the_step_is_the_last_that_any_file_tells_of(run):
     run.picture("samples/00000120.png")
     assert read(run.workdir).step == 120 and found(run) == {"old score": {"score": 100, "run": 120}}

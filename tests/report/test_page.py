@@ -138,6 +138,70 @@ def test_clips_move_in_the_page(run, no_charts):
     assert "00000100.gif is not a readable GIF" in written(run).text
 
 
+def test_what_else_was_drawn_stands_on_the_page_by_name(run, no_charts):
+    """Animations too, damaged ones as a note; nothing twice, and a figure called curves.png where nothing is logged."""
+    for name in ("mixing.png", "curves.png", "made.png"):
+        run.picture(name)
+    save_animation(run.workdir / "film.gif", np.arange(3 * 8 * 8 * 3, dtype=np.uint8).reshape(3, 8, 8, 3))
+    (run.workdir / "torn.png").write_bytes(b"no picture")
+    page = written(run)
+    named = {alt: held for alt, held in page.pictures().items() if "." in alt[-4:-1]}
+    assert named == {name: (run.workdir / name).read_bytes() for name in ("film.gif", "mixing.png")}
+    assert "torn.png is not a readable PNG" in page.text and "Pictures" in page.text
+    (run.workdir / "metrics.jsonl").unlink()
+    assert "curves.png" in written(run).pictures()
+    for path in [path for path in run.workdir.glob("*.*") if path.suffix in (".png", ".gif")]:
+        path.unlink()
+    assert "Pictures" not in written(run).text
+
+
+@pytest.fixture
+def staged(run, tmp_path):
+    """A run of three stages, of which the first has ended and the last has not begun; a command has drawn panel.png."""
+    files = type(run)
+    whole, second, names = files(tmp_path / "run-s"), files(tmp_path / "run-s" / "second"), ["first", "second", "third"]
+    whole.config(stages=names)
+    whole.picture("panel.png", 5, 4)
+    run.picture("made.png", 1, 2)
+    run.config(stages=names, stage="first", steps=100)
+    run.workdir.rename(whole.workdir / "first")
+    second.config(stages=names, stage="second", steps=7)
+    second.lines("metrics.jsonl", [{"step": k, "time": 1.0 * k, "finite": 1.0, "text/cost": 1.0} for k in range(1, 6)])
+    second.picture("samples/00000005.png", 2, 2)
+    second.picture("near.png", 3, 3)
+    return whole
+
+
+def test_all_stages_of_a_run_stand_on_its_page(staged):
+    """Each with its pictures, curves and scores under its name, and how far it has come of its own steps."""
+    page = written(staged)
+    names = ["Protocol", "first", "second", "third", "Pictures", "Warnings"]
+    assert [link["href"] for link in page.all("a")] == [f"#{name.lower()}" for name in names]
+    headed = re.search("".join(f" {name} (.*?)" for name in names[1:]) + "$", page.text.split("All values")[1], re.S)
+    first, second, third, own, warned = headed.groups()
+    assert "2 of 3 stages begun" in page.text
+    assert "step 100 of 100 · 50 s of training" in first and "fid ↓ lower is better" in first
+    assert "step 5 of 7 · 5 s of training" in second and "This run has no scores." in second and "near.png" in second
+    assert "This stage has not begun." in third and "panel.png" in own
+    assert "second: unfinished" in warned and "third: unfinished" in warned and "first: " not in warned
+    held = {base64.b64decode(image["src"].partition("base64,")[2]) for image in page.all("img")}
+    for path in staged.workdir.rglob("*.png"):
+        assert path.read_bytes() in held or path.parent.name == "samples"
+    assert (staged.workdir / "first" / "samples" / "00000100.png").read_bytes() in held
+    assert (staged.workdir / "second" / "samples" / "00000005.png").read_bytes() in held
+    charts = [image["alt"].split()[0] for image in page.all("img") if "over training steps" in image["alt"]]
+    assert charts == ["cost", "logit", "kid", "cost"]
+
+
+def test_a_stage_has_a_page_of_its_own_where_it_is_asked_for(staged, no_charts):
+    page = Page(write_page(staged.workdir / "second").read_text())
+    assert "step 5 of 7" in page.text and "near.png" in page.text and "first" not in page.text
+    staged.config(stages=["second", HOSTILE, ".."])
+    assert printable(HOSTILE) in written(staged).text
+    staged.config(stages="first")
+    assert "This run has no scores." in written(staged).text
+
+
 def test_what_was_changed_comes_first(run, no_charts):
     page = written(run, defaults={"steps": 6000, "seed": 3, "data": "digits", "hidden": (64, 32), "unheard": 1})
     assert re.search(r"Changed from the defaults\s+option value default steps 100 6000 All values", page.text)

@@ -97,6 +97,7 @@ from ganjax.dynamics.predictions.noise import (
     regularised_floor,
     simultaneous_noise,
 )
+from ganjax.dynamics.predictions.unpaired import four_scalars_eigenvalues
 
 __all__ = [
     "BEST_STEP",
@@ -142,6 +143,7 @@ __all__ = [
     "ema_spiral_ratio",
     "extragradient_floor",
     "extragradient_multiplier",
+    "four_scalars_eigenvalues",
     "gradient_norm_eigenvalues",
     "gradient_penalty_amplitude",
     "gradient_penalty_cycle",

@@ -122,10 +122,6 @@ class Config(Averaging, Adam, TrainConfig):
             found |= {"cycle": "--method cut leads no way back", "pool": "--method cut keeps no translations"}
         else:
             found |= dict.fromkeys(("contrast", "temperature", "patches"), "only --method cut compares patches")
-        if cut and not (self.contrast or self.identity):
-            found |= dict.fromkeys(("temperature", "patches"), "--contrast 0 --identity 0 compares no patches")
-        if not cut and not self.cycle:
-            found["identity"] = "it is a share of --cycle 0"
         return found
 
 

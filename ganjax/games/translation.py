@@ -279,11 +279,11 @@ def renaming(said: PyTree) -> np.ndarray:
 
 
 def exchanged(said: PyTree) -> str:
-    """Which classes the best renaming renames.
+    """Which classes the best renaming renames, if only for an example more than no renaming.
 
     >>> exchanged({"class": np.array([0, 1, 2]), "read": np.array([1, 0, 2])})
-    'classes are exchanged: 0 -> 1, 1 -> 0'
+    'the best renaming: 0 -> 1, 1 -> 0'
     """
     names = renaming(said)
     pairs = [f"{k} -> {names[k]}" for k in np.unique(said["class"]) if names[k] != k]
-    return f"classes are exchanged: {', '.join(pairs)}" if pairs else "no class is exchanged"
+    return f"the best renaming: {', '.join(pairs)}" if pairs else "no renaming is better"

@@ -73,5 +73,5 @@ class Generator(nn.Module):
         for width in self.hidden:
             z = nn.Dense(width, use_bias=False)(z)
             z = nn.softplus(BatchNorm(use_running_average=not train, axis_name=self.axis_name)(z))
-        x_BxF = WeightNormDense(math.prod(self.shape), from_data=False)(z)
+        x_BxF = WeightNormDense(math.prod(self.shape), from_data=False, name="pixels")(z)
         return (2 * nn.softplus(x_BxF) - 1).reshape(z.shape[0], *self.shape)

@@ -23,15 +23,17 @@ def findings(run: Run) -> list[Finding]:
     """The warnings about a run: its alarms, then whether it is whole, finite and judged; of stages, those of each."""
     damage = [Finding("file", sentence, {}) for sentence in run.damage]
     if run.stages:
-        return [one for name, own in run.stages.items() for one in _of_stage(name, own)] + damage
+        last = [name for name, own in run.stages.items() if own][-1:]
+        return [one for name, own in run.stages.items() for one in _of_stage(name, own, [name] == last)] + damage
     return [*_alarms(run), *_steps(run), *_values(run), *_judgement(run), *damage]
 
 
-def _of_stage(name: str, run: Run | None) -> list[Finding]:
-    """Its warnings, by its name."""
+def _of_stage(name: str, run: Run | None, last: bool) -> list[Finding]:
+    """Its warnings, by its name; only the last that has begun should have been judged."""
     if run is None:
         return [Finding(f"{name}: unfinished", "The stage has not begun; the same command continues the run.", {})]
-    return [one._replace(name=f"{name}: {one.name}") for one in findings(run)]
+    found = [one for one in findings(run) if last or one.name != "no score"]
+    return [one._replace(name=f"{name}: {one.name}") for one in found]
 
 
 def _alarms(run: Run) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ GRIDS = 8  # sample pictures shown
 HEARD = 16  # recordings of the last of them that can be played
 LABEL = 60  # characters of a metric's name in a chart
 TEXTS, LETTERS = 24, 10_000  # sampled texts shown as such, and characters of all of them
+PICTURES, LARGE = 16, 2400  # of other names, and pixels of the longer side of each
 SMALL = 480  # pixels of the longer side of all but the last
 # The page may load nothing and run nothing, whatever a file of the run holds.
 POLICY = (
@@ -77,8 +78,8 @@ def write_page(
 def _page(run: Run, defaults: Mapping[str, Any]) -> str:
     name = run.workdir.resolve().name
     found = findings(run)
-    sections = {"Protocol": [_facts(run), _config(run, defaults)]}
-    sections |= {stage: _stage(own) for stage, own in run.stages.items()} if run.stages else _trained(run)
+    stages = {f"Stage {name}": _stage(own) for name, own in run.stages.items()}
+    sections = {"Protocol": [_facts(run), _config(run, defaults)]} | (stages or _trained(run))
     sections |= {"Pictures": [_pictures(run)]} if run.pictures else {}
     sections["Warnings"] = [_warnings(run, found)]
     head = [
@@ -122,12 +123,19 @@ def _stage(run: Run | None) -> list[Html]:
 
 
 def _pictures(run: Run) -> Html:
-    """What else was drawn of the run, by the names of the files."""
-    return join(_figure(path, path.name, path.name, None, class_="wide") for path in run.pictures)
+    """What else was drawn of the run, by the names of the files: the newest."""
+    newest = sorted(run.pictures, key=lambda path: path.stat().st_mtime)[-PICTURES:]
+    shown = [_figure(path, path.name, path.name, LARGE, class_="wide") for path in sorted(newest)]
+    left = len(run.pictures) - len(newest)
+    return join([*shown, *([_note(f"{_count(left, 'older picture')} in {run.workdir.name} left out.")] if left else [])])
 
 
 def _section(title: str, parts: list[Html]) -> Html:
-    return tag("section", tag("h2", title), *parts, id=title.lower())
+    return tag("section", tag("h2", title), *parts, id=_id(title))
+
+
+def _id(title: str) -> str:
+    return "-".join(title.lower().split())
 
 
 def _note(sentence: str) -> Html:
@@ -137,7 +145,7 @@ def _note(sentence: str) -> Html:
 def _header(run: Run, name: str, titles: list[str], warnings: int) -> Html:
     begun = [own for own in run.stages.values() if own]
     progress = [f"{len(begun)} of {_count(len(run.stages), 'stage')} begun"] if run.stages else _progress(run)
-    links = [tag("a", title, href=f"#{title.lower()}") for title in titles[:-1]]
+    links = [tag("a", title, href=f"#{_id(title)}") for title in titles[:-1]]
     links.append(tag("a", _count(warnings or "No", "warning"), href="#warnings", class_="badge"))
     return tag(
         "header",

@@ -208,15 +208,15 @@ def test_what_is_faint_in_a_translation_is_seen():
 def test_labels_under_the_best_renaming():
     said = {"class": np.array([0, 1, 2, 0, 1]), "read": np.array([1, 0, 2, 1, 2])}
     assert agreement(said) == pytest.approx(0.2) and permuted_agreement(said) == pytest.approx(0.8)
-    assert exchanged(said) == "classes are exchanged: 0 -> 1, 1 -> 0"
+    assert exchanged(said) == "the best renaming: 0 -> 1, 1 -> 0"
 
 
 def test_classes_that_nobody_exchanged_are_not_named():
     """All is read as 1: another name for 0 and 2 would agree no more, and class 4 has no example."""
     said = {"class": np.array([0, 1, 2, 5]), "read": np.array([1, 1, 1, 1])}
-    assert exchanged(said) == "no class is exchanged" and permuted_agreement(said) == agreement(said) == 0.25
+    assert exchanged(said) == "no renaming is better" and permuted_agreement(said) == agreement(said) == 0.25
     said = {"class": np.array([3, 5, 5, 5, 0]), "read": np.array([5, 3, 3, 5, 0])}
-    assert exchanged(said) == "classes are exchanged: 3 -> 5, 5 -> 3"
+    assert exchanged(said) == "the best renaming: 3 -> 5, 5 -> 3"
 
 
 def test_an_onlooker_reads_and_truths_are_compared():

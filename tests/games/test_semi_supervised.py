@@ -147,8 +147,8 @@ def test_pixels_are_from_minus_one_up_and_bright_ones_still_move():
     made = jax.jit(partial(net.init, train=True))(jax.random.key(0), z)
 
     def pixels(bias):
-        own = {**made["params"]["WeightNormDense_0"], "bias": jnp.full(3, bias)}
-        variables = {**made, "params": {**made["params"], "WeightNormDense_0": own}}
+        own = {**made["params"]["pixels"], "bias": jnp.full(3, bias)}
+        variables = {**made, "params": {**made["params"], "pixels": own}}
         return net.apply(variables, z, train=True, mutable=["batch_stats"])[0]
 
     np.testing.assert_allclose(pixels(-40.0), -1, atol=1e-6)

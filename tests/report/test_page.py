@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -175,8 +176,8 @@ def staged(run, tmp_path):
 def test_all_stages_of_a_run_stand_on_its_page(staged):
     """Each with its pictures, curves and scores under its name, and how far it has come of its own steps."""
     page = written(staged)
-    names = ["Protocol", "first", "second", "third", "Pictures", "Warnings"]
-    assert [link["href"] for link in page.all("a")] == [f"#{name.lower()}" for name in names]
+    names = ["Protocol", "Stage first", "Stage second", "Stage third", "Pictures", "Warnings"]
+    assert [link["href"] for link in page.all("a")] == [f"#{name.lower().replace(' ', '-')}" for name in names]
     headed = re.search("".join(f" {name} (.*?)" for name in names[1:]) + "$", page.text.split("All values")[1], re.S)
     first, second, third, own, warned = headed.groups()
     assert "2 of 3 stages begun" in page.text
@@ -191,6 +192,22 @@ def test_all_stages_of_a_run_stand_on_its_page(staged):
     assert (staged.workdir / "second" / "samples" / "00000005.png").read_bytes() in held
     charts = [image["alt"].split()[0] for image in page.all("img") if "over training steps" in image["alt"]]
     assert charts == ["cost", "logit", "kid", "cost"]
+
+
+def test_a_stage_may_be_called_as_a_section_is(staged):
+    (staged.workdir / "second").rename(staged.workdir / "Warnings")
+    staged.config(stages=["first", "Warnings"])
+    text = written(staged).text
+    assert "step 5 of 7" in text and "config digest" in text and "stages begun" in text
+
+
+def test_of_many_other_pictures_the_newest_are_shown(run, no_charts):
+    for k in range(20):
+        run.picture(f"drawn_{k:02}.png", 3 + k, 3)
+        os.utime(run.workdir / f"drawn_{k:02}.png", (k, k))
+    page = written(run)
+    shown = [f"drawn_{k:02}.png" for k in range(20) if f"drawn_{k:02}.png" in page.text]
+    assert shown == [f"drawn_{k:02}.png" for k in range(4, 20)] and "4 older pictures in" in page.text
 
 
 def test_a_stage_has_a_page_of_its_own_where_it_is_asked_for(staged, no_charts):

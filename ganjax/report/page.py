@@ -126,8 +126,9 @@ def _pictures(run: Run) -> Html:
     """What else was drawn of the run, by the names of the files: the newest."""
     newest = sorted(run.pictures, key=lambda path: path.stat().st_mtime)[-PICTURES:]
     shown = [_figure(path, path.name, path.name, LARGE, class_="wide") for path in sorted(newest)]
-    left = len(run.pictures) - len(newest)
-    return join([*shown, *([_note(f"{_count(left, 'older picture')} in {run.workdir.name} left out.")] if left else [])])
+    if left := len(run.pictures) - len(newest):
+        shown.append(_note(f"{_count(left, 'older picture')} in {run.workdir.name} left out."))
+    return join(shown)
 
 
 def _section(title: str, parts: list[Html]) -> Html:

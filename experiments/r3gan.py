@@ -8,7 +8,7 @@ Command: python experiments/r3gan.py train --workdir runs/r3gan                 
            --steps 19532 --gamma 1 --final-gamma 0.1 --final-rate 2e-4 --burn-in 2000000 --ema-decay 0.99929 \\
            --augment-probability 0                                               (Stacked-MNIST, 1,000 modes)
          python experiments/r3gan.py train --workdir runs/small --data fashion_mnist --width 32 --batch-size 32 \\
-           --steps 2000 --burn-in 32000 --gamma 1 --final-gamma 0.1 --augment-probability 0         (a CPU's size)
+           --steps 240 --burn-in 7680 --gamma 1 --final-gamma 0.1 --augment-probability 0           (a CPU's size)
 Settings: the authors' preset for CIFAR-10: 768 channels, 20.7 million parameters in each network, z of 64, batch 512,
 R1 and R2 in every turn, 250 million images. Over the first 20 million, along half a cosine: learning rate 2e-4 to 5e-5,
 gamma .05 to .005, Adam's beta2 .9 to .99, the probability of ADA's transforms 0 to .55. The average of G has a
@@ -19,8 +19,11 @@ after 10 million images. With R1 alone it diverges there, and penalties in every
 Time: 4 days for CIFAR-10 and 7 hours for Stacked-MNIST on 8 L40 GPUs in the paper; 4 days on one H100 at best,
 by the model of docs/scaling.md, which was held against none; on 2 CPU cores years. Penalties need
 second derivatives of grouped convolutions, which `ganjax.models.r3gan` computes group by group on a CPU.
-What we measured: the smoke size, and 60 steps of the small one above: about 2 seconds a step on two busy cores, with
-XLA's grouped convolutions twelve times as much for D and its penalty. The full setting has not been run.
+What we measured: the small command, seed 0 (--judge-every 80), 4.2 minutes of one core, one second a step (with XLA's
+grouped convolutions twelve times as much for D and its penalty): Frechet distance 146 in features of a classifier of
+garments (floor 1.6, held-out images 1.2), 220, 147 and 145 after 80, 160 and 240 steps, so the last is the best; blots
+of the right contrast and no garments. 7,680 images are next to nothing of the 250 million of the authors. The full
+setting has not been run.
 """
 
 import math

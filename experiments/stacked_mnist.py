@@ -5,6 +5,7 @@ Paper: Lin, Khetan, Fanti and Oh, PacGAN: The Power of Two Samples in Generative
 4.2); Metz et al. 2017 and Srivastava et al. 2017 (the benchmark); Huang et al. 2024 (--loss relativistic_paired).
 Command: python experiments/stacked_mnist.py train --workdir runs/stacks                 (MNIST by TFDS)
          python experiments/stacked_mnist.py evaluate --workdir runs/stacks --count 26000 --metrics modes
+         python experiments/stacked_mnist.py train --workdir runs/small --data stacked:mnist.npz --steps 2500
 Settings: PacGAN's: 128,000 stacks, packing 2, 64 packs in a batch, Adam 2e-4 (.5, .999), z of 100, 100,000 steps,
 26,000 samples, each channel named by a classifier of digits. Different: the networks are those of dcgan.py, without
 BatchNorm in the discriminator; z is normal, not uniform; the generator moves once a step, not twice.
@@ -12,7 +13,10 @@ Expected: 1,000 modes and KL .06 +- .003 with packing 2, 78.9 +- 6.5 modes and 4
 networks); 1,000 and .029 (R3GAN, 20.7 million parameters).
 Time: about 4 hours on 2 CPU cores, by 13 GFLOP a step. On one H100 33 seconds at best, by the model of docs/scaling.md;
 no accelerator was at hand to hold that against.
-What we measured: the smoke size alone; the full setting has not been run.
+What we measured: the last command, seed 0, 9 minutes of one core: at the last step 934 of 1,000 modes and KL .70 (real
+stacks 1,000 and .023), by a classifier that reads 95.7 % of held-out digits; some channels can be read by eye.
+One fortieth of the published length, so that nothing is said of how many it keeps in the end. The full setting has not
+been run, nor the control without packing.
 """
 
 from typing import TYPE_CHECKING

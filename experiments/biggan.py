@@ -5,7 +5,7 @@ Paper: Brock, Donahue and Simonyan, Large Scale GAN Training for High Fidelity N
 Command: python experiments/biggan.py train --workdir runs/biggan              (CIFAR-10 by TFDS, the CIFAR script)
          python experiments/biggan.py train --workdir runs/biggan96 --width 96 --latent 80 --hierarchical \\
            --attention 16 --discriminator-turns 5 --initialisation orthogonal              (StudioGAN's settings)
-         python experiments/biggan.py train --workdir runs/small --data fashion_mnist --width 8 --steps 500   (a CPU's)
+         python experiments/biggan.py train --workdir runs/small --data fashion_mnist --width 8 --steps 500  (a CPU's)
 Settings: the CIFAR script of the authors' PyTorch code: 64 channels times 4 throughout, 4.30 million parameters in G
 and 4.21 in D, z of 128 undivided, tables of each class in every BatchNorm, no attention, kernels from N(0, .02),
 hinge, 4 discriminator steps, batch 50, Adam 2e-4 (0, .999), 500 epochs of 50,000 images, which are 125,000 generator
@@ -16,8 +16,8 @@ Expected: FID 4.16 and IS 9.96 (StudioGAN's BigGAN, its best checkpoint); 8.13 f
 10,000 test images, by StudioGAN's log; 14.73 and 9.22 in the paper.
 Time: on 2 CPU cores over a month (by its products, at the rate that sngan.py reaches). On one H100 38 minutes at best,
 by the model of docs/scaling.md; no accelerator was at hand to hold that against.
-What we measured: the small command, seed 0 (--judge-every 100), 4.7 minutes of one core: Frechet distance 62 in features
-of a classifier of garments (floor 1.6, held-out images 1.2), 143, 146, 102, 80 and 61 after each 100 steps, so the last
+What we measured: the small command, seed 0 (--judge-every 100), 4.7 minutes of one core: Frechet distance 62 in the
+features of a classifier of garments (floor 1.6, held-out images 1.2), 143, 146, 102, 80 and 61 after each 100 steps, so the last
 is the best and more would help; 28.6 % of samples are read as the class that was asked for. The full setting has not
 been run.
 """

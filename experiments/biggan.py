@@ -17,9 +17,9 @@ Expected: FID 4.16 and IS 9.96 (StudioGAN's BigGAN, its best checkpoint); 8.13 f
 Time: on 2 CPU cores over a month (by its products, at the rate that sngan.py reaches). On one H100 38 minutes at best,
 by the model of docs/scaling.md; no accelerator was at hand to hold that against.
 What we measured: the small command, seed 0 (--judge-every 100), 4.7 minutes of one core: Frechet distance 62 in the
-features of a classifier of garments (floor 1.6, held-out images 1.2), 143, 146, 102, 80 and 61 after each 100 steps, so the last
-is the best and more would help; 28.6 % of samples are read as the class that was asked for. The full setting has not
-been run.
+features of a classifier of garments (floor 1.6, held-out images 1.2), 143, 146, 102, 80 and 61 after each 100 steps, so
+the last is the best and more would help; 28.6 % of samples are read as the class that was asked for. The full setting
+has not been run.
 """
 
 from dataclasses import dataclass

@@ -166,7 +166,7 @@ def check_continues(workdir: Path, old: Mapping[str, Any], new: Mapping[str, Any
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What may not change and did: option, old and new value; of what has no effect now, nothing."""
+    """What may not change and did: option, old and new value."""
     before, after = dict(old["config"]), dict(new["config"])
     changes = [
         f"{option(name)} {before.get(name)!r} -> {after.get(name)!r}"

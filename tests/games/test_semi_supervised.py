@@ -131,10 +131,8 @@ def test_the_lengths_of_hidden_weights_stay_what_they_were():
 @pytest.mark.fault("data-dependent initialisation without the noise: layers begin too loud to hear it, each one more")
 def test_layers_begin_with_deviation_1_under_the_noise_that_they_train_with():
     """`get_output(x, deterministic=False, init=True)` in the authors' code."""
-    net, x = (
-        Discriminator(3, (64, 64, 64)),
-        jnp.asarray(np.random.default_rng(3).uniform(-1, 1, (512, 30)), jnp.float32),
-    )
+    x = jnp.asarray(np.random.default_rng(3).uniform(-1, 1, (512, 30)), jnp.float32)
+    net = Discriminator(3, (64, 64, 64))
     keys = {"params": jax.random.key(0), "shared": jax.random.key(1)}
     made = jax.jit(partial(net.init, train=True))(keys, x)
     said = jax.jit(partial(net.apply, train=True))(made, x, rngs={"shared": jax.random.key(2)})

@@ -1,5 +1,7 @@
 """A finished, judged run has no warning; each thing that can be wrong has one, with its numbers."""
 
+import shutil
+
 import pytest
 
 from ganjax.report.findings import findings
@@ -37,6 +39,18 @@ def test_stages_are_warned_of_by_name(run):
     run.config(stage="text", steps=120)
     run.workdir.rename(whole.workdir / "text")
     assert found(whole) == {"text: unfinished": {"step": 100, "of": 120}, "image: unfinished": {}}
+
+
+def test_of_stages_the_last_that_has_begun_should_have_been_judged(run):
+    """Nobody judges the sketches of an earlier one, or a classifier."""
+    whole = type(run)(run.workdir.parent / "run-s")
+    whole.config(stages=["text", "image"])
+    shutil.rmtree(run.workdir / "scores")
+    run.config(stage="text", steps=100)
+    shutil.copytree(run.workdir, whole.workdir / "text")
+    assert found(whole) == {"text: no score": {}, "image: unfinished": {}}
+    shutil.copytree(run.workdir, whole.workdir / "image")
+    assert found(whole) == {"image: no score": {}}
 
 
 def test_the_step_is_the_last_that_any_file_tells_of(run):

@@ -34,7 +34,7 @@ from ganjax.games.latents import truncated
 from ganjax.games.network import Network, in_full_precision, network, pass_keys
 from ganjax.games.priors import Normal, Prior
 from ganjax.games.sight import PLAIN, Sight
-from ganjax.games.terms import Term, Terms, check_terms, of_terms
+from ganjax.games.terms import Term, Terms, check_terms, lazily, of_terms
 from ganjax.losses import AdversarialLoss
 from ganjax.penalties import Critic, Penalty
 from ganjax.spectral import SpectralNorm
@@ -135,7 +135,7 @@ def gan(
     costs: dict[str, Cost] = {}
     for player in (DISCRIMINATOR, GENERATOR):
         costs |= of_terms(partial(play.look, player), {player: {**own[player], **terms.get(player, {})}})
-    return Game(play.init, costs, parts=accumulate, group=sight.packing)
+    return Game(play.init, costs, parts=accumulate, group=sight.packing, lazy=lazily(terms))
 
 
 class Scene(NamedTuple):

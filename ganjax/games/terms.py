@@ -25,7 +25,7 @@ class Term(NamedTuple):
     weight: float | Callable[[Array | int], Array | float] = (
         1.0  # or of the step; a weight of 0.0 is logged and not paid
     )
-    every: int = 1  # lazy: at every k-th step with k times the weight (Karras et al. 2020, 3.1); 0 in the others
+    every: int = 1  # lazy: at every k-th step with k times the weight (Karras et al. 2020, 3.1); 0, unlogged, elsewhere
 
 
 Terms = Mapping[str, Mapping[str, Term]]  # keyed by cost, and by the term's name
@@ -90,6 +90,13 @@ def of_terms(
         return of
 
     return {name: cost(name) for name in terms}
+
+
+def lazily(terms: Terms) -> dict[str, int]:
+    """What `Game.lazy` says of these terms."""
+    return {
+        f"{cost}/{name}": term.every for cost, parts in terms.items() for name, term in parts.items() if term.every > 1
+    }
 
 
 def check_terms(where: str, terms: Terms, low: float = -math.inf) -> None:

@@ -16,7 +16,7 @@ from ganjax.errors import ConfigError
 from ganjax.games.adversarial import GENERATOR, check_batch, check_fakes
 from ganjax.games.network import Network, network, owned, pass_keys
 from ganjax.games.priors import Prior
-from ganjax.games.terms import Term, check_terms, of_terms
+from ganjax.games.terms import Term, check_terms, lazily, of_terms
 from ganjax.losses import AdversarialLoss
 from ganjax.spectral import SpectralNorm
 
@@ -109,7 +109,7 @@ def views(
         costs |= of_terms(partial(play.look, name), {name: _judging(name, loss)})
     fooling = {name: Term(partial(_fooled, name, loss), judge.weight) for name, judge in judges.items()}
     costs |= of_terms(partial(play.look, GENERATOR), {GENERATOR: {**fooling, **terms}})
-    return Game(play.init, costs)
+    return Game(play.init, costs, lazy=lazily({GENERATOR: terms}))
 
 
 def _judging(name: str, loss: AdversarialLoss) -> dict[str, Term]:

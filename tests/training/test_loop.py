@@ -12,11 +12,12 @@ import optax
 import pytest
 from flax import linen as nn
 
+from ganjax import penalties
 from ganjax.core import Game, Outcome
 from ganjax.data import Dataset
 from ganjax.dynamics import alternating, ema, lookahead
 from ganjax.errors import CheckpointError, ConfigError, DataError, DivergedError
-from ganjax.games import gan, normal_prior, sampler
+from ganjax.games import Term, gan, normal_prior, sampler
 from ganjax.losses import LOSSES
 from ganjax.spectral import spectral_norm
 from ganjax.training import Averaged, Keys, Schedule, Setup, Stream, digest, draw, load_state, loop, train, weights_of
@@ -273,6 +274,23 @@ def test_telemetry_joins_the_records_of_the_samples(tmp_path):
     assert records[4]["bias"] != records[8]["bias"] and all("discriminator/cost" in r for r in records.values())
     train(setup, tmp_path, seed=0, schedule=replace(schedule, steps=13), progress=False)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == len(records), "not where a run happens to end"
+
+
+def test_a_lazy_term_is_recorded_where_it_is_taken(tmp_path):
+    """Once between two round numbers, whatever step that is, and never as the 0 of the steps that leave it out."""
+    adam, r1 = optax.adam(1e-2), {"discriminator": {"r1": Term(penalties.r1(), 1.0, every=4)}}
+    judge = nn.Sequential([lambda x: x.reshape(len(x), -1), nn.Dense(1), jax.numpy.ravel])
+    game = gan(Generator(), judge, LOSSES["hinge"], prior=normal_prior(2), terms=r1)
+    dynamics = alternating({"discriminator": adam, "generator": adam})
+    setup = Setup(game, dynamics, {"data": Stream(_dataset(), 4)})
+    for steps in (7, 30):  # stopped between two records, and gone on
+        schedule = Schedule(steps, log_every=10, sample_every=0, checkpoint_every=100, chunk=7)
+        train(setup, tmp_path, seed=0, schedule=schedule, progress=False)
+    records = {r["step"]: r for r in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())}
+    assert list(records) == [1, 10, 13, 20, 21, 30]  # steps 1, 5, 9, 13, ... take it
+    assert [step for step, record in records.items() if "discriminator/r1" in record] == [1, 13, 21]
+    assert all(records[step]["discriminator/r1"] > 0 for step in (1, 13, 21))
+    assert all("discriminator/cost" in record for record in records.values())
 
 
 def test_tensorboard_reads_the_metrics(tmp_path):

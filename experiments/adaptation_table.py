@@ -167,6 +167,11 @@ class Config(Adaptation, Latent, Rate):
                     raise ConfigError(f'--{option}: "{name}" is unknown{did_you_mean(name, adaptation.METHODS)}')
         require(self, "picture", self.picture in ("source_only", *self.methods), "one of --methods")
 
+    def unused(self) -> dict[str, str]:
+        found = self.unread(("source_only", *self.methods), "none of --methods reads it")
+        found.pop("source_steps", None)  # source_only has them here, with which adda begins
+        return super().unused() | found
+
 
 class Trained(NamedTuple):
     """All seeds of a method."""

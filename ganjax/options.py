@@ -18,7 +18,7 @@ why; one that has options of its own declares these alone.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -253,6 +253,16 @@ class Adaptation(Options):
             require(self, name, 0 <= getattr(self, name) < math.inf, "a number that is not negative")
         require(self, "coupled_width", self.coupled_width >= 8, "at least 8")
 
+    def unread(self, methods: Sequence[str], why: str) -> dict[str, str]:
+        """What has no effect where these methods are trained, as `unused` says it."""
+        found = {name: why for name, readers in _READERS.items() if not set(readers) & set(methods)}
+        if self.protocol == "canonical":
+            found |= dict.fromkeys(("source_count", "target_count"), "--protocol canonical takes all images")
+        if self.optimiser == "sgd":
+            found.pop("ramp_steps", None)
+            found["beta1"] = "--optimiser sgd has a momentum of its own"
+        return found
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptationConfig(Adaptation, Latent, Rate, TrainConfig):
@@ -270,14 +280,7 @@ class AdaptationConfig(Adaptation, Latent, Rate, TrainConfig):
         require(self, "source_steps", self.source_steps >= 1, "at least 1")
 
     def unused(self) -> dict[str, str]:
-        why = f"--method {self.method} goes without it"
-        found = {name: why for name, methods in _READERS.items() if self.method not in methods}
-        if self.protocol == "canonical":
-            found |= dict.fromkeys(("source_count", "target_count"), "--protocol canonical takes all images")
-        if self.optimiser == "sgd":
-            found.pop("ramp_steps", None)
-            found["beta1"] = "--optimiser sgd has a momentum of its own"
-        return super().unused() | found
+        return super().unused() | self.unread((self.method,), f"--method {self.method} goes without it")
 
 
 # -- groups of generative adversarial networks ------------------------------------------------------------------------

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from ganjax import adaptation
+from ganjax.config import parse
 from ganjax.core import Batch, Owned
 from ganjax.data import Dataset
+from ganjax.errors import ConfigError
 from ganjax.evaluation.held_out import reads_withheld
 from ganjax.games.adaptation import DOMAINS, Judge
+from ganjax.launch import _commands
 from ganjax.options import Adaptation, AdaptationConfig, Latent, Rate
 from ganjax.training.setup import arrays, check, state_shapes
 
@@ -91,6 +94,16 @@ def test_what_a_method_never_reads_is_said_to_have_no_effect(method, told):
     names -= {"target"}  # which is loaded before
     vain = {"weight"} | ({"ramp_steps"} if not told else set()) if method == "adabn" else set()
     assert set(config.unused()) == (names - read.names) | vain
+
+
+def test_the_table_refuses_what_none_of_its_methods_reads():
+    all_images = {"source_count", "target_count"}
+    assert set(TABLE.Config(data="a").unused()) == all_images
+    found = TABLE.Config(data="a", methods=("adda",), picture="adda", optimiser="sgd").unused()
+    assert set(found) == all_images | {"weight", "coupled_width", "latent", "beta1"}, "source_steps are source_only's"
+    asked = ["train", "--workdir", "w", "--methods", "adda", "--picture", "adda", "--weight", ".5"]
+    with pytest.raises(ConfigError, match=r"^--weight is 0.5, expected 1.0, .*: none of --methods reads it$"):
+        parse(_commands(TABLE.EXPERIMENT, False), asked, prog="", description="")
 
 
 @pytest.mark.parametrize("method", ["adda", "adda_features"])

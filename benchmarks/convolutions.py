@@ -65,7 +65,10 @@ LAYERS = (
     *(Layer(side, 64, 64) for side in (32, 16, 8)),  # pooling folded into the last convolution of a block
     *(Layer(side, channels, 64) for side, channels in ((28, 1), (32, 3), (64, 3), (32, 4), (32, 8))),
     *(Layer(32, 3, features) for features in (8, 16, 32, 128)),
-    *(Layer(32, 3, 64, kernel, stride) for kernel, stride in ((3, 1), (6, 2), (3, 3))),
+    *(Layer(32, 3, 64, kernel, stride) for kernel, stride in ((6, 2), (3, 3))),
+    *(Layer(32, channels, 3, kernel, 1) for channels, kernel in ((64, 3), (128, 3), (32, 7), (64, 1))),  # last layers
+    *(Layer(32, 3, features, kernel, 1) for features, kernel in ((64, 3), (128, 3), (32, 7), (64, 1))),  # and first
+    *(Layer(28, *channels, 3, 1) for channels in ((32, 1), (1, 32))),
 )
 
 
@@ -145,6 +148,11 @@ def forms(layer: Layer, x: Any, w: Any, y: Any) -> dict[str, dict[str, tuple[Cal
         found["y"]["few"] = partial(few_products.convolution, padding=padding), (x, w)
         found["dx"]["few"] = partial(few_products.input_gradient, padding=padding), (w, y)
         found["dw"]["few"] = partial(few_products.weight_gradient, padding=padding), (x, y)
+    elif layer.stride == 1 and layer.features <= 4:
+        found["y"]["few"] = partial(few_products.convolution_to_few, padding=padding), (x, w)
+        found["dw"]["few"] = partial(trio.weight_gradient, geometry=geometry._replace(few=True)), (x, y)
+    elif layer.stride == 1 and layer.channels <= 4:
+        found["dx"]["few"] = partial(trio.input_gradient, geometry=geometry._replace(few=True)), (w, y)
     elif layer.kernel % layer.stride == 0 and layer.channels <= 8:
         own = {"strides": strides, "padding": padding}
         found["y"]["few"] = partial(few_products.convolution_of_windows, **own), (x, w)

@@ -84,6 +84,20 @@ class Geometry(NamedTuple):
         padding = tuple((low, s * (p - 1) + k - n - low) for s, low, n, k, p in axes)
         return cls(strides, padding, x_size, w_size, y_size)
 
+    def reached(self, w: Array) -> tuple[Array, "Geometry"]:
+        """The taps of a kernel that lie on the input in some window, and the geometry of these: not all, of small maps.
+
+        4x4 kernels of stride 2 see four numbers of a 2x2 map, and the convolution is a matrix product.
+        """
+        axes = zip(self.strides, self.padding, self.x_size, self.w_size, self.y_size, strict=True)
+        ends = [(max(0, low - s * (p - 1)), min(k, low + n)) for s, (low, _), n, k, p in axes]
+        w_size = tuple(max(0, stop - start) for start, stop in ends)
+        if w_size == self.w_size or 0 in w_size:
+            return w, self
+        lows = [low - start for (low, _), (start, _) in zip(self.padding, ends, strict=True)]
+        geometry = self._exact(self.strides, lows, self.x_size, w_size, self.y_size)._replace(few=self.few)
+        return w[tuple(slice(*each) for each in ends)], geometry
+
     @property
     def one_window(self) -> bool:
         """Whether the only window is the whole input: then each contraction is a matrix product."""
@@ -136,6 +150,10 @@ def _thin(geometry: Geometry, dtype: jnp.dtype, c: int, o: int) -> bool:
     return geometry.few and few_products.thin(dtype, geometry.strides, (*geometry.w_size, c, o))
 
 
+def _narrow(geometry: Geometry, dtype: jnp.dtype, c: int, o: int) -> bool:
+    return geometry.few and few_products.narrow(dtype, geometry.strides, (*geometry.w_size, c, o))
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolution(x: Array, w: Array, geometry: Geometry) -> Array:
     """The contraction over `x` and `w`.
@@ -156,6 +174,8 @@ def convolution(x: Array, w: Array, geometry: Geometry) -> Array:
         return _on_cpu(partial(few_products.convolution, padding=padding), direct, x, w)
     if _thin(geometry, x.dtype, *w.shape[2:]):
         return _on_cpu(partial(few_products.convolution_of_windows, strides=strides, padding=padding), direct, x, w)
+    if _narrow(geometry, x.dtype, *w.shape[2:]):
+        return _on_cpu(partial(few_products.convolution_to_few, padding=padding), direct, x, w)
     return direct(x, w)
 
 
@@ -176,6 +196,8 @@ def input_gradient(w: Array, y: Array, geometry: Geometry) -> Array:
     direct = partial(_direct_input_gradient, geometry=geometry)
     if _halved(geometry, w.dtype, *w.shape[2:]):
         return _on_cpu(partial(few_products.input_gradient, padding=geometry.padding), direct, w, y)
+    if _narrow(geometry, w.dtype, w.shape[3], w.shape[2]):
+        return _on_cpu(lambda w, y: few_products.convolution_to_few(y, *_reversed(w, geometry)), direct, w, y)
     return direct(w, y)
 
 
@@ -183,9 +205,14 @@ def _direct_input_gradient(w: Array, y: Array, geometry: Geometry) -> Array:
     """Phase by phase where strides would insert zeros, or over the dilated map."""
     if geometry.strides != (1, 1) and w.shape[2] >= _WIDE and all(map(operator.ge, geometry.w_size, geometry.strides)):
         return _by_phase(w, y, geometry)
+    kernel, padding = _reversed(w, geometry)
+    return _conv(y, kernel, (1, 1), padding, lhs_dilation=geometry.strides)
+
+
+def _reversed(w: Array, geometry: Geometry) -> tuple[Array, Padding]:
+    """Kernel and padding of the convolution of `y` that is the input-gradient."""
     axes = zip(geometry.w_size, geometry.padding, strict=True)
-    padding = [(k - 1 - low, k - 1 - high) for k, (low, high) in axes]
-    return _conv(y, w[::-1, ::-1].swapaxes(2, 3), (1, 1), padding, lhs_dilation=geometry.strides)
+    return w[::-1, ::-1].swapaxes(2, 3), tuple((k - 1 - low, k - 1 - high) for k, (low, high) in axes)
 
 
 def _by_phase(w: Array, y: Array, geometry: Geometry) -> Array:
@@ -232,12 +259,22 @@ def weight_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
     if _thin(geometry, x.dtype, x.shape[3], y.shape[3]):
         own = {"w_size": geometry.w_size, "strides": geometry.strides, "padding": geometry.padding}
         return _on_cpu(partial(few_products.weight_gradient_of_windows, **own), direct, x, y)
+    if _narrow(geometry, x.dtype, x.shape[3], y.shape[3]):
+        return _on_cpu(partial(_weight_gradient_of_few, geometry=geometry), direct, x, y)
     return direct(x, y)
 
 
 def _direct_weight_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
     x, y = x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3)
     return _conv(x, y, (1, 1), geometry.padding, rhs_dilation=geometry.strides).transpose(1, 2, 0, 3)
+
+
+def _weight_gradient_of_few(x: Array, y: Array, geometry: Geometry) -> Array:
+    """That of stride 1 with the few channels of `y` for a batch, not the many of `x`: `y` slides over `x`, reversed."""
+    beyond = [(k - 1 - low, k - 1 - high, 0) for k, (low, high) in zip(geometry.w_size, geometry.padding, strict=True)]
+    y = lax.optimization_barrier(lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *beyond, (0, 0, 0)]))
+    w = _conv(y.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3), (1, 1), ((0, 0), (0, 0)))
+    return w[:, ::-1, ::-1].transpose(1, 2, 3, 0)
 
 
 convolution.defvjp(
@@ -314,7 +351,7 @@ def conv_general_dilated(  # noqa: PLR0913  lax's own
         padding = lax.padtype_to_pads(x_size, w_size, strides, padding)
     if dilation == ones:
         geometry = Geometry.create(x_size, w_size, strides, padding)._replace(few=few)
-        return convolution(lhs, rhs, geometry) if min(geometry.y_size) > 0 else stock()
+        return convolution(lhs, *geometry.reached(rhs)) if min(geometry.y_size) > 0 else stock()
     geometry = Geometry.create_transposed(x_size, w_size, dilation, padding)._replace(few=few)
     return _transposed(lhs, rhs, geometry) if min(geometry.x_size) > 0 else stock()
 
@@ -343,7 +380,8 @@ def conv_transpose(
 
 
 def _transposed(lhs: Array, rhs: Array, geometry: Geometry) -> Array:
-    return input_gradient(rhs[::-1, ::-1].swapaxes(2, 3), lhs, geometry)
+    w, geometry = geometry.reached(rhs[::-1, ::-1].swapaxes(2, 3))
+    return input_gradient(w, lhs, geometry)
 
 
 def _transposed_padding(k: int, s: int, padding: str) -> tuple[int, int]:

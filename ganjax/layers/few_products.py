@@ -19,7 +19,10 @@ float64 is two to three times that of the direct form.
 **First layers as one product.** With few input channels the windows of all outputs are laid side by side, and their
 product with the kernel is y, that with y the kernel's gradient.
 
-Both take and give what the trio of `ganjax.layers.convolution` does, which chooses by `halved` and `thin` where.
+**Last layers as one product.** With few features, whose columns fill no register, a pixel is multiplied by all taps of
+the kernel at once, and what falls on an output is summed. It is the input-gradient of first layers too.
+
+All take and give what the trio of `ganjax.layers.convolution` does, which chooses where by `halved`, `thin`, `narrow`.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +40,7 @@ Padding = Sequence[tuple[int, int]]
 
 WIDE = (jnp.float32, jnp.float64)
 LEAST = (64, 64)  # channels of x and of y from which 9 products win over 16, as benchmarks/convolutions.py measures
-THIN, FEATURES = 4, 16  # most input channels, fewest output channels, for which one product of all windows wins
+THIN, FEATURES = 4, 16  # most channels on one side, fewest on the other, for which one product of all windows wins
 
 
 def halved(dtype: jnp.dtype, strides: Size, w_shape: Sequence[int], y_size: Size) -> bool:
@@ -64,6 +67,11 @@ def thin(dtype: jnp.dtype, strides: Size, w_shape: Sequence[int]) -> bool:
         and w_shape[2] <= THIN
         and w_shape[3] >= FEATURES
     )
+
+
+def narrow(dtype: jnp.dtype, strides: Size, w_shape: Sequence[int]) -> bool:
+    """Whether outputs are to be summed from one product: few of their channels, stride 1."""
+    return dtype in WIDE and tuple(strides) == (1, 1) and w_shape[2] >= FEATURES and w_shape[3] <= THIN
 
 
 @partial(jax.jit, static_argnames="padding")
@@ -115,6 +123,17 @@ def weight_gradient_of_windows(x: Array, y: Array, w_size: Size, strides: Size, 
     (rows, s), (columns, t) = _taps(w_size, strides)
     w = _over_rows(windows.reshape(-1, windows.shape[3]), y.reshape(-1, o))
     return w.reshape(rows, columns, s, t, c, o).transpose(0, 2, 1, 3, 4, 5).reshape(*w_size, c, o)
+
+
+@partial(jax.jit, static_argnames="padding")
+def convolution_to_few(x: Array, w: Array, padding: Padding) -> Array:
+    """[N, H, W, C] with [h, w, C, O] to [N, P, Q, O], stride 1, as one product and the sum of what taps make of it."""
+    (rows, columns, c, o), zero = w.shape, jnp.zeros((), x.dtype)
+    taps = (x.reshape(-1, c) @ w.transpose(2, 0, 1, 3).reshape(c, -1)).reshape(*x.shape[:3], -1)
+    taps = lax.pad(taps, zero, [(0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)])
+    taps = taps.reshape(*taps.shape[:3], rows, columns, o)
+    p, q = taps.shape[1] - rows + 1, taps.shape[2] - columns + 1
+    return sum((taps[:, i : i + p, j : j + q, i, j] for i, j in product(range(rows), range(columns))), zero)
 
 
 def _taps(w_size: Size, strides: Size) -> list[tuple[int, int]]:

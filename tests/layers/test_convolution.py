@@ -41,6 +41,9 @@ CASES = [
     ((5, 5), (5, 5), (1, 1), "VALID"),  # one window: a matrix product
     ((4, 4), (5, 5), (2, 2), ((2, 2), (2, 2))),
     ((6, 6), (3, 3), (2, 2), ((-1, 2), (0, -1))),  # negative padding crops
+    ((2, 2), (4, 4), (2, 2), ((1, 1), (1, 1))),  # one window of the taps that are on the map
+    ((1, 3), (3, 7), (1, 1), "SAME"),  # rows of taps, and columns, that never are
+    ((1, 2), (2, 2), (1, 1), ((3, 0), (0, 3))),  # outputs that see nothing
 ]
 
 
@@ -120,6 +123,36 @@ def test_one_product_of_all_windows_equals_autodiff_of_lax(float64, size, kernel
     close(derivatives(fast, x, w), derivatives(stock, x, w))
 
 
+@pytest.mark.parametrize(
+    ("size", "kernel", "padding"),
+    [
+        ((6, 5), (3, 3), "SAME"),
+        ((7, 6), (5, 4), "VALID"),
+        ((6, 6), (3, 3), ((-1, 2), (3, -1))),
+        ((4, 5), (1, 1), "SAME"),
+    ],
+)
+@pytest.mark.parametrize("channels", [(2, 6), (6, 2)], ids=["first", "last"])
+def test_last_layers_as_one_product_equal_autodiff_of_lax(float64, size, kernel, padding, channels, monkeypatch):
+    """And the input-gradients of first ones."""
+    monkeypatch.setattr(few_products, "THIN", 2)
+    monkeypatch.setattr(few_products, "FEATURES", 6)
+    x, w = data(size, kernel, *channels)
+    fast, stock = pair((1, 1), padding)
+    close(derivatives(fast, x, w), derivatives(stock, x, w))
+
+
+def test_taps_that_no_window_lays_on_the_map_cost_nothing():
+    """In products of the program: the innermost layers of a U-Net are matrix products, down and up."""
+    conv = partial(conv_general_dilated, window_strides=(2, 2), padding=((1, 1), (1, 1)), dimension_numbers=NUMBERS)
+    up = partial(conv_transpose, strides=(2, 2), padding="SAME")
+    x, w, y = jnp.ones((2, 2, 2, 5)), jnp.ones((4, 4, 5, 6)), jnp.ones((2, 1, 1, 6))
+    both = jax.grad(lambda x, w: conv(x, w).sum(), (0, 1))
+    for f, args in ((conv, (x, w)), (both, (x, w)), (up, (y, w.swapaxes(2, 3)))):
+        text = jax.jit(f).lower(*args).as_text()
+        assert "stablehlo.convolution" not in text and "stablehlo.dot_general" in text
+
+
 def programs(f, *args):
     """(products, convolutions) of the program for each of a CPU and a GPU."""
     texts = (jax.export.export(jax.jit(f), platforms=[device])(*args).mlir_module() for device in ("cpu", "cuda"))
@@ -138,6 +171,9 @@ def test_fewer_products_are_those_of_programs_for_a_cpu():
     assert programs(up, y, kernel) == ((9, 0), (0, 4))
     assert programs(jax.grad(lambda w: conv(x, w).sum()), w) == ((9, 0), (0, 1))
     assert programs(conv, x[..., :3], w[:, :, :3]) == ((1, 0), (0, 1))
+    last = partial(conv_general_dilated, window_strides=(1, 1), padding="SAME", dimension_numbers=NUMBERS)
+    assert programs(last, x, w[..., :3]) == ((1, 0), (0, 1))
+    assert programs(jax.grad(lambda x: last(x, w[:, :, :3]).sum()), x[..., :3]) == ((1, 0), (0, 1))
     half = x.astype("bfloat16"), w.astype("bfloat16")
     for f, args in ((conv, half), (partial(conv, few=False), (x, w)), (partial(up, few=False), (y, kernel))):
         (products, _), other = programs(f, *args)
@@ -169,6 +205,15 @@ def test_where_fewer_products_win():
         {"w_shape": (4, 3, c, o - 1)},
     ):
         assert not few_products.thin(**first | change), change
+    last = {"dtype": jnp.dtype("float32"), "strides": (1, 1), "w_shape": (7, 7, o, c)}
+    assert few_products.narrow(**last)
+    for change in (
+        {"dtype": jnp.dtype("bfloat16")},
+        {"strides": (2, 2)},
+        {"w_shape": (7, 7, o - 1, c)},
+        {"w_shape": (7, 7, o, c + 1)},
+    ):
+        assert not few_products.narrow(**last | change), change
 
 
 def test_errors_against_float64(float64, few):

@@ -23,7 +23,7 @@ import jax
 import ours
 from jax.profiler import ProfileData
 from tqdm import tqdm
-from workloads import WORKLOADS, Settings, Workload, data_file
+from workloads import STYLES, TRANSLATION, WORKLOADS, Settings, Workload, data_file
 
 sys.path.insert(0, str(ours.ROOT / "scripts" / "accelerator"))
 from profiles import busy
@@ -70,14 +70,15 @@ def measure(workload: Workload, seconds: float) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [name for name, workload in WORKLOADS.items() if not workload.sample]
+    known = WORKLOADS | TRANSLATION | STYLES
+    names = [name for name, workload in known.items() if not workload.sample]
     parser.add_argument("workloads", nargs="+", choices=names, metavar="WORKLOAD", help=", ".join(names))
     parser.add_argument("--seconds", type=float, default=4, help="about how long each is traced (default 4)")
     args = parser.parse_args()
     columns = ("untraced", "traced", "busy", *KINDS)
     print(f"| workload | {' | '.join(columns)} | longest operations, ms |\n|{'---|' * (len(columns) + 2)}")
     for name in tqdm(args.workloads, file=sys.stderr):
-        step = {part: f"{1e3 * seconds:.2f}" for part, seconds in measure(WORKLOADS[name], args.seconds).items()}
+        step = {part: f"{1e3 * seconds:.2f}" for part, seconds in measure(known[name], args.seconds).items()}
         longest = ", ".join(f"{part} {ms}" for part, ms in step.items() if part not in columns)
         tqdm.write(f"| {name} | {' | '.join(step[part] for part in columns)} | {longest} |")
 

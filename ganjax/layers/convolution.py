@@ -15,8 +15,8 @@ weight-gradient of a transposed convolution and the second derivatives that grad
 every contraction is written in the fast layout with explicit transposes, and the derivatives stay inside the
 trio.
 
-Inside the trio, `ganjax.layers.few_products` takes over where fewer or larger products win, in programs for a CPU
-alone; `few=False` refuses it.
+Inside the trio, `ganjax.layers.few_products` and `ganjax.layers.winograd` take over where fewer or larger products win,
+in programs for a CPU alone; `few=False` refuses them.
 
 The price: `jax.custom_vjp` knows reverse mode only. Hessian-vector products are reverse over reverse.
 
@@ -35,7 +35,7 @@ from flax.linen.linear import canonicalize_padding
 from jax import lax
 
 from ganjax.core import Array
-from ganjax.layers import few_products
+from ganjax.layers import few_products, winograd
 
 Size = tuple[int, ...]  # one number for each of the two spatial axes
 Padding = Sequence[tuple[int, int]]  # (low, high) for each; negative ones crop
@@ -154,6 +154,11 @@ def _narrow(geometry: Geometry, dtype: jnp.dtype, c: int, o: int) -> bool:
     return geometry.few and few_products.narrow(dtype, geometry.strides, (*geometry.w_size, c, o))
 
 
+def _tiled(geometry: Geometry, n: int, dtype: jnp.dtype, c: int, o: int) -> bool:
+    shapes = (*geometry.w_size, c, o), (n, *geometry.y_size)
+    return geometry.few and winograd.tiled(dtype, geometry.strides, *shapes)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolution(x: Array, w: Array, geometry: Geometry) -> Array:
     """The contraction over `x` and `w`.
@@ -176,6 +181,8 @@ def convolution(x: Array, w: Array, geometry: Geometry) -> Array:
         return _on_cpu(partial(few_products.convolution_of_windows, strides=strides, padding=padding), direct, x, w)
     if _narrow(geometry, x.dtype, *w.shape[2:]):
         return _on_cpu(partial(few_products.convolution_to_few, padding=padding), direct, x, w)
+    if _tiled(geometry, len(x), x.dtype, *w.shape[2:]):
+        return _on_cpu(partial(winograd.convolution, padding=padding), direct, x, w)
     return direct(x, w)
 
 
@@ -198,6 +205,9 @@ def input_gradient(w: Array, y: Array, geometry: Geometry) -> Array:
         return _on_cpu(partial(few_products.input_gradient, padding=geometry.padding), direct, w, y)
     if _narrow(geometry, w.dtype, w.shape[3], w.shape[2]):
         return _on_cpu(lambda w, y: few_products.convolution_to_few(y, *_reversed(w, geometry)), direct, w, y)
+    if _tiled(geometry, len(y), w.dtype, *w.shape[2:]):
+        tiled = partial(winograd.input_gradient, padding=geometry.padding, x_size=geometry.x_size)
+        return _on_cpu(tiled, direct, w, y)
     return direct(w, y)
 
 
@@ -261,6 +271,8 @@ def weight_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
         return _on_cpu(partial(few_products.weight_gradient_of_windows, **own), direct, x, y)
     if _narrow(geometry, x.dtype, x.shape[3], y.shape[3]):
         return _on_cpu(partial(_weight_gradient_of_few, geometry=geometry), direct, x, y)
+    if _tiled(geometry, len(x), x.dtype, x.shape[3], y.shape[3]):
+        return _on_cpu(partial(winograd.weight_gradient, padding=geometry.padding), direct, x, y)
     return direct(x, y)
 
 

@@ -25,6 +25,7 @@ the kernel at once, and what falls on an output is summed. It is the input-gradi
 All take and give what the trio of `ganjax.layers.convolution` does, which chooses where by `halved`, `thin`, `narrow`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
@@ -79,7 +80,7 @@ def convolution(x: Array, w: Array, padding: Padding) -> Array:
     """The contraction of [N, H, W, C] with [4, 4, C, O] to [N, P, Q, O]: stride 2, exact padding, P and Q even."""
     n, (p, q) = len(x), _y_size(x, padding)
     m = [(a @ b).reshape(n, p // 2, q // 2, -1) for a, b in zip(_a_of(x, padding), _b_of(w), strict=True)]
-    y = _transposed(lambda m, axis: jnp.stack([m[0] + m[1], m[1] - m[2]], axis + 1), m, (1, 2))
+    y = transposed(lambda m, axis: jnp.stack([m[0] + m[1], m[1] - m[2]], axis + 1), m, (1, 2))
     return y.reshape(n, p, q, -1)
 
 
@@ -91,7 +92,7 @@ def input_gradient(w: Array, y: Array, padding: Padding) -> Array:
         lax.dot_general(b, a, (((1,), (1,)), ((), ()))).reshape(n, p // 2, q // 2, -1)
         for a, b in zip(_b_of(w), _c_of(y), strict=True)
     ]
-    grid = _transposed(_a_transposed, m, (1, 2)).reshape(n, p + 2, q + 2, 2, 2, c)
+    grid = transposed(_a_transposed, m, (1, 2)).reshape(n, p + 2, q + 2, 2, 2, c)
     x = grid.transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * p + 4, 2 * q + 4, c)
     inner = [(-low, -high - 2, 0) for low, high in padding]
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *inner, (0, 0, 0)])
@@ -102,7 +103,7 @@ def weight_gradient(x: Array, y: Array, padding: Padding) -> Array:
     """The contraction of [N, H, W, C] with [N, P, Q, O] to [4, 4, C, O]."""
     c, o = x.shape[3], y.shape[3]
     m = [_over_rows(a, b).reshape(2, 2, c, o) for a, b in zip(_a_of(x, padding), _c_of(y), strict=True)]
-    w = _transposed(lambda m, axis: jnp.stack([m[0] + m[1], m[1] + m[2]], axis), m, (0, 1))
+    w = transposed(lambda m, axis: jnp.stack([m[0] + m[1], m[1] + m[2]], axis), m, (0, 1))
     return w.reshape(4, 4, c, o)
 
 
@@ -170,14 +171,15 @@ def _space_to_depth(x: Array, strides: Size, padding: Padding) -> Array:
     return x[:, : h * s, : w * t].reshape(n, h, s, w, t, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, h, w, s * t * c)
 
 
-def _both(one: Callable, z: Array, axes: tuple[int, int]) -> list[Array]:
-    """A map of one axis to three arrays, along two axes: 9 matrices, the last axis as it is."""
+def both(one: Callable, z: Array, axes: tuple[int, int]) -> list[Array]:
+    """A map of one axis to n arrays, along two axes: n^2 matrices, the last axis as it is."""
     return [v.reshape(-1, v.shape[-1]) for row in one(z, axes[0]) for v in one(row, axes[1])]
 
 
-def _transposed(one: Callable, m: Sequence[Array], axes: tuple[int, int]) -> Array:
-    """The transpose of such a map, from three arrays to one along an axis, along two axes: from 9 arrays."""
-    return one([one(m[i : i + 3], axes[1]) for i in (0, 3, 6)], axes[0])
+def transposed(one: Callable, m: Sequence[Array], axes: tuple[int, int]) -> Array:
+    """The transpose of such a map, from n arrays to one along an axis, along two axes: from n^2 arrays."""
+    n = math.isqrt(len(m))
+    return one([one(m[i : i + n], axes[1]) for i in range(0, n * n, n)], axes[0])
 
 
 def _a_of(x: Array, padding: Padding) -> list[Array]:
@@ -188,7 +190,7 @@ def _a_of(x: Array, padding: Padding) -> list[Array]:
         d = [lax.slice_in_dim(z, start, n + min(start, 1), 2, axis) for start in range(3)]
         return [d[0] - d[1], d[1], d[1] - d[2]]
 
-    return _both(a, lax.optimization_barrier(_space_to_depth(x, (2, 2), padding)), (1, 2))
+    return both(a, lax.optimization_barrier(_space_to_depth(x, (2, 2), padding)), (1, 2))
 
 
 def _a_transposed(m: Sequence[Array], axis: int) -> Array:
@@ -208,7 +210,7 @@ def _b_of(w: Array) -> list[Array]:
         g = [lax.index_in_dim(taps, tap, axis, keepdims=False) for tap in (0, 1)]
         return [g[0], g[0] + g[1], g[1]]
 
-    return _both(b, w.reshape(2, 2, 2, 2, *w.shape[2:]), (0, 1))  # taps and phases of rows, of columns
+    return both(b, w.reshape(2, 2, 2, 2, *w.shape[2:]), (0, 1))  # taps and phases of rows, of columns
 
 
 def _c_of(y: Array) -> list[Array]:
@@ -218,4 +220,4 @@ def _c_of(y: Array) -> list[Array]:
         even, odd = (lax.slice_in_dim(z, start, None, 2, axis) for start in (0, 1))
         return [even, even + odd, -odd]
 
-    return _both(c, y, (1, 2))
+    return both(c, y, (1, 2))

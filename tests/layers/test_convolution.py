@@ -13,7 +13,7 @@ from jax import lax
 from matrix import cases
 
 from ganjax.layers import convolution as trio
-from ganjax.layers import few_products
+from ganjax.layers import few_products, winograd
 from ganjax.layers.convolution import Conv, ConvTranspose, conv_general_dilated, conv_transpose
 
 NUMBERS = ("NHWC", "HWIO", "NHWC")
@@ -26,7 +26,8 @@ WIDE = (1, 16)
 @pytest.fixture
 def few(monkeypatch):
     """The forms with fewer or larger products, however few the channels; layers of 1 to 4 channels are first ones."""
-    monkeypatch.setattr(few_products, "LEAST", (1, 1))
+    for module in (few_products, winograd):
+        monkeypatch.setattr(module, "LEAST", (1, 1))
     monkeypatch.setattr(few_products, "FEATURES", 1)
 
 
@@ -142,6 +143,29 @@ def test_last_layers_as_one_product_equal_autodiff_of_lax(float64, size, kernel,
     close(derivatives(fast, x, w), derivatives(stock, x, w))
 
 
+@pytest.mark.parametrize("at_once", [2**19, 200], ids=["whole", "in parts"])
+@pytest.mark.parametrize(
+    ("size", "padding"),
+    [((6, 4), "SAME"), ((7, 6), "VALID"), ((3, 3), ((2, 2), (2, 1))), ((6, 6), ((-1, 2), (3, -1))), ((2, 2), "SAME")],
+)
+def test_sixteen_products_for_thirty_six_equal_autodiff_of_lax(float64, size, padding, at_once, few, monkeypatch):
+    """Of sides that tiles of two cover or overlap, the batch at once or example by example."""
+    monkeypatch.setattr(few_products, "THIN", 0)
+    monkeypatch.setattr(winograd, "AT_ONCE", at_once)
+    x, w = data(size, (3, 3), 2, 3)
+    fast, stock = pair((1, 1), padding)
+    taken = []
+    monkeypatch.setattr(trio, "_on_cpu", lambda tiled, other, *z: taken.append(tiled.func) or tiled(*z))
+    close(derivatives(fast, x, w), derivatives(stock, x, w))
+    assert set(taken) == {winograd.convolution, winograd.input_gradient, winograd.weight_gradient}
+
+
+def test_a_batch_goes_through_in_the_fewest_equal_parts_that_fit():
+    parts = lambda n, side: winograd._parts((n, side, side), 128)  # noqa: E731
+    assert [parts(n, 8) for n in (1, 16, 64, 65, 66)] == [1, 1, 1, 5, 2]
+    assert parts(64, 32) == 16 and parts(7, 63) == 7 and parts(64, 65) is None
+
+
 def test_taps_that_no_window_lays_on_the_map_cost_nothing():
     """In products of the program: the innermost layers of a U-Net are matrix products, down and up."""
     conv = partial(conv_general_dilated, window_strides=(2, 2), padding=((1, 1), (1, 1)), dimension_numbers=NUMBERS)
@@ -194,6 +218,17 @@ def test_where_fewer_products_win():
         {"y_size": (8, 7)},
     ):
         assert not few_products.halved(**wide | change), change
+    square = {"dtype": jnp.dtype("float32"), "strides": (1, 1), "w_shape": (3, 3, c, o), "y_shape": (64, 8, 8)}
+    assert winograd.tiled(**square)
+    for change in (
+        {"dtype": jnp.dtype("bfloat16")},
+        {"strides": (2, 2)},
+        {"w_shape": (3, 5, c, o)},
+        {"w_shape": (3, 3, c - 1, o)},
+        {"w_shape": (3, 3, c, o - 1)},
+        {"y_shape": (64, 65, 64)},
+    ):
+        assert not winograd.tiled(**square | change), change
     c, o = few_products.THIN, few_products.FEATURES
     first = {"dtype": jnp.dtype("float32"), "strides": (2, 3), "w_shape": (4, 3, c, o)}
     assert few_products.thin(**first)
@@ -216,13 +251,15 @@ def test_where_fewer_products_win():
         assert not few_products.narrow(**last | change), change
 
 
-def test_errors_against_float64(float64, few):
+@pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (3, 1)])
+def test_errors_against_float64(float64, kernel, stride, few):
     """Relative in norm, of two layers in float32: values, both gradients, the gradient of a penalty on the slope."""
 
     def errors(dtype):
-        shapes = {(2, 16, 16, 3): 1, (4, 4, 3, 16): 7, (4, 4, 16, 16): 16}
+        shapes = {(2, 16, 16, 3): 1, (kernel, kernel, 3, 16): 7, (kernel, kernel, 16, 16): 4 * kernel}
         x, v, w = ((normal(0, *shape) / root).astype(dtype) for shape, root in shapes.items())
-        fast = partial(conv_general_dilated, window_strides=(2, 2), padding=((1, 1), (1, 1)), dimension_numbers=NUMBERS)
+        ends = ((1, 1), (1, 1))
+        fast = partial(conv_general_dilated, window_strides=(stride,) * 2, padding=ends, dimension_numbers=NUMBERS)
 
         def critic(x, v, w):
             return jnp.tanh(fast(jnp.tanh(fast(x, v)), w))

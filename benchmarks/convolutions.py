@@ -5,8 +5,8 @@
     python benchmarks/convolutions.py samples --workloads sample_dcgan [--save]
 
 layers   each contraction (y, dx, dw) of the layers below in a compiled loop: by the direct forms of
-         `ganjax.layers.convolution`, by those of `ganjax.layers.few_products` whether or not they are chosen there, and
-         one call at a time by `jax.lax` (whose derivatives are slow in loops on a CPU) and PyTorch's channels-last
+         `ganjax.layers.convolution`, by those of `ganjax.layers.few_products` and `winograd`, chosen there or not, and one
+         call at a time by `jax.lax` (whose derivatives are slow in loops on a CPU) and PyTorch's channels-last
          operators. Milliseconds of the fastest round, GFLOP/s of the plain formulation (zeros of the padding included),
          and the error against float64, relative in norm.
 steps    the training step of workloads of speed.py: direct; with fewer products where they are chosen, the pooling and
@@ -69,6 +69,8 @@ LAYERS = (
     *(Layer(32, channels, 3, kernel, 1) for channels, kernel in ((64, 3), (128, 3), (32, 7), (64, 1))),  # last layers
     *(Layer(32, 3, features, kernel, 1) for features, kernel in ((64, 3), (128, 3), (32, 7), (64, 1))),  # and first
     *(Layer(28, *channels, 3, 1) for channels in ((32, 1), (1, 32))),
+    *(Layer(side, channels, channels, 3, 1) for side, channels in ((32, 64), (32, 128), (16, 64), (16, 128))),
+    *(Layer(side, channels, channels, 3, 1) for side, channels in ((8, 128), (8, 256), (4, 256), (2, 256))),
 )
 
 
@@ -122,7 +124,7 @@ def forms(layer: Layer, x: Any, w: Any, y: Any) -> dict[str, dict[str, tuple[Cal
     from jax import lax
 
     from ganjax.layers import convolution as trio
-    from ganjax.layers import few_products
+    from ganjax.layers import few_products, winograd
 
     strides, padding = (layer.stride,) * 2, layer.padding
     geometry = trio.Geometry.create(x.shape[1:3], w.shape[:2], strides, padding)._replace(few=False)
@@ -148,6 +150,10 @@ def forms(layer: Layer, x: Any, w: Any, y: Any) -> dict[str, dict[str, tuple[Cal
         found["y"]["few"] = partial(few_products.convolution, padding=padding), (x, w)
         found["dx"]["few"] = partial(few_products.input_gradient, padding=padding), (w, y)
         found["dw"]["few"] = partial(few_products.weight_gradient, padding=padding), (x, y)
+    elif (layer.kernel, layer.stride) == (3, 1) and min(layer.channels, layer.features) >= 8:
+        found["y"]["few"] = partial(winograd.convolution, padding=padding), (x, w)
+        found["dx"]["few"] = partial(winograd.input_gradient, padding=padding, x_size=x.shape[1:3]), (w, y)
+        found["dw"]["few"] = partial(winograd.weight_gradient, padding=padding), (x, y)
     elif layer.stride == 1 and layer.features <= 4:
         found["y"]["few"] = partial(few_products.convolution_to_few, padding=padding), (x, w)
         found["dw"]["few"] = partial(trio.weight_gradient, geometry=geometry._replace(few=True)), (x, y)

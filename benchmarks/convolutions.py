@@ -5,8 +5,8 @@
     python benchmarks/convolutions.py samples --workloads sample_dcgan [--save]
 
 layers   each contraction (y, dx, dw) of the layers below in a compiled loop: by the direct forms of
-         `ganjax.layers.convolution`, by those of `ganjax.layers.few_products` and `winograd`, chosen there or not, and one
-         call at a time by `jax.lax` (whose derivatives are slow in loops on a CPU) and PyTorch's channels-last
+         `ganjax.layers.convolution`, by those of `ganjax.layers.few_products` and `winograd`, chosen there or not, and
+         one call at a time by `jax.lax` (whose derivatives are slow in loops on a CPU) and PyTorch's channels-last
          operators. Milliseconds of the fastest round, GFLOP/s of the plain formulation (zeros of the padding included),
          and the error against float64, relative in norm.
 steps    the training step of workloads of speed.py: direct; with fewer products where they are chosen, the pooling and

@@ -8,8 +8,8 @@ Networks, 2016 (section 5.1: a discriminator of ImageNet, 28,672 features, 82.8 
 0.4 with 400 a class); Coates, Lee and Ng, An Analysis of Single-Layer Networks in Unsupervised Feature Learning, 2011
 (the k-means features, which had 80.6).
 Command: python experiments/discriminator_features.py train --workdir runs/features
-         python experiments/discriminator_features.py train --workdir runs/cifar --data cifar10.npz --width 64 \\
-             --steps 10000 --per-class 10 100 400
+         python experiments/discriminator_features.py train --workdir runs/cifar --data cifar10.npz \\
+             --per-class 10 100 400
 Figure: runs/features/accuracy.png, accuracy on held-out images over labels of each class, a line for each kind of
 features, a point for each choice of labels; runs/features/samples.png, what the generator drew at the last step.
 No network, and no centre of k-means, has seen a label or a held-out image. The scaling and the machine are fitted on
@@ -19,8 +19,13 @@ cores; means and deviations over five choices of 10, 50 and 200 labels a class, 
 0.8 points). The trained discriminator: 70.5 +- 2.7, 79.5 +- 0.7 and 84.2 +- 0.3 %; untrained 70.8 +- 3.1, 79.3 +- 0.8
 and 83.8 +- 0.5; k-means 70.6 +- 1.8, 80.5 +- 0.6 and 86.0 +- 0.6; pixels 65.2 +- 1.4, 76.0 +- 1.4 and 80.9 +- 0.5.
 Training has added -0.3 +- 0.5, +0.1 +- 0.6 and +0.4 +- 0.6 points: on small grey garments, after 13 epochs, all that
-these features are better than pixels by is their architecture's, and k-means is ahead with half as many. CIFAR-10,
-wider networks and longer training were not run, so nothing is said of the paper's own numbers.
+these features are better than pixels by is their architecture's, and k-means is ahead with half as many.
+CIFAR-10 (the second command, seed 0, 26 minutes of one core, three of them the GAN's; choices of 10, 100 and 400 labels
+a class, 1,000 held-out images, binomial error 1.6 points): trained 31.2 +- 0.9, 45.2 +- 2.0 and 53.3 +- 0.5 %,
+untrained 26.2 +- 1.5, 35.4 +- 0.7 and 49.0 +- 0.9, k-means 33.2 +- 2.2, 52.3 +- 1.9 and 59.2 +- 0.4, pixels 20.5 +-
+1.4, 33.7 +- 1.5 and 37.3 +- 0.8. Here training has added 5.0 +- 1.8, 9.9 +- 1.9 and 4.4 +- 1.0 points, after 2.6
+epochs, and k-means is ahead of it still. The paper's 73.8 at 400 a class are of a network eight times as wide,
+trained on ImageNet; wider networks and longer training were not run.
 """
 
 import json

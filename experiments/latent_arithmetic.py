@@ -45,7 +45,21 @@ Frechet distance of 216 (held-out images 29), as diverse as real ones (8.5 of 8.
 (stylegan.py --data glyphs --preset smaller --no-mirror --ema-decay 0.99), far too few, shows what for: all it draws is
 one blot in many shades (2863, diversity 3.3), and its edits still hit in 29 to 61 % and twice as long in 53 to 96, the
 controls in 2 to 29. Hit rates of one generator say nothing beside another whose pictures are of other worth. What it
-found for held-out images has an RMSE of .133 in one style and .086 in one for every layer. Faces have not been tried.
+found for held-out images has an RMSE of .133 in one style and .086 in one for every layer.
+Drawn faces of 64x64, seed 0 (--data faces.npz --networks dcgan --attributes skin haircolor glasses earrings, of a
+DCGAN of dcgan.py --data faces.npz --steps 400 --ema-decay 0.99 --latent 64), 18 minutes of one core, most of them the
+classifiers', which read 100, 95.5, 99.5 and 88.5 % of held-out images right. The DCGAN's samples have a Frechet
+distance of 283 (held-out images 11) and two thirds of their diversity (26.1 for 39.5).
+- Sums of three latents have both attributes as asked for in 47 % (hair by skin; c alone 2, random 2, shuffled 4), 32
+  (glasses by skin; 0, 11, 15), 35 (glasses by hair; 0, 12, 12), 26 and 26 (earrings by skin and by hair; 8 to 14). Of
+  earrings by glasses 19 and shuffled labels 18, and c, which nothing was done to, is seen so in 32.
+- One step along the difference of means: skin 72 %, hair 44, glasses 34, earrings 24, controls at most 6, the others
+  stay in 42 to 76; twice as long glasses 66. Of 32 held-out faces as they were found 69, 47, 31 and 28, controls 3 to
+  16.
+- Ways are seen as neither end at 14 to 15 % of their points, fading pictures at 17: no better than a fade.
+- Held-out faces are found up to an RMSE of .171, worse than the nearest training image (.134), training faces as
+  badly: this generator has not learned to draw them; its own samples are found up to .027.
+The style generator of faces (`stylegan`) draws none after 22 minutes, so nothing of its edits would mean anything.
 """
 
 import json

@@ -181,7 +181,7 @@ def convolution(x: Array, w: Array, geometry: Geometry) -> Array:
         return _on_cpu(partial(few_products.convolution_of_windows, strides=strides, padding=padding), direct, x, w)
     if _narrow(geometry, x.dtype, *w.shape[2:]):
         return _on_cpu(partial(few_products.convolution_to_few, padding=padding), direct, x, w)
-    if _tiled(geometry, len(x), x.dtype, *w.shape[2:]):
+    if _tiled(geometry, x.shape[0], x.dtype, *w.shape[2:]):
         return _on_cpu(partial(winograd.convolution, padding=padding), direct, x, w)
     return direct(x, w)
 
@@ -205,7 +205,7 @@ def input_gradient(w: Array, y: Array, geometry: Geometry) -> Array:
         return _on_cpu(partial(few_products.input_gradient, padding=geometry.padding), direct, w, y)
     if _narrow(geometry, w.dtype, w.shape[3], w.shape[2]):
         return _on_cpu(lambda w, y: few_products.convolution_to_few(y, *_reversed(w, geometry)), direct, w, y)
-    if _tiled(geometry, len(y), w.dtype, *w.shape[2:]):
+    if _tiled(geometry, y.shape[0], w.dtype, *w.shape[2:]):
         tiled = partial(winograd.input_gradient, padding=geometry.padding, x_size=geometry.x_size)
         return _on_cpu(tiled, direct, w, y)
     return direct(w, y)
@@ -271,7 +271,7 @@ def weight_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
         return _on_cpu(partial(few_products.weight_gradient_of_windows, **own), direct, x, y)
     if _narrow(geometry, x.dtype, x.shape[3], y.shape[3]):
         return _on_cpu(partial(_weight_gradient_of_few, geometry=geometry), direct, x, y)
-    if _tiled(geometry, len(x), x.dtype, x.shape[3], y.shape[3]):
+    if _tiled(geometry, x.shape[0], x.dtype, x.shape[3], y.shape[3]):
         return _on_cpu(partial(winograd.weight_gradient, padding=geometry.padding), direct, x, y)
     return direct(x, y)
 

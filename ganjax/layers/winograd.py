@@ -33,7 +33,7 @@ AT_ONCE = 2**19  # numbers of x and y, as many tiles cover, that go through toge
 def tiled(dtype: jnp.dtype, strides: Size, w_shape: Sequence[int], y_shape: Sequence[int]) -> bool:
     """Whether F(2x2, 3x3) is to be taken: many channels, and one example at least fits into the cache.
 
-    Not in bfloat16, where sums of inputs lose a bit.
+    Not in bfloat16, where sums of inputs lose a bit, nor of a batch of any size, as exported programs take it.
     """
     return (
         dtype in WIDE
@@ -41,6 +41,7 @@ def tiled(dtype: jnp.dtype, strides: Size, w_shape: Sequence[int], y_shape: Sequ
         and tuple(w_shape[:2]) == (3, 3)
         and w_shape[2] >= LEAST[0]
         and w_shape[3] >= LEAST[1]
+        and not jax.export.is_symbolic_dim(y_shape[0])
         and _parts(y_shape, sum(w_shape[2:])) is not None
     )
 

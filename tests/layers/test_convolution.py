@@ -204,6 +204,18 @@ def test_fewer_products_are_those_of_programs_for_a_cpu():
         assert products == other[0] == 0
 
 
+@pytest.mark.parametrize("channels", [(64, 64), (64, 3), (3, 64)], ids=str)
+def test_a_program_for_batches_of_any_size_has_the_same_outputs(channels):
+    """As exported ones are; of layers where fewer products are taken of a batch that is known."""
+    (n,) = jax.export.symbolic_shape("n")
+    conv = partial(conv_general_dilated, window_strides=(1, 1), padding="SAME", dimension_numbers=NUMBERS)
+    x, w = (
+        normal(seed, *shape).astype("float32") for seed, shape in enumerate([(3, 8, 8, channels[0]), (3, 3, *channels)])
+    )
+    made = jax.export.export(jax.jit(conv))(jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype), w)
+    np.testing.assert_allclose(made.call(x, w), jax.jit(conv)(x, w), rtol=1e-4, atol=1e-4)
+
+
 def test_where_fewer_products_win():
     c, o = few_products.LEAST
     wide = {"dtype": jnp.dtype("float32"), "strides": (2, 2), "w_shape": (4, 4, c, o), "y_size": (8, 6)}

@@ -25,9 +25,8 @@ Drawn faces of 64x64 (--data faces.npz --seconds 240 --clock processor, all else
 processor time, on cores that other work shared). Frechet distances in pixels, for faces have no one class (floor 28,
 held-out images 91), and steps: DCGAN 502 (510), LAPGAN 575 (30,540, most of them of small images), BigGAN of 8
 channels 782 (130), perceptrons 826 (1,020), growing 1,129 (5,710, 20 of them at full size), styles 1,254 (260, 8,320
-images). The row of pictures says the same: the DCGAN's are faces, perceptrons draw noisy ones, LAPGAN coloured blots
-of heads, the others no face at all. At four minutes 2016 is ahead of 2018. It is one seed; more time has not been
-tried.
+images). In the row of pictures the DCGAN's are faces, LAPGAN's and the perceptrons' are faces under noise, the others
+none yet. At four minutes 2016 is ahead of 2018. It is one seed; more time has not been tried.
 """
 
 import json

@@ -13,7 +13,7 @@ so the three contractions of the form are, as in `ganjax.layers.few_products`,
 
 In two dimensions t runs over 4 x 4, and each t is a matrix product over channels or tiles. What is multiplied is four
 times as large as x and y: it must stay in a cache, so a batch goes through in parts. The rewriting is exact; in float32
-the error against float64 is two to three times that of the direct form.
+the error against float64 is .7 to 1.4 times that of the direct form.
 """
 
 import math

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _BUILT = ("game", "dynamics", "averages")  # of a setup: functions, known by their fingerprints
 _LIBRARIES = ("jax", "flax", "optax")  # whose functions hold other names in other versions
-# Nothing that changes what is computed: where devices average, and where Flax keeps a module.
-_IGNORED = frozenset({"axis_name", "parent"})
+# Nothing that changes what is computed: where devices average, where Flax keeps a module, what a log leaves out.
+_IGNORED = frozenset({"axis_name", "parent", "lazy"})
 
 
 def identity(setup: "Setup", seed: int) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class Game(NamedTuple):
     movers: Mapping[str, str] = {}  # cost -> whose it is, where that is not its name
     parts: int = 1  # micro-batches in which a batch is evaluated, one after another; see `dynamics.field.View`
     group: int = 1  # examples that are judged together, of which a micro-batch is a multiple
-    lazy: Mapping[str, int] = {}  # "cost/metric" -> k, where it is taken at every k-th step alone, from the first on
+    taken_every: Mapping[str, int] = {}  # "cost/metric" -> k, where it is taken at every k-th step alone, from 0 on
 
     @property
     def players(self) -> tuple[str, ...]:

@@ -135,7 +135,7 @@ def gan(
     costs: dict[str, Cost] = {}
     for player in (DISCRIMINATOR, GENERATOR):
         costs |= of_terms(partial(play.look, player), {player: {**own[player], **terms.get(player, {})}})
-    return Game(play.init, costs, parts=accumulate, group=sight.packing, lazy=lazily(terms))
+    return Game(play.init, costs, parts=accumulate, group=sight.packing, taken_every=lazily(terms))
 
 
 class Scene(NamedTuple):

@@ -165,8 +165,8 @@ def with_path_length(
         if name != GENERATOR
     }
     group = math.lcm(game.group, share)
-    lazy = {**game.lazy, f"{GENERATOR}/path": every}
-    return game._replace(init=init, costs={**others, GENERATOR: of_generator}, group=group, lazy=lazy)
+    taken = {**game.taken_every, f"{GENERATOR}/path": every}
+    return game._replace(init=init, costs={**others, GENERATOR: of_generator}, group=group, taken_every=taken)
 
 
 def samplers(generator: nn.Module, *, size: int) -> dict[str, Sampler]:

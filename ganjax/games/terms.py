@@ -1,7 +1,8 @@
 """Costs from named terms: what is seen once, and what each player makes of it.
 
 A *scene* is whatever a look at the game returns; a term takes numbers from it. A hand-written cost stands beside those
-made of terms: `Game(init, {**of_terms(look, ...), "apart": cost})`.
+made of terms: `Game(init, {**of_terms(look, ...), "apart": cost})`. A game with lazy terms says so to the log,
+`Game(..., taken_every=lazily(terms))`.
 """
 
 import math
@@ -93,7 +94,7 @@ def of_terms(
 
 
 def lazily(terms: Terms) -> dict[str, int]:
-    """What `Game.lazy` says of these terms."""
+    """What `Game.taken_every` says of these terms."""
     return {
         f"{cost}/{name}": term.every for cost, parts in terms.items() for name, term in parts.items() if term.every > 1
     }

@@ -109,7 +109,7 @@ def views(
         costs |= of_terms(partial(play.look, name), {name: _judging(name, loss)})
     fooling = {name: Term(partial(_fooled, name, loss), judge.weight) for name, judge in judges.items()}
     costs |= of_terms(partial(play.look, GENERATOR), {GENERATOR: {**fooling, **terms}})
-    return Game(play.init, costs, lazy=lazily({GENERATOR: terms}))
+    return Game(play.init, costs, taken_every=lazily({GENERATOR: terms}))
 
 
 def _judging(name: str, loss: AdversarialLoss) -> dict[str, Term]:

@@ -283,8 +283,8 @@ def _direct_weight_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
 
 def _weight_gradient_of_few(x: Array, y: Array, geometry: Geometry) -> Array:
     """That of stride 1 with the few channels of `y` for a batch, not the many of `x`: `y` slides over `x`, reversed."""
-    beyond = [(k - 1 - low, k - 1 - high, 0) for k, (low, high) in zip(geometry.w_size, geometry.padding, strict=True)]
-    y = lax.optimization_barrier(lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *beyond, (0, 0, 0)]))
+    beyond = [(k - 1 - low, k - 1 - high) for k, (low, high) in zip(geometry.w_size, geometry.padding, strict=True)]
+    y = lax.optimization_barrier(few_products.padded(y, beyond))
     w = _conv(y.transpose(3, 1, 2, 0), x.transpose(1, 2, 0, 3), (1, 1), ((0, 0), (0, 0)))
     return w[:, ::-1, ::-1].transpose(1, 2, 3, 0)
 

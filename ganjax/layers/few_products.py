@@ -94,8 +94,7 @@ def input_gradient(w: Array, y: Array, padding: Padding) -> Array:
     ]
     grid = transposed(_a_transposed, m, (1, 2)).reshape(n, p + 2, q + 2, 2, 2, c)
     x = grid.transpose(0, 1, 3, 2, 4, 5).reshape(n, 2 * p + 4, 2 * q + 4, c)
-    inner = [(-low, -high - 2, 0) for low, high in padding]
-    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *inner, (0, 0, 0)])
+    return padded(x, [(-low, -high - 2) for low, high in padding])
 
 
 @partial(jax.jit, static_argnames="padding")
@@ -129,12 +128,13 @@ def weight_gradient_of_windows(x: Array, y: Array, w_size: Size, strides: Size, 
 @partial(jax.jit, static_argnames="padding")
 def convolution_to_few(x: Array, w: Array, padding: Padding) -> Array:
     """[N, H, W, C] with [h, w, C, O] to [N, P, Q, O], stride 1, as one product and the sum of what taps make of it."""
-    (rows, columns, c, o), zero = w.shape, jnp.zeros((), x.dtype)
+    rows, columns, c, o = w.shape
     taps = (x.reshape(-1, c) @ w.transpose(2, 0, 1, 3).reshape(c, -1)).reshape(*x.shape[:3], -1)
-    taps = lax.pad(taps, zero, [(0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)])
+    taps = padded(taps, padding)
     taps = taps.reshape(*taps.shape[:3], rows, columns, o)
     p, q = taps.shape[1] - rows + 1, taps.shape[2] - columns + 1
-    return sum((taps[:, i : i + p, j : j + q, i, j] for i, j in product(range(rows), range(columns))), zero)
+    places = (taps[:, i : i + p, j : j + q, i, j] for i, j in product(range(rows), range(columns)))
+    return sum(places, jnp.zeros((), x.dtype))
 
 
 def _taps(w_size: Size, strides: Size) -> list[tuple[int, int]]:
@@ -166,9 +166,14 @@ def _space_to_depth(x: Array, strides: Size, padding: Padding) -> Array:
     Rows and columns that no window reaches are left out.
     """
     (n, _, _, c), (s, t) = x.shape, strides
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)])
+    x = padded(x, padding)
     h, w = x.shape[1] // s, x.shape[2] // t
     return x[:, : h * s, : w * t].reshape(n, h, s, w, t, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, h, w, s * t * c)
+
+
+def padded(z: Array, ends: Padding) -> Array:
+    """[N, H, W, C] with (low, high) more rows and columns, which are zero, or so many less."""
+    return lax.pad(z, jnp.zeros((), z.dtype), [(0, 0, 0), *((low, high, 0) for low, high in ends), (0, 0, 0)])
 
 
 def both(one: Callable, z: Array, axes: tuple[int, int]) -> list[Array]:
@@ -180,6 +185,17 @@ def transposed(one: Callable, m: Sequence[Array], axes: tuple[int, int]) -> Arra
     """The transpose of such a map, from n arrays to one along an axis, along two axes: from n^2 arrays."""
     n = math.isqrt(len(m))
     return one([one(m[i : i + n], axes[1]) for i in range(0, n * n, n)], axes[0])
+
+
+def later(z: Array, axis: int, by: int) -> Array:
+    """[N, H, W, C] with one more place along an axis, what is there moved by 0 or 1."""
+    return padded(z, [(by, 1 - by) if k == axis else (0, 0) for k in (1, 2)])
+
+
+def interleaved(even: Array, odd: Array, axis: int) -> Array:
+    """Even and odd places of an axis."""
+    places = jnp.stack([even, odd], axis + 1)
+    return places.reshape(*places.shape[:axis], -1, *places.shape[axis + 2 :])
 
 
 def _a_of(x: Array, padding: Padding) -> list[Array]:
@@ -195,12 +211,7 @@ def _a_of(x: Array, padding: Padding) -> list[Array]:
 
 def _a_transposed(m: Sequence[Array], axis: int) -> Array:
     """Spread n tiles over 2 n + 2 places, of which the last is zero."""
-
-    def padded(z: Array, low: int) -> Array:
-        return lax.pad(z, jnp.zeros((), z.dtype), [(low, 1 - low, 0) if k == axis else (0, 0, 0) for k in range(4)])
-
-    places = jnp.stack([padded(m[0], 0) - padded(m[2], 1), padded(m[1] - m[0] + m[2], 0)], axis + 1)
-    return places.reshape(*places.shape[:axis], -1, *places.shape[axis + 2 :])
+    return interleaved(later(m[0], axis, 0) - later(m[2], axis, 1), later(m[1] - m[0] + m[2], axis, 0), axis)
 
 
 def _b_of(w: Array) -> list[Array]:

@@ -25,7 +25,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from ganjax.core import Array
-from ganjax.layers.few_products import LEAST, WIDE, Padding, Size, both, transposed
+from ganjax.layers import few_products
+from ganjax.layers.few_products import Padding, Size, both, interleaved, later, padded, transposed
 
 AT_ONCE = 2**19  # numbers of x and y, as many tiles cover, that go through together: a quarter of an L3 of 32 MiB
 
@@ -36,11 +37,11 @@ def tiled(dtype: jnp.dtype, strides: Size, w_shape: Sequence[int], y_shape: Sequ
     Not in bfloat16, where sums of inputs lose a bit, nor of a batch of any size, as exported programs take it.
     """
     return (
-        dtype in WIDE
+        dtype in few_products.WIDE
         and tuple(strides) == (1, 1)
         and tuple(w_shape[:2]) == (3, 3)
-        and w_shape[2] >= LEAST[0]
-        and w_shape[3] >= LEAST[1]
+        and w_shape[2] >= few_products.LEAST[0]
+        and w_shape[3] >= few_products.LEAST[1]
         and not jax.export.is_symbolic_dim(y_shape[0])
         and _parts(y_shape, sum(w_shape[2:])) is not None
     )
@@ -74,7 +75,7 @@ def input_gradient(w: Array, y: Array, padding: Padding, x_size: Size) -> Array:
         ]
         x = transposed(_a_transposed, m, (1, 2))
         ends = zip(x_size, x.shape[1:3], padding, strict=True)
-        return _padded(x, [(-low, n + low - there) for n, there, (low, _) in ends])
+        return padded(x, [(-low, n + low - there) for n, there, (low, _) in ends])
 
     return _by_parts(part, y.shape[:3], sum(w.shape[2:]), y)
 
@@ -111,11 +112,6 @@ def _by_parts(part: Callable, y_shape: Sequence[int], channels: int, *of_batch: 
     return lax.scan(lambda sum_, parts: (sum_ + part(*parts), None), zero, parts)[0]
 
 
-def _padded(z: Array, ends: Sequence[tuple[int, int]]) -> Array:
-    """[N, H, W, C] with (low, high) more rows and columns, which are zero, or so many less."""
-    return lax.pad(z, jnp.zeros((), z.dtype), [(0, 0, 0), *((low, high, 0) for low, high in ends), (0, 0, 0)])
-
-
 def _a_of(x: Array, padding: Padding) -> tuple[list[Array], Size]:
     """A x: 16 of [N T, C]; and the tiles T of rows and columns."""
     tiles = tuple((n + low + high - 1) // 2 for n, (low, high) in zip(x.shape[1:3], padding, strict=True))
@@ -126,20 +122,14 @@ def _a_of(x: Array, padding: Padding) -> tuple[list[Array], Size]:
         d = [lax.slice_in_dim(z, j, j + last, 2, axis) for j in range(4)]
         return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
 
-    x = lax.optimization_barrier(_padded(x, [(low, 2 * t + 2 - n - low) for n, (low, _), t in ends]))
+    x = lax.optimization_barrier(padded(x, [(low, 2 * t + 2 - n - low) for n, (low, _), t in ends]))
     return both(a, x, (1, 2)), tiles
 
 
 def _a_transposed(m: Sequence[Array], axis: int) -> Array:
     """Spread t tiles over 2 t + 2 places."""
-
-    def padded(z: Array, low: int) -> Array:
-        return lax.pad(z, jnp.zeros((), z.dtype), [(low, 1 - low, 0) if k == axis else (0, 0, 0) for k in range(4)])
-
-    even = padded(m[0], 0) + padded(m[1] + m[2] - m[0], 1)
-    odd = padded(m[1] - m[2] + m[3], 0) - padded(m[3], 1)
-    places = jnp.stack([even, odd], axis + 1)
-    return places.reshape(*places.shape[:axis], -1, *places.shape[axis + 2 :])
+    even = later(m[0], axis, 0) + later(m[1] + m[2] - m[0], axis, 1)
+    return interleaved(even, later(m[1] - m[2] + m[3], axis, 0) - later(m[3], axis, 1), axis)
 
 
 def _b_of(w: Array) -> list[Array]:
@@ -160,7 +150,7 @@ def _b_transposed(m: Sequence[Array], axis: int) -> Array:
 
 def _c_of(y: Array) -> tuple[list[Array], Size]:
     """C y: 16 of [N T, O]; and the tiles."""
-    y = _padded(y, [(0, size % 2) for size in y.shape[1:3]])
+    y = padded(y, [(0, size % 2) for size in y.shape[1:3]])
 
     def c(z: Array, axis: int) -> list[Array]:
         even, odd = (lax.slice_in_dim(z, start, None, 2, axis) for start in (0, 1))

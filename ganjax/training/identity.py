@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _BUILT = ("game", "dynamics", "averages")  # of a setup: functions, known by their fingerprints
 _LIBRARIES = ("jax", "flax", "optax")  # whose functions hold other names in other versions
 # Nothing that changes what is computed: where devices average, where Flax keeps a module, what a log leaves out.
-_IGNORED = frozenset({"axis_name", "parent", "lazy"})
+_IGNORED = frozenset({"axis_name", "parent", "taken_every"})
 
 
 def identity(setup: "Setup", seed: int) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def train(
         writers = Writers(workdir, begin) if parallel.is_primary() else None
         judging = Judging(workdir, judge, writers) if schedule.judge_every else None
         error_of = partial(diverged, setup, move, look_up, positions, key)
-        log = _Log(writers, schedule, begin, setup.game.lazy, error_of, progress and writers is not None)
+        log = _Log(writers, schedule, begin, setup.game.taken_every, error_of, progress and writers is not None)
         events = _events(setup, schedule, writers, log, observe, judging, checkpoints)
         events = [event._replace(act=timed(event.name, event.act)) for event in events]
         next_chunk, run, log_chunk = timed("input", next), timed("step", compiled), timed("metrics", log.chunk)
@@ -266,13 +266,13 @@ class _Log:
         writers: Writers | None,
         schedule: Schedule,
         begin: int,
-        lazy: Mapping[str, int],
+        taken_every: Mapping[str, int],
         error_of: Callable[[int, dict[str, float], GameState], DivergedError],
         progress: bool,
     ):
         self._writers, self._every, self._streak = writers, schedule.log_every, 0
         self._pending: tuple[int, int, Any] | None = None  # first step, steps, metrics on the device
-        self._lazy = lazy  # metric -> its `every`
+        self._taken_every = taken_every
         self._error_of = error_of  # (step, its record, the state before it) -> the error that names who is to blame
         self._state: Any = None  # the newest, on the devices
         self._added: Any = {}  # to the record of the last pending step
@@ -298,10 +298,10 @@ class _Log:
         records[-1] |= jax.device_get(added)
         for step, record in enumerate(records, start + 1):
             self._streak = 0 if record["finite"] else self._streak + 1
-            due = {name: every for name, every in self._lazy.items() if (step - 1) % every == 0}
+            due = {name: every for name, every in self._taken_every.items() if (step - 1) % every == 0}
             asked = step % self._every == 0 or (added and record is records[-1]) or self._is_news(step, due)
             if self._writers and asked:
-                self._writers.scalars(step, {k: v for k, v in record.items() if k not in self._lazy or k in due})
+                self._writers.scalars(step, {k: v for k, v in record.items() if k not in self._taken_every or k in due})
             if self._streak == MAX_SKIPPED:
                 raise self._error_of(step, record, self._state)
         self._bar.set_postfix({k: f"{v:.3f}" for k, v in records[-1].items() if k.endswith("/cost")}, refresh=False)

@@ -358,5 +358,7 @@ def test_the_weight_of_r1_is_the_authors(monkeypatch):
     term = seen["terms"][DISCRIMINATOR]["r1"]
     np.testing.assert_allclose((term.weight, term.every), (0.0002 * 64 / 8, 2), rtol=1e-12)
     assert setup.game.group == 4 and setup.judged_by == "styles"
+    taken = {f"{DISCRIMINATOR}/r1": config.r1_every, f"{GENERATOR}/path": config.path_every}
+    assert setup.game.taken_every == taken, "in the log where they are due alone"
     with pytest.raises(ConfigError, match="--most is 8, expected left out with --preset config_f, which says it"):
         module.Config(**{**vars(module.CONFIG), "preset": "config_f", "most": 8})

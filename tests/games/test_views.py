@@ -51,6 +51,11 @@ class Linear(nn.Module):
 JUDGES = {"frame": Judge(Linear(), some_frames(1), 0.5), "clip": Judge(Linear(), weight=2.0)}
 
 
+def test_a_lazy_term_of_the_generator_is_logged_where_it_is_due():
+    terms = {name: Term(lambda scene: scene.aside, every=every) for name, every in {"rare": 3, "always": 1}.items()}
+    assert views(Clips(), JUDGES, LOSS, prior=normal_prior(3), terms=terms).taken_every == {"generator/rare": 3}
+
+
 @lru_cache
 def played():
     """(params, {cost: (value, outcome)}, {cost: gradients}) of a step."""

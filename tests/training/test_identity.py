@@ -37,7 +37,7 @@ def _setup(*, eta=0.1, pull=1.0, play=simultaneous, data=DATA, batch_size=2, ave
 def test_what_the_log_leaves_out_is_no_part_of_the_game():
     """Runs of before a game said it go on."""
     game = _setup().game
-    assert fingerprint(game) == fingerprint(game._replace(lazy={"one/r1": 4}))
+    assert fingerprint(game) == fingerprint(game._replace(taken_every={"one/r1": 4}))
     assert fingerprint(game) != fingerprint(game._replace(group=4))
 
 

@@ -70,6 +70,10 @@ class Config(Averaging, Adam, TrainConfig):
     """The same of B; 3 around USPS make its digits as large as those of MNIST."""
     channels: int = 0
     """Channels that grey images are repeated in; 0 leaves them."""
+    shift: int = 0
+    """Pixels by which training images move, each axis by itself, edges repeated; with --flip the paper's jitter."""
+    flip: bool = False
+    """Whether they are mirrored half of the time; legal for emoji, not for digits."""
     method: Literal["cyclegan", "cut"] = "cyclegan"
     """Two translators and a cycle, or one and a contrast of patches."""
     play: Literal["simultaneous", "turns"] = "simultaneous"
@@ -103,7 +107,7 @@ class Config(Averaging, Adam, TrainConfig):
         super().__post_init__()
         for name in ("width", "blocks", "patches"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
-        for name in ("size", "pad", "pad_target", "channels", "layers", "hold", "pool", "judge_steps"):
+        for name in ("size", "pad", "pad_target", "channels", "shift", "layers", "hold", "pool", "judge_steps"):
             require(self, name, getattr(self, name) >= 0, "at least 0")
         for name in ("cycle", "identity", "contrast"):
             require(self, name, 0 <= getattr(self, name) < float("inf"), "a number that is not negative")
@@ -155,6 +159,7 @@ def domains(config: Config, load: "Callable[[str], Dataset]") -> "tuple[Dataset,
 def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | None) -> "Setup | dict[str, Setup]":
     """Four players or three, and before them, if it is asked for, a classifier who only looks on."""
     from ganjax import recipe
+    from ganjax.augment import jitter
     from ganjax.data.unpaired import TRUTH
     from ganjax.dynamics import alternating, simultaneous
     from ganjax.games import translation
@@ -194,10 +199,11 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
     else:
         dynamics = simultaneous(optimizers, axis_name=axis_name)
     kept = recipe.averages(config)
+    move = jitter(config.shift, flip=config.flip) if config.shift or config.flip else None
     setup = Setup(
         game=game,
         dynamics=dynamics,
-        streams={A: Stream(a, config.batch_size), B: Stream(b, config.batch_size)},
+        streams={name: Stream(data, config.batch_size, prepare=move) for name, data in ((A, a), (B, b))},
         averages={} if kept is None else {config.average: Averaged(tuple(translators), kept)},
         samplers=translation.samplers(g, f),
         measures=measures,

@@ -7,11 +7,13 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ganjax import dynamics, recipe
 from ganjax.config import parse
+from ganjax.core import Batch
 from ganjax.data import load
 from ganjax.errors import ConfigError
 from ganjax.launch import _commands
@@ -62,6 +64,16 @@ def test_turns_and_cut_are_traced():
     state, _ = _trace(cut)
     assert set(state.params) == {"g", "heads", "d_b"} and list(cut.samplers) == ["a_to_b"]
     assert set(cut.measures) == {"l1_g", "l1_g_mean", "l1_g_median", "l1_g_untranslated"}
+
+
+def test_both_domains_are_jittered_if_that_is_asked_for():
+    assert {one.prepare for one in _build(SMALL).streams.values()} == {None}
+    image = Batch(jnp.arange(48.0).reshape(4, 4, 3), None, jnp.int32(0))
+    keys = jax.random.split(jax.random.key(0), 400)
+    for options, ways in (({"flip": True}, 2), ({"shift": 1}, 9), ({"flip": True, "shift": 1}, 18)):
+        for one in _build(replace(SMALL, **options)).streams.values():
+            moved = jax.vmap(lambda key, one=one: one.prepare(key, image).x)(keys)
+            assert len(np.unique(np.asarray(moved), axis=0)) == ways, options
 
 
 def test_turns_are_taken_as_in_the_torch_code(monkeypatch):

@@ -53,13 +53,13 @@ def dress(axes: Axes, *, x: str = "", y: str = "", title: str = "") -> None:
 
 
 def log_axis(axes: Axes, low: float, high: float, *, which: str = "y") -> None:
-    """A logarithmic axis for positive values; plain numbers where low..high spans under a decade."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+    """A logarithmic axis for positive values; plain numbers where low..high spans under two decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     axes.set(**{f"{which}scale": "log"})
-    if high < 10 * low:
+    if high < 100 * low:
         axis = axes.xaxis if which == "x" else axes.yaxis
-        axis.set_major_locator(MaxNLocator(nbins=6))
+        axis.set_major_locator(MaxNLocator(nbins=6) if high < 10 * low else LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(NullLocator())
 

@@ -102,6 +102,18 @@ def test_logarithmic_axes(tmp_path):
     assert both.get_xlim()[0] > 0 and both.get_ylim()[1] < 100
 
 
+def test_a_logarithmic_axis_of_few_decades_has_plain_numbers(tmp_path):
+    found = []
+    for ends in ((2.0, 5.0), (20.0, 200.0), (1.0, 1e4)):
+        figure, (axes,) = draw(tmp_path, Panel([Series(np.array(ends), np.array(ends))], log="x"))
+        figure.canvas.draw()
+        low, high = axes.get_xlim()
+        ticks = [label for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+        found.append([label.get_text() for label in ticks])
+    assert len(found[0]) > 2 and [float(text) for text in found[0]] and found[1] == ["20", "50", "100", "200"]
+    assert all("10^" in text for text in found[2])
+
+
 def test_a_band_reaches_the_floor_of_a_logarithmic_axis(tmp_path):
     _, (axes,) = draw(tmp_path, Panel([Series(T, 5.0 - T, kind="band", y2=T + 6.0)], log="y"))
     (path,) = axes.collections[0].get_paths()

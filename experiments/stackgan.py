@@ -99,6 +99,8 @@ class Config(Averaging, Rate, Latent, TrainConfig):
     """Weight of captions between two, of which there is no image (GAN-INT); 1 in the paper."""
     conditions: int = 128
     """How many there are."""
+    augment: Literal["none", "diffaugment"] = "none"
+    """What real and generated images go through before the discriminator."""
     width: int = 32
     """Channels of the last map of the sketch's generator and of the first of its discriminator."""
     second_width: int = 16
@@ -307,6 +309,7 @@ def stage(
     import optax
 
     from ganjax import recipe
+    from ganjax.augment import diff_augment
     from ganjax.dynamics import alternating
     from ganjax.games import text_to_image as games
     from ganjax.models.stackgan import MatchingCritic, halvings
@@ -325,6 +328,7 @@ def stage(
             kl=config.kl,
             interpolation=config.interpolation,
             apart=config.wrong,
+            augment=None if config.augment == "none" else diff_augment,
             readers=readers,
         ),
         dynamics=alternating(dict.fromkeys(players, adam), fresh=False, axis_name=axis_name),

@@ -19,6 +19,7 @@ from ganjax.checks import check_name, check_range
 from ganjax.core import (
     Array,
     Batch,
+    Draw,
     Game,
     Key,
     Latent,
@@ -31,6 +32,7 @@ from ganjax.core import (
     Sampler,
     Weights,
     noise,
+    substream,
 )
 from ganjax.games.adversarial import DISCRIMINATOR, GENERATOR
 from ganjax.games.latents import normal
@@ -201,6 +203,7 @@ def text_to_image(
     kl: float = 2.0,
     interpolation: float = 0.0,
     apart: str = CAPTION,
+    augment: Callable[[Key, Array], Array] | None = None,
     readers: Mapping[str, nn.Module] = MappingProxyType({}),
 ) -> Game:
     """A generator of images from captions, and a discriminator of images with captions.
@@ -223,6 +226,8 @@ def text_to_image(
         kl: weight of the divergence.
         interpolation: weight of captions between two.
         apart: what a wrong pair must differ in, "caption" or "class", which y then has; one that does not counts 0.
+        augment: `(key, x [H, W, C]) -> [H, W, C]`, what real and generated images go through before the discriminator
+            in both players' turns, such as `augment.diff_augment`.
         readers: onlookers for measures, by `READERS`.
 
     Returns:
@@ -264,13 +269,19 @@ def text_to_image(
         def on(method: str, *inputs: Array) -> Array:
             return d.apply(*weights[DISCRIMINATOR], *inputs, train=True, method=method)[0]
 
+        def features(x: Array, draw: int) -> Array:
+            if augment is not None:
+                keys = noise(lambda k: substream(k, Draw.OTHER, draw), moment.key, data.position)
+                x = jax.vmap(augment)(keys, x)
+            return on("features", x)
+
         (fake, mean, log_std), state = paint(phi, moment.net_state[GENERATOR])
-        h_real, h_fake = on("features", data.x), on("features", fake)
+        h_real, h_fake = features(data.x, 0), features(fake, 1)
         between = None
         if interpolation:
             middle = (phi + phi_wrong) / 2
             (x, _, _), state = paint(middle, state)
-            between = on("judge", on("features", x), middle)
+            between = on("judge", features(x, 2), middle)
         seen = Judged(
             real=on("judge", h_real, phi),
             wrong=on("judge", h_real, phi_wrong),

@@ -185,6 +185,30 @@ def test_each_player_pays_its_own_terms(float64):
         )
 
 
+def test_all_that_the_discriminator_sees_is_augmented_in_both_turns():
+    """Of what is all black no player learns; each example, and each of its images, has draws of its own."""
+    batch, told = _batch(), {"pairs": ALL, "interpolation": 0.4, "kl": 0.0}
+    black = text_to_image(PAINTER, Critic(), augment=lambda key, x: 0 * x, **told)
+    params, state = jax.jit(black.init)(jax.random.key(0), batch)
+    found = _fields(black, params, state, batch)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(found[GENERATOR][1][GENERATOR]))
+    other = batch | {"data": batch["data"]._replace(x=batch["data"].x + 1)}
+    assert _fields(black, params, state, other)[DISCRIMINATOR][0][0] == found[DISCRIMINATOR][0][0]
+
+    drawn = []
+
+    def grey(key, x):
+        jax.debug.callback(lambda u: drawn.append(float(u)), jax.random.uniform(key))
+        return x
+
+    for _ in range(2):
+        text_to_image(PAINTER, Critic(), augment=grey, **told).costs[DISCRIMINATOR](
+            params, Moment(state, batch, jax.random.key(1))
+        )
+        jax.effects_barrier()
+    assert len(set(drawn)) == 3 * B and sorted(drawn[: 3 * B]) == sorted(drawn[3 * B :])
+
+
 @cache
 def _conditioned():
     """A discriminator that is shown no fakes, and the same without eyes for captions: fields and metrics."""

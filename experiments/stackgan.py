@@ -38,9 +38,9 @@ largest is 16.2 % of those held out:
 So what captions mean must be learned, and augmentation, under which less than half is learned by heart, does not pay in
 so few steps.
 All of these were run, once each, in 8 minutes of processor time for the first and that of two stages, 10 for those of
-8,000 steps, 5 to 7 for the last two. Fifteen percent held out and twice the largest class are missed here. Colours, outlines of faces and rings of
-clocks follow the caption. The second stage has seen 7 epochs, keeps the sketch's outlines and has lost some of its
-colours: at the default --second-steps nobody has looked.
+8,000 steps, 5 to 7 for the last two. Fifteen percent held out and twice the largest class are missed here. Colours,
+outlines of faces and rings of clocks follow the caption. The second stage has seen 7 epochs, keeps the sketch's
+outlines and has lost some of its colours: at the default --second-steps nobody has looked.
 Of Google's emoji, which are more (--data emoji64.npz, 1,713 captions and 198 held out, of which the largest category is
 21.2 %), with --interpolation 1 and the third line's options, 13 minutes of one core: R-precision 26.7 % held out (real
 images 67.8 %, as words that training does not have are read as nothing) and 73.1 % in training, category 49.0 % and

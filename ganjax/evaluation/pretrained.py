@@ -45,7 +45,7 @@ NETWORKS = {
         efficientnet.EfficientNetLite0(),
         efficientnet.SIZE,
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        "37d6b1efc644d8e80d186521501c71caa133b7d72686faa2d8e49ec5760c0c50",
+        "a43d0afb130b6dab4776cec75ebebbb2d4c566ed5312f3b96b4af3be4823e6ab",
     ),
 }
 

@@ -36,7 +36,9 @@ Google's emoji and Twitter's (--data emoji64.npz --companion a --identity 0.5 --
 picture 0.382. With --batch-size 4 --identity 1 --steps 8000 --decay-steps 8000 --hold 4000, seed 100, 15 minutes
 of processor time, 0.318 and 0.321 (in training 0.293 and 0.302); with --flip --shift 2 besides, 18 minutes, 0.326 and
 0.322 (0.306 in training, where doing nothing has 0.311 and 0.316): jitter slows what it should steady.
-CUT and play in turns have been run in their smoke size alone.
+With --play turns the default comes to 0.344 from drawing to picture and loses 0.142 on the way back, in 6 minutes of
+processor time; CUT (--method cut --channels 3 --identity 1) to 0.343, in 11: drawings are kept, and filled with
+blue and orange under a fine lattice.
 """
 
 from dataclasses import dataclass

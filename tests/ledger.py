@@ -66,8 +66,10 @@ ROWS = (
 def machine() -> str:
     """What the bits depend on beside this code."""
     info = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    return f"jaxlib {version('jaxlib')}, {model[1] if model else platform.machine()}"
+    text = info.read_text() if info.exists() else ""
+    model = re.search(r"model name\s*: (.*)", text)
+    widest = max(re.findall(r"\bavx2\b|\bavx512f\b", text), key=len, default="")  # processors of one name differ
+    return f"jaxlib {version('jaxlib')}, {model[1] if model else platform.machine()} {widest}".strip()
 
 
 def end(row: str) -> dict:

@@ -19,7 +19,6 @@ from safetensors.numpy import load_file, save_file
 
 from ganjax.errors import DataError
 from ganjax.evaluation import efficientnet_lite0, fid_inception, pretrained
-from ganjax.training import digest
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = ROOT / "scripts" / "convert_weights.py"
@@ -116,12 +115,6 @@ def test_the_input_of_efficientnet(files):
     y = network_input(efficientnet_lite0(files["efficientnet_lite0"]), x)
     assert y.shape == (1, 224, 224, 3)
     np.testing.assert_allclose(y[0, 100, 110:114, 0] + 127 / 128, [0, 1 / 8, 7 / 8, 1], atol=1e-6)
-
-
-def test_the_digest_that_published_weights_are_known_by_stands():
-    """Another form of it would call these weights unpinned: then convert them and write their digest down again."""
-    tree = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": {"c": np.int32(7)}}
-    assert digest(tree) == "b3a22cd4ff2fcf9efacf647581dbcae7a4761508aadd8121448d04ff7404e090"
 
 
 @pytest.mark.parametrize("network", LOAD)

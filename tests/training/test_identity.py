@@ -150,3 +150,9 @@ def test_a_copy_that_nobody_installed_trains_too(tmp_path, monkeypatch):
     monkeypatch.setattr("ganjax.training.identity.version", known)
     assert "ganjax 0." in identity(_setup(), 0)["made_with"]
     assert int(_train(tmp_path, 2, _setup()).step) == 2
+
+
+def test_the_digest_that_published_weights_are_known_by_stands():
+    """Another form of it would call these weights unpinned: then convert them and write their digest down again."""
+    tree = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": {"c": np.int32(7)}}
+    assert digest(tree) == "b3a22cd4ff2fcf9efacf647581dbcae7a4761508aadd8121448d04ff7404e090"

@@ -87,8 +87,13 @@ class Config(Averaging, Adam, TrainConfig):
     whose discriminators see what was translated before the move, ours after it, and whose labels of .9 are not used."""
     width: int = 16
     """Channels next to the image in translators and discriminators."""
+    network: Literal["resnet", "unet"] = "resnet"
+    """The translators: residual blocks at a quarter of the size, as in the paper, or skips at every size, which keep
+    what need not change, the other choice of the published code."""
     blocks: int = 3
     """Residual blocks of a translator; with a width of 64 the paper has 6 at 128 pixels and 9 at 256."""
+    downs: int = 4
+    """How often a translator halves, with --network unet."""
     layers: int = 2
     """Layers of stride 2 of a discriminator, which judges patches of 7, 16, 34, 70, ... pixels."""
     hold: int = 0
@@ -111,7 +116,7 @@ class Config(Averaging, Adam, TrainConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("width", "blocks", "patches"):
+        for name in ("width", "blocks", "downs", "patches"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("size", "pad", "pad_target", "channels", "shift", "layers", "hold", "pool", "judge_steps"):
             require(self, name, getattr(self, name) >= 0, "at least 0")
@@ -124,10 +129,13 @@ class Config(Averaging, Adam, TrainConfig):
         cut = self.method == "cut"
         fits = cut or self.pool == 0 or self.pool >= self.batch_size
         require(self, "pool", fits, f"0, or at least --batch-size {self.batch_size}")
-        require(self, "play", not cut or self.play == "simultaneous", "simultaneous with --method cut")
+        for name, alone in (("play", "simultaneous"), ("network", "resnet")):
+            require(self, name, not cut or getattr(self, name) == alone, f"{alone} with --method cut")
 
     def unused(self) -> dict[str, str]:
         cut, found = self.method == "cut", super().unused()
+        skips = self.network == "unet"
+        found["blocks" if skips else "downs"] = f"--network {self.network} has none"
         if self.target:
             found["companion"] = "A and B are those of --data and --target"
         if cut:
@@ -174,12 +182,12 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
     from ganjax.games.translation import D_A, D_B, A, B, F, G
     from ganjax.models.classifier import classifier
     from ganjax.models.patchgan import PatchDiscriminator
-    from ganjax.models.translator import PatchHeads, Translator
+    from ganjax.models.translator import PatchHeads
     from ganjax.training import Averaged, From, Setup
 
     a, b = domains(config, load)
-    g = Translator(b.shape[-1], config.width, config.blocks)
-    f = Translator(a.shape[-1], config.width, config.blocks) if config.method == "cyclegan" else None
+    g = translator(config, b.shape)
+    f = translator(config, a.shape) if config.method == "cyclegan" else None
     discriminator = PatchDiscriminator(config.width, config.layers)
     measures: dict[str, Measure] = {}
     if f is not None:
@@ -224,6 +232,16 @@ def build(config: Config, load: "Callable[[str], Dataset]", axis_name: str | Non
             start={CLASSIFIER: From("judge", CLASSIFIER)},
         ),
     }
+
+
+def translator(config: Config, shape: tuple[int, ...]) -> Any:
+    """The network that makes images of this shape."""
+    from ganjax.models.translator import Translator
+    from ganjax.models.unet import UNet
+
+    if config.network == "unet":
+        return UNet(shape[-1], config.width, config.downs, norm="instance", dropout=0.0)
+    return Translator(shape[-1], config.width, config.blocks)
 
 
 def _stream(data: "Dataset", config: Config) -> "Stream":

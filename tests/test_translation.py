@@ -66,6 +66,16 @@ def test_turns_and_cut_are_traced():
     assert set(cut.measures) == {"l1_g", "l1_g_mean", "l1_g_median", "l1_g_untranslated"}
 
 
+def test_translators_of_either_network_are_traced():
+    """Those with skips halve as often as they are told, in colour one way and in grey the other."""
+    for options, kernels in (({}, 8), ({"network": "unet", "downs": 3}, 6)):
+        state, _ = _trace(_build(replace(SMALL, **options)))
+        g, f = ([x.shape for x in jax.tree.leaves(state.params[player]) if x.ndim == 4] for player in "gf")
+        assert len(g) == len(f) == kernels, options
+        ends = {tuple(sorted({shape[-2] for shape in own if shape[-2] in (1, 3)})) for own in (g, f)}
+        assert ends == {(1,), (3,)}, "what each of them reads"
+
+
 def test_both_domains_are_jittered_if_that_is_asked_for():
     assert {one.prepare for one in _build(SMALL).streams.values()} == {None}
     image = Batch(jnp.arange(48.0).reshape(4, 4, 3), None, jnp.int32(0))
@@ -99,8 +109,13 @@ def test_sets_that_do_not_fit_are_refused():
 
 
 def test_options_that_do_not_go_together():
-    for wrong in ({"hold": 30}, {"play": "turns", "method": "cut"}, {"cycle": -1.0}, {"channels": 5}, {"pool": 3}):
-        with pytest.raises(ConfigError, match=f"^--{next(iter(wrong))} is .*, expected "):
+    cut = {"method": "cut"}
+    for wrong in (
+        {"hold": 30}, {"play": "turns", **cut}, {"network": "unet", **cut}, {"cycle": -1.0}, {"channels": 5},
+        {"pool": 3}, {"network": "unet", "downs": 0},
+    ):  # fmt: skip
+        named = "downs" if "downs" in wrong else next(iter(wrong))
+        with pytest.raises(ConfigError, match=f"^--{named} is .*, expected "):
             replace(SMALL, **wrong)
 
 
@@ -114,6 +129,8 @@ def test_options_that_do_not_go_together():
         "--patches 64",
         "--data digits --target digits --companion outline",
         "--ema-decay .9",
+        "--downs 3",
+        "--network unet --blocks 2",
     ],
 )
 def test_options_without_effect_are_refused(words):
@@ -132,6 +149,7 @@ def test_options_without_effect_are_refused(words):
         "--identity .5 --cycle 1 --pool 8 --average ema --ema-decay .9",
         "--data digits --target digits --pad-target 1",
         "--companion outline --contrast 1",
+        "--network unet --downs 2",
     ],
 )
 def test_options_with_an_effect_are_not(words):

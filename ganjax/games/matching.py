@@ -58,24 +58,27 @@ def contrast(text: Array, image: Array, same: Array, temperature: float = 0.07) 
 
 
 def structured(text: Array, image: Array, same: Array, margin: float = 1.0) -> Array:
-    """`(max_j [d_ij + t_j v_i] + max_j [d_ij + t_i v_j]) / 2 - t_i v_i`, d_ij the margin but for the right caption, 0.
+    """`mean_j (max(0, m + t_j v_i - t_i v_i) + max(0, m + t_i v_j - t_i v_i)) / 2` over wrong pairs j.
 
-    The structured joint embedding (Reed et al. 2016, Learning Deep Representations of Fine-Grained Visual Descriptions,
-    equations 1 to 5), each caption a class of its own: 0 where every right pair leads by the margin.
+    The structured joint embedding, each caption a class of its own: 0 where every right pair leads by the margin, m
+    where all vectors are equal. The mean is that of the authors' code; the largest, of equation 4 of the paper (Reed et
+    al. 2016, Learning Deep Representations of Fine-Grained Visual Descriptions), draws vectors of length 1 to one
+    point: it falls to m by that, and learns no more.
 
     Args:
         text: as of `contrast`.
         image: as of `contrast`.
         same: as of `contrast`.
-        margin: what a wrong caption costs.
+        margin: m.
 
     Returns:
-        [N].
+        [N], 0 where no pair is wrong.
     """
     scores = text @ image.T
-    paid = jnp.where(same, scores, scores + margin)
-    paid = jnp.where(_others(same), -jnp.inf, paid)
-    return (paid.max(1) + paid.max(0)) / 2 - jnp.diagonal(scores)
+    right = jnp.diagonal(scores)
+    hinges = nn.relu(margin + scores - right[:, None]) + nn.relu(margin + scores.T - right[:, None])
+    wrong = ~(same | jnp.eye(len(same), dtype=bool))
+    return jnp.where(wrong, hinges, 0).sum(1) / jnp.maximum(wrong.sum(1), 1) / 2
 
 
 def _others(same: Array) -> Array:

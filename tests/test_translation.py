@@ -68,7 +68,7 @@ def test_turns_and_cut_are_traced():
 
 def test_translators_of_either_network_are_traced():
     """Those with skips halve as often as they are told, in colour one way and in grey the other."""
-    for options, kernels in (({}, 8), ({"network": "unet", "downs": 3}, 6)):
+    for options, kernels in (({}, 8), ({"network": "unet", "downs": 2}, 4)):
         state, _ = _trace(_build(replace(SMALL, **options)))
         g, f = ([x.shape for x in jax.tree.leaves(state.params[player]) if x.ndim == 4] for player in "gf")
         assert len(g) == len(f) == kernels, options
@@ -129,7 +129,7 @@ def test_options_that_do_not_go_together():
         "--patches 64",
         "--data digits --target digits --companion outline",
         "--ema-decay .9",
-        "--downs 3",
+        "--downs 2",
         "--network unet --blocks 2",
     ],
 )

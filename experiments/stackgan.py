@@ -22,8 +22,8 @@ they have learned by heart.
 Data of your own are an .npz file with x_train, x_test (square, a side of 16, 32, 64, ...), caption_train, caption_test
 (texts) and, for the measure category, y_train, y_test; --without leaves out captions that hold some words.
 What we measured on the embedded emoji (1,366 captions, 228 held out), averaged weights; chance is 1 %, real images have
-an R-precision of 98.6 to 99.4 % held out, their category is read right in 98 to 100 %, and the largest is 16.2 % of those held
-out. Figures are of held-out captions, then of as many training captions:
+an R-precision of 98.6 to 99.4 % held out, their category is read right in 98 to 100 %, and the largest is 16.2 % of
+those held out. Figures are of held-out captions, then of as many training captions:
 
                                               seed   R-precision      category        minutes of one core
     sketch, 6,000 steps, as by default           0   14.4   89.5 %    36.4   79.4 %    8

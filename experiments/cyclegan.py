@@ -49,11 +49,11 @@ back, where doing nothing has 0.333 and the median picture 0.382 and 0.420; minu
       with --layers 1                                                  0.302   0.318
       10,000 steps, --flip, 12 min                                     0.293   0.318
     --size 64 --network unet --downs 4 --layers 3 (width 16), 5,000
-      steps at 6e-4, 11 min; doing nothing has 0.358 there            0.319   0.338
+      steps at 6e-4, 11 min; doing nothing has 0.358 there             0.319   0.338
 
 A residual network has to learn first to leave alone what it sees, and is 0.13 off after 1,000 steps; skips need not.
-Flags begin to wave and lie flat again; faces keep their shape, and some get specks of all
-colours. What neither way nor network learns is how people turn, and they are 60 % of these emoji.
+Flags begin to wave and lie flat again; faces keep their shape, and some get specks of all colours. What
+neither way nor network learns is how people turn, and they are 60 % of these emoji.
 With --play turns the default comes to 0.344 from drawing to picture and loses 0.142 on the way back, in 6 minutes of
 processor time; CUT (--method cut --channels 3 --identity 1) to 0.343, in 11: drawings are kept, and filled with
 blue and orange under a fine lattice.

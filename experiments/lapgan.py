@@ -26,9 +26,8 @@ changes grain and not shape. Other settings that were run: 3,000, 600 and 600 st
 and 4.7, the control in as long 14.0; 64,800, 5,400 and 450 (seed 100): 29.5, 13.8 and 5.7, so the smallest game gets
 worse when it is played for too long. One game of perceptrons, as the smallest level plays it and as the paper compares
 with, of as many parameters (--levels 1 --hidden 130 --no-control --steps 110000 --chunk 200) comes to 72.9 after 60,000
-steps, 187 s, and to 114.5 after all, 339 s: the pyramid is far better than that, so what beats it is the DCGAN's
-convolutions and norms, not that there is one stage. Default levels of seed 100: 18.1, 12.2 and 3.8. Smooth kernels and
-MNIST have not been tried.
+steps, 187 s, and to 114.5 after all, 339 s: the pyramid is far better than that. Default levels of seed 100: 18.1, 12.2
+and 3.8. Smooth kernels and MNIST have not been tried.
 """
 
 import dataclasses
